@@ -1,0 +1,54 @@
+# The front door. Everything else is scripts/ (what to fetch and run) and meson.build (how to compile).
+PREFIX ?= /usr/local
+DESTDIR ?=
+
+.PHONY: all help demo test test-long bench bench-peers fuzz install uninstall clean
+
+all:
+	@scripts/setup build
+	@scripts/build release
+
+help:
+	@echo 'make              build/omma and its plug-ins'
+	@echo 'make demo         find people in four real videos: demo/annotated.mp4, demo/contact.png'
+	@echo 'make test         every check, within 15 minutes'
+	@echo 'make test-long    the slow ones'
+	@echo 'make fuzz         feed broken files to the parsers (SECONDS_EACH=60)'
+	@echo 'make bench        speed against the limits of this machine'
+	@echo 'make bench-peers  speed against other engines (downloads them)'
+	@echo 'make install      into PREFIX ($(PREFIX)), below DESTDIR if set'
+	@echo 'make uninstall    takes it away again, nothing stays'
+	@echo 'make clean        removes what was built; .deps stays'
+
+demo:
+	@scripts/setup demo
+	@scripts/demo
+
+test:
+	@scripts/setup test
+	@scripts/test
+
+test-long:
+	@scripts/setup test
+	@scripts/test-long
+
+fuzz:
+	@scripts/setup test
+	@scripts/fuzz $(or $(SECONDS_EACH),60)
+
+bench:
+	@scripts/setup bench
+	@scripts/bench
+
+bench-peers:
+	@scripts/setup bench
+	@scripts/bench-peers
+
+install: all
+	@scripts/install --prefix '$(PREFIX)' --destdir '$(DESTDIR)'
+
+uninstall:
+	@scripts/install --uninstall --prefix '$(PREFIX)' --destdir '$(DESTDIR)'
+
+clean:
+	rm -rf build build-asan build-tsan build-fuzz demo
