@@ -1,0 +1,160 @@
+/* Inference engines. A backend compiles a graph into a plan for one input shape; sessions run it.
+ *
+ *   om_backend  ->  om_plan (graph x device x shape x precision)  ->  om_session (one inference in flight)
+ *
+ * Completion only posts: the callback of om_session_submit() comes from an engine's thread and must return at
+ * once; a worker then calls om_session_collect(), which waits (already done), and runs the head where the
+ * outputs are. */
+#ifndef OM_BACKEND_BACKEND_H
+#define OM_BACKEND_BACKEND_H
+
+#include "base/option.h"
+#include "device/device.h"
+#include "head/head.h"
+#include "model/model.h"
+
+#define OM_BACKEND_API_VERSION 1u
+
+typedef struct om_plan om_plan;
+typedef struct om_session om_session;
+
+typedef enum om_precision {
+    OM_PRECISION_AUTO, /* what the model and the device do best without a loss of accuracy to speak of: bf16
+                          on CPUs that have it */
+    OM_PRECISION_F32,
+    OM_PRECISION_F16,
+    OM_PRECISION_BF16,
+    OM_PRECISION_INT8 /* of a model that carries its own quantisation (QDQ) */
+} om_precision;
+extern const om_choice om_precision_choices[];
+
+typedef enum om_mode { OM_MODE_THROUGHPUT, OM_MODE_LATENCY } om_mode;
+extern const om_choice om_mode_choices[];
+
+typedef struct om_compile_params {
+    const om_graph *graph;     /* only read during the call */
+    const om_model_desc *desc; /* outlives the plan */
+    const char *device;        /* the backend's own name of it: "CPU", "GPU.0"; NULL: its default */
+    om_device *memory;         /* where the caller's gather writes; the host device for CPU engines */
+    int batch, width, height;  /* the static shape: every plan has one */
+    om_precision precision;
+    om_mode mode;
+    int threads;           /* 0: the engine decides */
+    int sessions;          /* wished number in flight; 0: the engine decides */
+    const char *cache_dir; /* compiled blobs; NULL: none */
+    bool profiling;        /* per-layer timings wanted */
+    bool keep_prep;        /* the input as desc->prep says; else the engine may ask for another (u8) */
+} om_compile_params;
+
+typedef void (*om_session_done_fn)(void *user);
+
+typedef struct om_layer_time {
+    char name[128], type[64], exec[64]; /* layer, operator, the engine's implementation */
+    int64_t ns;
+    bool ran;
+} om_layer_time;
+
+typedef struct om_backend_device {
+    char id[32];         /* what --device takes: "cpu", "openvino:GPU.0" */
+    char name[160];      /* for people */
+    char precisions[64]; /* "f32 bf16 int8" */
+} om_backend_device;
+
+/* The extension point; a plug-in returns one from omma_plugin(). Optional entries are marked. */
+typedef struct om_backend_ops {
+    uint32_t api_version;
+    const char *name; /* "openvino", "null", "cuda" */
+    const char *title;
+    size_t plan_priv_size, session_priv_size;
+
+    /* Fills at most `max` devices; returns how many there are. */
+    int (*devices)(om_backend_device *out, int max);
+    const char *(*version)(void);
+    /* 1: runs this node on `device`; 0: it does not; *why gets a sentence (static). */
+    int (*supports)(const char *device, const om_graph *g, const om_node *n, const char **why);
+
+    /* Compiles into plan->priv, and sets plan->sessions, plan->prep (how its input wants to be written) and
+     * plan->note. */
+    int (*compile)(om_plan *plan, const om_compile_params *params);
+    void (*plan_fini)(om_plan *plan); /* also after a failed compile */
+
+    /* Binds input and outputs: fills session->input, outputs, n_outputs. */
+    int (*session_init)(om_session *s);
+    void (*session_fini)(om_session *s); /* waits for what is in flight */
+    /* Starts inference of the first `n` items; calls s->done(s->user) exactly once iff it returned OM_OK. */
+    int (*submit)(om_session *s, int n);
+    /* Blocks until the last submit is done and returns its status. */
+    int (*wait)(om_session *s);
+    /* Optional: decodes where the outputs are. NULL: the wrapper runs the head on the host outputs. */
+    int (*decode)(om_session *s, const om_head *head, int n, const om_geometry *geo, om_dets *out);
+    /* Optional: timings of the session's last inference; returns how many layers there are. */
+    int (*layers)(om_session *s, om_layer_time *out, int max);
+} om_backend_ops;
+
+/* Thread-safety: constant after om_plan_compile(). */
+struct om_plan {
+    const om_backend_ops *ops;
+    const om_model_desc *desc;
+    om_device *memory;
+    int batch, width, height;
+    int sessions;   /* how many in flight make it fastest */
+    om_prep prep;   /* how the input is to be written; starts as desc->prep */
+    char note[160]; /* for the log: "openvino CPU bf16, 2 streams" */
+    void *priv;
+};
+
+/* Thread-safety: one thread at a time; `done` comes from the engine's. */
+struct om_session {
+    om_plan *plan;
+    om_tensor input; /* batch x ...; memory of plan->memory */
+    om_tensor *outputs;
+    int n_outputs;
+    size_t item_bytes; /* of one item of the input */
+    om_session_done_fn done;
+    void *user;
+    om_head_scratch scratch;
+    bool in_flight; /* from a successful submit to the wait that follows */
+    void *priv;
+};
+
+int om_backend_register(const om_backend_ops *ops);
+/* NULL-terminated list of those registered; loads the plug-ins first. */
+const om_backend_ops *const *om_backend_list(void);
+/* By --device text: "auto", "cpu", "null", "openvino:GPU.0", "cuda:0". *device gets the part after ':' (or
+ * NULL), pointing into `text`. OM_ERR_NOT_FOUND: what there is, or which plug-in is missing and how to get
+ * it. */
+int om_backend_select(const char *text, const om_backend_ops **out, const char **device);
+
+int om_plan_compile(const om_backend_ops *ops, const om_compile_params *params, om_plan **out);
+void om_plan_destroy(om_plan *p); /* after its sessions */
+int om_session_create(om_plan *p, om_session **out);
+void om_session_destroy(om_session *s);
+/* Where item i's picture is to be written. */
+void *om_session_item(om_session *s, int i);
+/* `done` may be called, and another thread may collect, before this has returned. OM_ERR_ARG while in flight.
+ */
+int om_session_submit(om_session *s, int n, om_session_done_fn done, void *user);
+/* The status of the last submit, as often as it is asked. When this has returned, `done` has returned too. */
+int om_session_wait(om_session *s);
+/* Waits, then decodes item i into out[i] with geo[i] for i < n. */
+int om_session_collect(om_session *s, const om_head *head, int n, const om_geometry *geo, om_dets *out);
+int om_session_layers(om_session *s, om_layer_time *out, int max);
+
+/* Plug-ins: shared objects `omma-NAME.so` that export omma_plugin(). Looked for in $OMMA_PLUGINS, beside the
+ * binary, and where omma was installed; never unloaded. */
+typedef struct om_plugin {
+    uint32_t api_version; /* OM_BACKEND_API_VERSION */
+    const om_backend_ops *backend;
+    const om_device_ops *device; /* NULL: none */
+} om_plugin;
+typedef const om_plugin *(*om_plugin_fn)(void);
+
+/* What happened to each plug-in, for `omma info`: path, then "loaded" or the reason. Valid for the process's
+ * life. */
+typedef struct om_plugin_state {
+    const char *name, *path, *state;
+    bool loaded;
+} om_plugin_state;
+size_t om_plugins(const om_plugin_state **out);
+
+#endif

@@ -1,0 +1,23 @@
+/* A file that appears whole or not at all, for writers that do not hold the whole text in memory. */
+#ifndef OM_BASE_FILE_H
+#define OM_BASE_FILE_H
+
+#include <stddef.h>
+
+/* Thread-safety: one thread. Zeroed is valid and closed. */
+typedef struct om_outfile {
+    int fd;     /* only while path is set */
+    char *path; /* owned; where the file will be */
+    char *tmp;  /* owned; where it is written, NULL for what cannot be renamed over (a pipe, /dev/null) */
+} om_outfile;
+
+/* Opens path.tmp beside `path`. On failure nothing is left open. */
+int om_outfile_open(om_outfile *f, const char *path);
+int om_outfile_write(om_outfile *f, const void *data, size_t len);
+/* Syncs, closes and renames; on failure the temporary file is gone and the old one untouched. Closes either
+ * way. */
+int om_outfile_commit(om_outfile *f);
+/* Closes and removes the temporary file; a closed one: no-op. */
+void om_outfile_abort(om_outfile *f);
+
+#endif

@@ -1,0 +1,32 @@
+/* A command of `omma`: what its --help says, which flags it has, what it does. */
+#ifndef OM_CLI_COMMAND_H
+#define OM_CLI_COMMAND_H
+
+#include "cli/args.h"
+
+#define OM_EXIT_OK 0
+#define OM_EXIT_FAILED 1 /* something failed while it ran */
+#define OM_EXIT_USAGE 2  /* the command line or the configuration is wrong */
+
+typedef struct om_command {
+    const char *name;     /* "run", "model inspect" */
+    const char *summary;  /* one line, for the list of commands */
+    const char *usage;    /* behind the name; further forms after '\n' */
+    const char *about;    /* paragraphs */
+    const char *examples; /* a line each */
+    /* NULL-terminated list of its option tables; constant once made. */
+    const om_option *const *(*tables)(void);
+    /* OM_OK or an error whose message is in the slot; *status is the exit code where it is OM_OK. */
+    int (*run)(const om_args *args, int *status);
+} om_command;
+
+extern const om_command om_cmd_run, om_cmd_detect, om_cmd_info, om_cmd_init;
+extern const om_command om_cmd_model_inspect, om_cmd_model_import, om_cmd_model_batch, om_cmd_model_synth;
+
+/* Erases the status line, says what is in the error slot unless that was said already, and returns the exit
+ * code. OM_OK is none: 0. */
+int om_command_fail(int err);
+/* OM_ERR_ARG unless there are `n` positionals; `what` says which, "CFG and WEIGHTS". */
+int om_args_expect(const om_args *a, size_t n, const char *what);
+
+#endif

@@ -1,0 +1,16 @@
+/* SIGINT and SIGTERM ask for a graceful stop; the second one ends the process at once with 130. */
+#ifndef OM_CLI_SIGNALS_H
+#define OM_CLI_SIGNALS_H
+
+#include <stdbool.h>
+
+/* Blocks the signals in the caller and in all threads it starts later, and watches for them from a thread of
+ * its own. Call before other threads start. */
+int om_signals_init(void);
+/* `stop(user)` is called by the first signal, at once if it has come already; NULL: nobody wants it any more.
+ * No call is under way when this returns. One thread. */
+void om_signals_attach(void (*stop)(void *user), void *user);
+/* Whether a stop was asked for. */
+bool om_signals_seen(void);
+
+#endif

@@ -1,0 +1,106 @@
+/* Where memory lies and work runs: the host, or a GPU brought by a plug-in.
+ * The host device's streams run each call at once in the caller's thread; its events are always done. */
+#ifndef OM_DEVICE_DEVICE_H
+#define OM_DEVICE_DEVICE_H
+
+#include "kernel/kernel.h"
+
+#define OM_DEVICE_API_VERSION 1u
+
+typedef struct om_device om_device;
+typedef struct om_stream om_stream; /* an ordered sequence of work */
+typedef struct om_event om_event;   /* a point in a stream */
+
+/* One picture to be written into one place of a batch's input tensor. */
+typedef struct om_gather_item {
+    om_frame *frame; /* the device takes its own reference if it reads it after the call has returned */
+    om_geometry geometry;
+    void *dst; /* device memory of one item */
+} om_gather_item;
+
+typedef struct om_device_info {
+    char name[128];
+    int64_t memory_total, memory_free; /* bytes; 0: not told */
+    int decoders, encoders;            /* hardware units; 0: none or not told */
+} om_device_info;
+
+typedef enum om_copy_kind { OM_COPY_TO_DEVICE, OM_COPY_TO_HOST, OM_COPY_ON_DEVICE } om_copy_kind;
+
+/* The extension point. Entries marked optional may be NULL: the wrapper answers OM_ERR_UNSUPPORTED.
+ * Every call returns OM_OK or a negative om_err with the message set; OM_ERR_DEVICE_LOST is final. */
+typedef struct om_device_ops {
+    uint32_t api_version;
+    const char *name; /* "host", "cuda" */
+    size_t priv_size; /* bytes of the device's own state, zeroed, at om_device.priv */
+    om_memory memory; /* where mem_alloc's memory lies */
+
+    int (*count)(void);
+    int (*open)(om_device *d, int index);
+    void (*close)(om_device *d);
+    int (*info)(om_device *d, om_device_info *out);
+
+    int (*mem_alloc)(om_device *d, size_t size, void **out);
+    void (*mem_free)(om_device *d, void *p);
+    int (*pinned_alloc)(om_device *d, size_t size, void **out); /* host memory the device copies fast */
+    void (*pinned_free)(om_device *d, void *p);
+
+    int (*stream_create)(om_device *d, int priority, om_stream **out); /* optional: NULL stream = synchronous */
+    void (*stream_destroy)(om_device *d, om_stream *s);
+    int (*event_create)(om_device *d, om_event **out); /* optional, with record, wait, query, sync */
+    void (*event_destroy)(om_device *d, om_event *e);
+    int (*event_record)(om_device *d, om_event *e, om_stream *s);
+    int (*event_wait)(om_device *d, om_event *e, om_stream *s); /* the stream waits, not the host */
+    int (*event_query)(om_device *d, om_event *e);              /* OM_OK done, OM_ERR_AGAIN not yet */
+    int (*event_sync)(om_device *d, om_event *e);               /* the host waits: counted */
+
+    int (*copy)(om_device *d, om_copy_kind kind, void *dst, const void *src, size_t size, om_stream *s);
+
+    /* Letterboxes all items with one preparation: one launch for the batch. Frames may be unreferenced by the caller
+     * as soon as this returns. */
+    int (*gather)(om_device *d, const om_gather_item *items, size_t n, const om_prep *prep, om_stream *s);
+    /* A private host- or device-memory copy of a rectangle of a frame, same pixel format. Optional. */
+    int (*crop)(om_device *d, om_frame *src, int x, int y, int w, int h, om_stream *s, om_frame **out);
+    /* JPEG of the picture scaled to fit width x height; *data from om_alloc. Optional. */
+    int (*thumbnail)(om_device *d, om_frame *src, int width, int height, int quality, uint8_t **data, size_t *size);
+} om_device_ops;
+
+/* Thread-safety: all calls from any thread; one stream is used by one thread at a time. */
+struct om_device {
+    const om_device_ops *ops;
+    int index;
+    char id[32]; /* "cpu", "cuda:0" */
+    void *priv;
+};
+
+/* Registered devices: host first, then plug-ins'. */
+int om_device_register(const om_device_ops *ops);
+const om_device_ops *om_device_find(const char *name);
+size_t om_device_kinds(const om_device_ops *const **out);
+
+/* Opens "cpu", "host" or "KIND[:INDEX]"; OM_ERR_NOT_FOUND names what there is. Freed by om_device_close(). */
+int om_device_open(const char *id, om_device **out);
+void om_device_close(om_device *d);
+
+/* Wrappers: validate, trace, and refuse absent entries. */
+int om_device_info_get(om_device *d, om_device_info *out);
+int om_device_mem_alloc(om_device *d, size_t size, void **out);
+void om_device_mem_free(om_device *d, void *p);
+int om_device_pinned_alloc(om_device *d, size_t size, void **out);
+void om_device_pinned_free(om_device *d, void *p);
+int om_device_copy(om_device *d, om_copy_kind kind, void *dst, const void *src, size_t size, om_stream *s);
+int om_device_gather(om_device *d, const om_gather_item *items, size_t n, const om_prep *prep, om_stream *s);
+int om_device_crop(om_device *d, om_frame *src, int x, int y, int w, int h, om_stream *s, om_frame **out);
+int om_device_thumbnail(om_device *d, om_frame *src, int width, int height, int quality, uint8_t **data,
+                        size_t *size);
+int om_device_stream_create(om_device *d, int priority, om_stream **out);
+void om_device_stream_destroy(om_device *d, om_stream *s);
+int om_device_event_create(om_device *d, om_event **out);
+void om_device_event_destroy(om_device *d, om_event *e);
+int om_device_event_record(om_device *d, om_event *e, om_stream *s);
+int om_device_event_wait(om_device *d, om_event *e, om_stream *s);
+int om_device_event_query(om_device *d, om_event *e);
+int om_device_event_sync(om_device *d, om_event *e);
+/* How often the host waited for an event of this device since it was opened. */
+uint64_t om_device_sync_count(const om_device *d);
+
+#endif

@@ -1,0 +1,50 @@
+/* What the families share: numbers out of tensors, and boxes on their way through suppression. Private to the
+ * room. */
+#ifndef OM_HEAD_CANDIDATE_H
+#define OM_HEAD_CANDIDATE_H
+
+#include "head/head.h"
+
+/* No more than this many of the best candidates enter suppression, as in the YOLO originals. */
+#define OM_MAX_CANDIDATES 30000
+
+/* Boxes in the model's input pixels. Lives inside the scratch; n <= cap. */
+typedef struct om_cands {
+    float *boxes; /* x0, y0, x1, y1 */
+    float *scores;
+    int32_t *classes;
+    uint32_t *source; /* where in the outputs a candidate was found */
+    uint32_t *keep;
+    void *work;
+    size_t n, cap;
+} om_cands;
+
+/* Cuts the scratch into aligned pieces: sizes are summed with om_piece() first, then taken in any order. */
+size_t om_piece(size_t size);
+void *om_take(uint8_t **at, size_t size);
+
+size_t om_cands_size(size_t cap);
+void om_cands_init(om_cands *c, uint8_t **at, size_t cap);
+/* True if class_id passes the user's choice. */
+bool om_head_wants(const om_head *h, int32_t class_id);
+/* Adds a box with its corners, unless a number is not finite (or too large to be a place) or the class is
+ * unwanted. */
+void om_cands_add(const om_head *h, om_cands *c, const float box[4], float score, int32_t class_id,
+                  uint32_t source);
+/* Bounds and suppresses; returns how many entries of c->keep are valid, best first. */
+size_t om_cands_suppress(const om_head *h, om_cands *c);
+/* Appends candidate i in source pixels. *out is NULL where nothing of it lies inside the picture. */
+int om_cands_emit(const om_cands *c, size_t i, const om_geometry *g, om_dets *dets, om_detection **out);
+/* Suppresses and appends what stays. */
+int om_cands_finish(const om_head *h, om_cands *c, const om_geometry *g, om_dets *dets);
+
+/* The numbers of one item of a batch: the tensor's own where it is f32, else converted into a piece of the
+ * scratch. */
+size_t om_floats_size(const om_tensor *t); /* of that piece, rounded by om_piece() */
+const float *om_floats(const om_tensor *t, int item, uint8_t **at);
+/* OM_ERR_ARG unless the output is f32 or f16, has this rank, and its batch has the item. */
+int om_head_expect(const om_head *h, const om_tensor *t, int index, int rank, int item);
+/* OM_ERR_ARG: "<name> head: expected <what>; the model has <outputs and shapes>". */
+int om_head_misfit(const om_model_desc *desc, const char *head, const char *what);
+
+#endif

@@ -1,0 +1,10 @@
+/* The families' tables, for the registry. Private to the room. */
+#ifndef OM_HEAD_FAMILY_H
+#define OM_HEAD_FAMILY_H
+
+#include "head/head.h"
+
+extern const om_head_ops om_head_yolov3, om_head_yolov5, om_head_yolov8, om_head_centerface, om_head_boxes,
+    om_head_classify;
+
+#endif

@@ -1,0 +1,68 @@
+/* Heads turn a model's raw outputs into detections. A file a family; the room's public header. */
+#ifndef OM_HEAD_HEAD_H
+#define OM_HEAD_HEAD_H
+
+#include "kernel/kernel.h"
+#include "model/model.h"
+
+typedef struct om_head om_head;
+
+typedef struct om_head_params {
+    float conf;         /* a box counts when its score is above; negative: the family's own */
+    float iou;          /* of two boxes that overlap by more the lesser goes; negative: the family's own */
+    int max_boxes;      /* a picture */
+    bool agnostic;      /* NMS over all classes */
+    int top_k;          /* classification */
+    const int *classes; /* only these; NULL: all */
+    int n_classes;
+} om_head_params;
+
+/* Working memory of one decoding thread; grows and stays. Zeroed is valid. */
+typedef struct om_head_scratch {
+    void *data;
+    size_t size;
+} om_head_scratch;
+
+void *om_head_scratch_get(om_head_scratch *s, size_t size); /* NULL when out of memory; contents undefined */
+void om_head_scratch_fini(om_head_scratch *s);
+
+typedef struct om_head_ops {
+    const char *name;  /* "yolov8" */
+    const char *title; /* "YOLOv8 and v11 detection" */
+    om_family family;
+    float conf, iou; /* the family's own; iou 1: suppresses nothing */
+    size_t priv_size;
+    /* Checks that the outputs fit, keeps what decode needs. OM_ERR_ARG says what was expected and what there
+     * is. */
+    int (*init)(om_head *h, const om_model_desc *desc);
+    void (*fini)(om_head *h); /* optional */
+    /* Item `item` of the batch. `outputs` are in the order of desc->outputs, with the batch as first dim;
+     * host memory. Appends to `out` in source pixels by `g`. NaN and infinities in the outputs never reach
+     * `out`. Thread-safety: reentrant with different scratch. */
+    int (*decode)(const om_head *h, om_head_scratch *s, const om_tensor *outputs, int n_outputs, int item,
+                  const om_geometry *g, om_dets *out);
+} om_head_ops;
+
+/* Thread-safety: constant after om_head_create(). */
+struct om_head {
+    const om_head_ops *ops;
+    om_head_params params; /* conf and iou are never negative here */
+    const om_kernels *kernels;
+    const om_model_desc *desc; /* outlives the head */
+    int n_classes;             /* 0: not known, or the labels are the model's own numbers */
+    void *priv;
+};
+
+/* NULL-terminated registry. */
+const om_head_ops *const *om_head_registry(void);
+void om_head_params_default(om_head_params *p);
+
+/* The head for desc->family. OM_ERR_ARG lists output shapes and near families where none fits. `params` is
+ * copied (the classes array too). */
+int om_head_create(const om_model_desc *desc, const om_head_params *params, om_head **out);
+void om_head_destroy(om_head *h);
+/* The wrapper: validates, traces, calls decode. */
+int om_head_decode(const om_head *h, om_head_scratch *s, const om_tensor *outputs, int n_outputs, int item,
+                   const om_geometry *g, om_dets *out);
+
+#endif

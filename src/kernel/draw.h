@@ -1,0 +1,19 @@
+/* Drawing onto a writable NV12 or I420 host picture. Everything is clipped; nothing fails. */
+#ifndef OM_KERNEL_DRAW_H
+#define OM_KERNEL_DRAW_H
+
+#include "kernel/kernel.h"
+
+void om_draw_rect(const om_image *img, int x, int y, int w, int h, int thickness, om_color color);
+void om_draw_fill(const om_image *img, int x, int y, int w, int h, om_color color); /* color.a: opacity */
+void om_draw_line(const om_image *img, int x0, int y0, int x1, int y1, int thickness, om_color color);
+void om_draw_disc(const om_image *img, int cx, int cy, int radius, om_color color);
+/* A line of text (ASCII; others shown as a box) whose cell is `height` pixels high; returns its width. */
+int om_draw_text(const om_image *img, int x, int y, int height, const char *text, om_color color);
+int om_draw_text_width(int height, const char *text);
+/* A colour for a class or track number, well apart from its neighbours. */
+om_color om_draw_palette(int64_t n);
+/* Boxes, labels with score, landmarks and track numbers of one result, sized for the picture. */
+void om_draw_dets(const om_image *img, const om_dets *dets, const om_labels *labels);
+
+#endif

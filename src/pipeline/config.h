@@ -1,0 +1,86 @@
+/* What a run is made of: one struct filled by flags, YAML or om_pipeline_set() through the same tables. */
+#ifndef OM_PIPELINE_CONFIG_H
+#define OM_PIPELINE_CONFIG_H
+
+#include "backend/backend.h"
+#include "base/option.h"
+
+typedef struct om_run_options {
+    /* model */
+    char *model, *head, *labels;
+    double conf, iou;
+    int max_boxes, top_k;
+    om_strlist classes; /* names or numbers */
+    bool agnostic;
+    om_size input_size;
+    bool rectangles; /* default true */
+    /* engine */
+    char *device;
+    int precision, mode; /* om_precision, om_mode */
+    int threads;
+    char *cache_dir;
+    int batch_size; /* fixed batch of the model; 0: chosen */
+    int batch_min, batch_max;
+    double batch_timeout_ms; /* 0: off */
+    int in_flight;           /* 0: the engine's wish */
+    /* streams' defaults */
+    bool live, loop;
+    double fps;         /* sampling; 0: every frame */
+    int every;          /* every n-th picture; 1 */
+    double duration;    /* seconds; 0: to the end */
+    int64_t max_frames; /* a stream; 0: all */
+    int decode_threads;
+    char *rtsp_transport;
+    double open_timeout, read_timeout;
+    int stream_credits; /* frames of one stream between gather and lane exit; 0: chosen */
+    /* output */
+    char *report, *trace;
+    double stats; /* seconds between stats lines; 0: off */
+    int sink_policy, sink_queue;
+    bool quiet, progress;
+    char *log_level;
+    char *cpu_mask;
+} om_run_options;
+
+extern const om_option om_run_option_table[];
+
+typedef struct om_stream_options {
+    char *uri, *name;
+    int priority;  /* 0 (default) .. 9: higher first */
+    double weight; /* share among equals; 1 */
+    /* unset (-1; 0 for every): the run's default */
+    int live, loop; /* -1, 0, 1 */
+    double fps;
+    int every;
+    double duration;
+    int64_t max_frames;
+} om_stream_options;
+
+extern const om_option om_stream_option_table[];
+
+typedef struct om_config {
+    om_run_options run;
+    om_stream_options *streams;
+    size_t n_streams, cap_streams;
+    om_strlist sinks;
+} om_config;
+
+int om_config_init(om_config *c);
+void om_config_fini(om_config *c);
+int om_config_add_stream(om_config *c, const char *uri, const char *name);
+/* A blank stream for a reader to fill by the stream table; om_config_stream() then checks it, names it and
+ * counts it in, or frees its content on failure. NULL when out of memory. */
+om_stream_options *om_config_new_stream(om_config *c);
+int om_config_stream(om_config *c, om_stream_options *s);
+/* Keys of the run table at top level, `streams:` (a list of URIs or maps), `sinks:` (a list of specs).
+ * OM_ERR_ARG: "FILE:LINE: unknown key 'X'; did you mean 'Y'?", wrong types, duplicate stream names. */
+int om_config_load_yaml(om_config *c, const char *path);
+/* What can be checked without looking outside: a model and a stream are there, bounds agree, per-stream sinks
+ * have %s. One message. */
+int om_config_check(const om_config *c);
+/* That the files it names exist (for --check; a run meets them itself). */
+int om_config_check_files(const om_config *c);
+/* A commented example with every key and its default, generated from the tables. */
+int om_config_example(om_str *out);
+
+#endif

@@ -1,0 +1,27 @@
+/* A text file written line by line: after any failure it ends with a whole line. */
+#ifndef OM_SINK_FILE_OUT_H
+#define OM_SINK_FILE_OUT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/str.h"
+
+/* Zeroed is valid and closed. Thread-safety: one thread. */
+typedef struct om_file_out {
+    int fd;
+    bool open, regular;
+    const char *path; /* the sink's */
+    int64_t whole;    /* bytes of whole lines on disk, where regular */
+    om_str buffer;    /* whole lines not yet written */
+} om_file_out;
+
+/* "-" is standard output. An existing file is replaced. */
+int om_file_out_open(om_file_out *f, const char *path);
+/* Takes the line (with its newline) into the buffer; writes when the buffer is large. */
+int om_file_out_line(om_file_out *f, const char *line, size_t len);
+/* Writes the buffer out. On failure what was written of the last line is cut off again. */
+int om_file_out_flush(om_file_out *f);
+int om_file_out_close(om_file_out *f);
+
+#endif
