@@ -1,0 +1,181 @@
+#include <string.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "trace/ring.h"
+#include "trace/trace.h"
+
+#define FLUSH_BYTES (64 * 1024)
+
+typedef struct writer {
+    om_outfile file;
+    om_str text;
+    bool first;
+    int pid;
+    long tid;
+} writer;
+
+typedef struct ring_copy {
+    om_trace_event *events; /* oldest first */
+    size_t count;
+} ring_copy;
+
+static int ring_copy_make(om_trace_ring *ring, ring_copy *copy)
+{
+    int rc = OM_OK;
+    *copy = (ring_copy){0};
+    pthread_mutex_lock(&ring->lock);
+    size_t n = ring->count, tail = n - ring->head;
+    if (n) copy->events = om_realloc_array(NULL, n, sizeof *copy->events);
+    if (n && !copy->events) {
+        rc = om_fail_nomem("the trace");
+    } else if (n) {
+        memcpy(copy->events, ring->events + ring->head, tail * sizeof *copy->events);
+        memcpy(copy->events + tail, ring->events, ring->head * sizeof *copy->events);
+        copy->count = n;
+    }
+    pthread_mutex_unlock(&ring->lock);
+    return rc;
+}
+
+static int flush(writer *w)
+{
+    if (w->text.failed) return om_fail_nomem("the trace");
+    int rc = om_outfile_write(&w->file, om_str_get(&w->text), w->text.len);
+    om_str_clear(&w->text);
+    return rc;
+}
+
+static void json_text(om_json *j, const char *key, const char *value)
+{
+    om_json_key(j, key);
+    om_json_string(j, value);
+}
+
+static void json_count(om_json *j, const char *key, int64_t value)
+{
+    om_json_key(j, key);
+    om_json_int(j, value);
+}
+
+static void json_us(om_json *j, const char *key, int64_t ns)
+{
+    om_json_key(j, key);
+    om_json_num(j, (double)ns / 1000, 3);
+}
+
+static void event_open(writer *w, om_json *j, const char *phase, const char *name)
+{
+    om_str_add(&w->text, w->first ? "\n" : ",\n");
+    w->first = false;
+    om_json_init(j, &w->text, 0);
+    om_json_begin_object(j);
+    json_text(j, "ph", phase);
+    json_text(j, "name", name);
+    json_count(j, "pid", w->pid);
+    json_count(j, "tid", w->tid);
+}
+
+static void event_close(om_json *j, const char *arg, int64_t value)
+{
+    if (arg) {
+        om_json_key(j, "args");
+        om_json_begin_object(j);
+        json_count(j, arg, value);
+        om_json_end_object(j);
+    }
+    om_json_end_object(j);
+}
+
+static void add_name(writer *w, const char *what, const char *name)
+{
+    om_json j;
+    event_open(w, &j, "M", what);
+    om_json_key(&j, "args");
+    om_json_begin_object(&j);
+    json_text(&j, "name", name);
+    om_json_end_object(&j);
+    event_close(&j, NULL, 0);
+}
+
+/* A span; one that is still open has no end yet. */
+static void add_span(writer *w, const om_trace_event *begin, const om_trace_event *end)
+{
+    om_json j;
+    event_open(w, &j, end ? "X" : "B", begin->name);
+    json_us(&j, "ts", begin->ns - om_trace_origin_ns());
+    if (end) json_us(&j, "dur", end->ns - begin->ns);
+    event_close(&j, begin->value >= 0 ? "id" : NULL, begin->value);
+}
+
+static void add_counter(writer *w, const om_trace_event *e)
+{
+    om_json j;
+    event_open(w, &j, "C", e->name);
+    json_us(&j, "ts", e->ns - om_trace_origin_ns());
+    event_close(&j, "value", e->value);
+}
+
+/* Closes the innermost open span of that name and those inside it, whose own ends are missing. An end whose
+ * begin the ring has overwritten matches none and is left out. */
+static void close_span(writer *w, const om_trace_event *events, size_t *open, size_t *depth,
+                       const om_trace_event *end)
+{
+    size_t at = *depth;
+    while (at > 0 && strcmp(events[open[at - 1]].name, end->name) != 0) at--;
+    if (at == 0) return;
+    while (*depth >= at) add_span(w, &events[open[--*depth]], end);
+}
+
+static int add_events(writer *w, const ring_copy *copy, size_t *open)
+{
+    size_t depth = 0;
+    int rc = OM_OK;
+    for (size_t i = 0; i < copy->count && rc == OM_OK; i++) {
+        const om_trace_event *e = &copy->events[i];
+        switch (e->kind) {
+        case OM_TRACE_BEGIN: open[depth++] = i; break;
+        case OM_TRACE_END: close_span(w, copy->events, open, &depth, e); break;
+        case OM_TRACE_COUNTER: add_counter(w, e); break;
+        }
+        if (w->text.len > FLUSH_BYTES) rc = flush(w);
+    }
+    for (size_t i = 0; i < depth; i++) add_span(w, &copy->events[open[i]], NULL);
+    return rc;
+}
+
+static int add_ring(writer *w, om_trace_ring *ring)
+{
+    ring_copy copy;
+    size_t *open = NULL;
+    w->tid = ring->tid;
+    add_name(w, "thread_name", ring->thread);
+    int rc = ring_copy_make(ring, &copy);
+    if (rc == OM_OK && copy.count) {
+        open = om_realloc_array(NULL, copy.count, sizeof *open);
+        rc = open ? add_events(w, &copy, open) : om_fail_nomem("the trace");
+    }
+    om_free(open);
+    om_free(copy.events);
+    return rc < 0 ? rc : flush(w);
+}
+
+int om_trace_export(const char *path)
+{
+    writer w = {.first = true, .pid = getpid(), .tid = getpid()};
+    int rc = om_outfile_open(&w.file, path);
+    if (rc < 0) return rc;
+    om_str_add(&w.text, "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[");
+    add_name(&w, "process_name", "omma");
+    for (om_trace_ring *ring = om_trace_rings(); ring && rc == OM_OK; ring = ring->next)
+        rc = add_ring(&w, ring);
+    om_str_add(&w.text, "\n]}\n");
+    if (rc == OM_OK) rc = flush(&w);
+    om_str_fini(&w.text);
+    if (rc == OM_OK) return om_outfile_commit(&w.file);
+    om_outfile_abort(&w.file);
+    return rc;
+}

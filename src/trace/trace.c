@@ -1,0 +1,119 @@
+#include "trace/trace.h"
+
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/mem.h"
+#include "trace/ring.h"
+
+#define FIRST_EVENTS 256
+
+atomic_bool om_trace_on;
+
+static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER; /* guards rings */
+static om_trace_ring *rings;
+static atomic_int ring_events;
+static atomic_llong origin_ns;
+/* Raised when the rings are freed, so that a thread that lives on does not use its old one. */
+static atomic_uint generation = 1;
+
+static _Thread_local struct {
+    om_trace_ring *ring;
+    unsigned generation;
+} mine;
+
+om_trace_ring *om_trace_rings(void)
+{
+    pthread_mutex_lock(&list_lock);
+    om_trace_ring *first = rings;
+    pthread_mutex_unlock(&list_lock);
+    return first;
+}
+
+int64_t om_trace_origin_ns(void) { return atomic_load(&origin_ns); }
+
+int om_trace_start(int events_per_thread)
+{
+    if (events_per_thread < 2)
+        return om_fail(OM_ERR_ARG, "a trace needs room for 2 events a thread at least");
+    atomic_store(&ring_events, events_per_thread);
+    if (!om_trace_rings()) atomic_store(&origin_ns, om_now_ns());
+    atomic_store(&om_trace_on, true);
+    return OM_OK;
+}
+
+void om_trace_stop(void) { atomic_store(&om_trace_on, false); }
+
+void om_trace_fini(void)
+{
+    om_trace_stop();
+    pthread_mutex_lock(&list_lock);
+    om_trace_ring *ring = rings;
+    rings = NULL;
+    atomic_fetch_add(&generation, 1);
+    pthread_mutex_unlock(&list_lock);
+    while (ring) {
+        om_trace_ring *next = ring->next;
+        pthread_mutex_destroy(&ring->lock);
+        om_free(ring->events);
+        om_free(ring);
+        ring = next;
+    }
+}
+
+/* NULL when out of memory: the thread goes on untraced. */
+static om_trace_ring *my_ring(void)
+{
+    unsigned now = atomic_load_explicit(&generation, memory_order_acquire);
+    if (mine.generation == now) return mine.ring;
+    om_trace_ring *ring = om_calloc(1, sizeof *ring);
+    mine.generation = now;
+    mine.ring = ring;
+    if (!ring) return NULL;
+    pthread_mutex_init(&ring->lock, NULL);
+    ring->tid = syscall(SYS_gettid);
+    ring->max = (size_t)atomic_load(&ring_events);
+    pthread_getname_np(pthread_self(), ring->thread, sizeof ring->thread);
+    pthread_mutex_lock(&list_lock);
+    ring->next = rings;
+    rings = ring;
+    pthread_mutex_unlock(&list_lock);
+    return ring;
+}
+
+/* Rings start small: hundreds of threads that trace little must not cost what a busy one does. */
+static void make_room(om_trace_ring *ring)
+{
+    if (ring->count < ring->cap || ring->cap == ring->max) return;
+    size_t want = ring->cap ? ring->cap * 2 : FIRST_EVENTS;
+    if (want > ring->max) want = ring->max;
+    om_trace_event *grown = om_realloc_array(ring->events, want, sizeof *grown);
+    if (grown) {
+        ring->events = grown;
+        ring->cap = want;
+    } else {
+        ring->max = ring->cap;
+    }
+}
+
+static void emit(om_trace_kind kind, const char *name, int64_t value)
+{
+    om_trace_ring *ring = my_ring();
+    if (!ring) return;
+    om_trace_event event = {.name = name, .ns = om_now_ns(), .value = value, .kind = kind};
+    pthread_mutex_lock(&ring->lock);
+    make_room(ring);
+    if (ring->count < ring->cap) {
+        ring->events[ring->count++] = event; /* head stays 0 until the ring is full */
+    } else if (ring->cap) {
+        ring->events[ring->head] = event;
+        ring->head = (ring->head + 1) % ring->cap;
+    }
+    pthread_mutex_unlock(&ring->lock);
+}
+
+void om_trace_emit_begin(const char *name, int64_t id) { emit(OM_TRACE_BEGIN, name, id); }
+void om_trace_emit_end(const char *name) { emit(OM_TRACE_END, name, 0); }
+void om_trace_emit_counter(const char *name, int64_t value) { emit(OM_TRACE_COUNTER, name, value); }
