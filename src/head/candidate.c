@@ -1,0 +1,212 @@
+#include "head/candidate.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/str.h"
+
+#define ALIGN 64
+/* Beyond this a coordinate is no place in any picture, and squares of it still fit a float. */
+#define FAR 1e9f
+
+size_t om_piece(size_t size) { return (size + ALIGN - 1) & ~(size_t)(ALIGN - 1); }
+
+void *om_take(uint8_t **at, size_t size)
+{
+    void *p = *at;
+    *at += om_piece(size);
+    return p;
+}
+
+size_t om_cands_size(size_t cap)
+{
+    return om_piece(cap * 4 * sizeof(float)) + 4 * om_piece(cap * sizeof(float)) +
+           om_piece(om_nms_work_size(cap));
+}
+
+void om_cands_init(om_cands *c, uint8_t **at, size_t cap)
+{
+    c->boxes = om_take(at, cap * 4 * sizeof *c->boxes);
+    c->scores = om_take(at, cap * sizeof *c->scores);
+    c->classes = om_take(at, cap * sizeof *c->classes);
+    c->source = om_take(at, cap * sizeof *c->source);
+    c->keep = om_take(at, cap * sizeof *c->keep);
+    c->work = om_take(at, om_nms_work_size(cap));
+    c->n = 0;
+    c->cap = cap;
+}
+
+bool om_head_wants(const om_head *h, int32_t class_id)
+{
+    for (int i = 0; i < h->params.n_classes; i++)
+        if (h->params.classes[i] == class_id) return true;
+    return h->params.n_classes == 0;
+}
+
+void om_cands_add(const om_head *h, om_cands *c, const float box[4], float score, int32_t class_id,
+                  uint32_t source)
+{
+    if (c->n >= c->cap || !isfinite(score) || !om_head_wants(h, class_id)) return;
+    for (int i = 0; i < 4; i++)
+        if (!(fabsf(box[i]) < FAR)) return; /* NaN fails every comparison */
+    memcpy(c->boxes + 4 * c->n, box, 4 * sizeof(float));
+    c->scores[c->n] = score;
+    c->classes[c->n] = class_id;
+    c->source[c->n] = source;
+    c->n++;
+}
+
+/* The k-th largest (k >= 1) of v[0..n), which is reordered. */
+static uint32_t select_largest(uint32_t *v, size_t n, size_t k)
+{
+    size_t lo = 0, hi = n - 1, want = k - 1;
+    while (lo < hi) {
+        uint32_t pivot = v[lo + (hi - lo) / 2];
+        size_t i = lo, j = hi;
+        for (;;) {
+            while (v[i] > pivot) i++;
+            while (v[j] < pivot) j--;
+            if (i >= j) break;
+            uint32_t t = v[i];
+            v[i++] = v[j];
+            v[j--] = t;
+        }
+        if (want <= j) /* v[lo..j] >= pivot >= v[j+1..hi] */
+            hi = j;
+        else lo = j + 1;
+    }
+    return v[want];
+}
+
+static void move(om_cands *c, size_t to, size_t from)
+{
+    memmove(c->boxes + 4 * to, c->boxes + 4 * from, 4 * sizeof(float));
+    c->scores[to] = c->scores[from];
+    c->classes[to] = c->classes[from];
+    c->source[to] = c->source[from];
+}
+
+/* Leaves the `max` best, of equal ones the first, in their old order. */
+static void bound(om_cands *c, size_t max)
+{
+    if (c->n <= max) return;
+    /* Scores are positive, so that their bits order as they do. */
+    memcpy(c->keep, c->scores, c->n * sizeof(float));
+    uint32_t bits = select_largest(c->keep, c->n, max);
+    float least;
+    memcpy(&least, &bits, sizeof least);
+    size_t above = 0, n = 0;
+    for (size_t i = 0; i < c->n; i++) above += c->scores[i] > least;
+    for (size_t i = 0; i < c->n; i++) {
+        if (c->scores[i] < least || (c->scores[i] == least && above == max)) continue;
+        above += c->scores[i] == least;
+        move(c, n++, i);
+    }
+    c->n = n;
+}
+
+size_t om_cands_suppress(const om_head *h, om_cands *c)
+{
+    if (!c->n) return 0;
+    bound(c, OM_MAX_CANDIDATES);
+    return h->kernels->nms(c->boxes, c->scores, c->classes, c->n, h->params.iou, h->params.agnostic,
+                           (size_t)h->params.max_boxes, c->keep, c->work);
+}
+
+int om_cands_emit(const om_cands *c, size_t i, const om_geometry *g, om_dets *dets, om_detection **out)
+{
+    const float *b = c->boxes + 4 * i;
+    float x = b[0], y = b[1], w = b[2] - b[0], h = b[3] - b[1];
+    *out = NULL;
+    om_geometry_unmap_box(g, &x, &y, &w, &h);
+    if (!(w > 0 && h > 0) || !isfinite(x) || !isfinite(y) || !isfinite(w) || !isfinite(h)) return OM_OK;
+    om_detection *d = om_dets_add(dets);
+    if (!d) return om_fail_nomem("detections");
+    d->x = x;
+    d->y = y;
+    d->w = w;
+    d->h = h;
+    d->score = c->scores[i];
+    d->class_id = c->classes[i];
+    *out = d;
+    return OM_OK;
+}
+
+int om_cands_finish(const om_head *h, om_cands *c, const om_geometry *g, om_dets *dets)
+{
+    size_t kept = om_cands_suppress(h, c);
+    for (size_t i = 0; i < kept; i++) {
+        om_detection *d;
+        int rc = om_cands_emit(c, c->keep[i], g, dets, &d);
+        if (rc < 0) return rc;
+    }
+    return OM_OK;
+}
+
+/* Elements of one item: everything behind the batch. */
+static size_t item_count(const om_tensor *t)
+{
+    size_t n = 1;
+    for (int i = 1; i < t->shape.rank; i++) n *= (size_t)t->shape.dim[i];
+    return n;
+}
+
+size_t om_floats_size(const om_tensor *t)
+{
+    return t->dtype == OM_DTYPE_F32 ? 0 : om_piece(item_count(t) * sizeof(float));
+}
+
+/* om_f16_to_f32() without branches, so that the loop becomes vector code. Scaling by 2^112 moves the exponent
+ * and makes normal numbers of f16's subnormal ones; what is not finite gets its exponent back. */
+static float half_to_float(uint16_t h)
+{
+    uint32_t bits = (uint32_t)(h & 0x7fffu) << 13;
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    f *= 0x1p112f;
+    memcpy(&bits, &f, sizeof bits);
+    bits |= (uint32_t)(h & 0x8000u) << 16 | ((h & 0x7c00u) == 0x7c00u ? 0x7f800000u : 0);
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+const float *om_floats(const om_tensor *t, int item, uint8_t **at)
+{
+    size_t n = item_count(t), first = (size_t)item * n;
+    if (t->dtype == OM_DTYPE_F32) return (const float *)t->data + first;
+    const uint16_t *from = (const uint16_t *)t->data + first;
+    float *to = om_take(at, n * sizeof *to);
+    for (size_t i = 0; i < n; i++) to[i] = half_to_float(from[i]);
+    return to;
+}
+
+int om_head_expect(const om_head *h, const om_tensor *t, int index, int rank, int item)
+{
+    const char *head = h->ops->name, *name = h->desc->outputs[index].name;
+    char text[OM_SHAPE_TEXT];
+    om_shape_text(&t->shape, text);
+    if (t->dtype != OM_DTYPE_F32 && t->dtype != OM_DTYPE_F16)
+        return om_fail(OM_ERR_ARG, "%s head: output %s is %s; f32 or f16 was expected", head, name,
+                       om_dtype_name(t->dtype));
+    if (t->shape.rank != rank)
+        return om_fail(OM_ERR_ARG, "%s head: output %s has shape %s; %d dimensions were expected", head, name,
+                       text, rank);
+    if (item < 0 || item >= t->shape.dim[0])
+        return om_fail(OM_ERR_ARG, "%s head: no item %d in output %s of shape %s", head, item, name, text);
+    return OM_OK;
+}
+
+int om_head_misfit(const om_model_desc *desc, const char *head, const char *what)
+{
+    om_str list = {0};
+    for (int i = 0; i < desc->n_outputs; i++) {
+        char text[OM_SHAPE_TEXT];
+        om_shape_text(&desc->outputs[i].shape, text);
+        om_str_addf(&list, "%s%s %s %s", i ? ", " : "", desc->outputs[i].name, text,
+                    om_dtype_name(desc->outputs[i].dtype));
+    }
+    int rc = om_fail(OM_ERR_ARG, "%s head: expected %s; the model has %s", head, what, om_str_get(&list));
+    om_str_fini(&list);
+    return rc;
+}

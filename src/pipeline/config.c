@@ -1,0 +1,161 @@
+#include "pipeline/config.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/cpu.h"
+#include "base/error.h"
+#include "base/mem.h"
+#include "media/media.h"
+#include "sink/sink.h"
+
+int om_config_init(om_config *c)
+{
+    memset(c, 0, sizeof(*c));
+    return om_options_init(om_run_option_table, &c->run);
+}
+
+void om_config_fini(om_config *c)
+{
+    om_options_fini(om_run_option_table, &c->run);
+    for (size_t i = 0; i < c->n_streams; i++) om_options_fini(om_stream_option_table, &c->streams[i]);
+    om_free(c->streams);
+    om_strlist_fini(&c->sinks);
+    memset(c, 0, sizeof(*c));
+}
+
+static bool name_taken(const om_config *c, const char *name)
+{
+    for (size_t i = 0; i < c->n_streams; i++)
+        if (c->streams[i].name && !strcmp(c->streams[i].name, name)) return true;
+    return false;
+}
+
+/* "vtest", then "vtest-2", "vtest-3" for further streams of that name. */
+static char *unique_name(const om_config *c, const char *uri)
+{
+    char *base = om_uri_name(uri);
+    if (!base || !name_taken(c, base)) return base;
+    char *name = NULL;
+    for (size_t n = 2; !name; n++) {
+        name = om_sprintf("%s-%zu", base, n);
+        if (!name) break;
+        if (!name_taken(c, name)) break;
+        om_free(name);
+        name = NULL;
+    }
+    om_free(base);
+    return name;
+}
+
+om_stream_options *om_config_new_stream(om_config *c)
+{
+    void *items = c->streams;
+    if (om_grow(&items, &c->cap_streams, c->n_streams + 1, sizeof(*c->streams))) return NULL;
+    c->streams = items;
+    om_stream_options *s = &c->streams[c->n_streams];
+    memset(s, 0, sizeof(*s));
+    return om_options_init(om_stream_option_table, s) ? NULL : s;
+}
+
+int om_config_stream(om_config *c, om_stream_options *s)
+{
+    int err = OM_OK;
+    if (!s->uri || !*s->uri) err = om_fail(OM_ERR_ARG, "a stream needs a uri");
+    else if (s->name && name_taken(c, s->name))
+        err = om_fail(OM_ERR_ARG, "two streams are named '%s': names must differ", s->name);
+    else if (s->name && (!*s->name || strchr(s->name, '/')))
+        err = om_fail(OM_ERR_ARG,
+                      "stream name '%s': it becomes part of file names, so it must not be empty or hold '/'",
+                      s->name);
+    else if (!s->name && !(s->name = unique_name(c, s->uri))) err = OM_ERR_NOMEM;
+    if (err) om_options_fini(om_stream_option_table, s);
+    else c->n_streams++;
+    return err;
+}
+
+int om_config_add_stream(om_config *c, const char *uri, const char *name)
+{
+    om_stream_options *s = om_config_new_stream(c);
+    if (!s) return OM_ERR_NOMEM;
+    s->uri = om_strdup(uri);
+    if (name) s->name = om_strdup(name);
+    if (!s->uri || (name && !s->name)) {
+        om_options_fini(om_stream_option_table, s);
+        return OM_ERR_NOMEM;
+    }
+    return om_config_stream(c, s);
+}
+
+static int check_batches(const om_run_options *o)
+{
+    int max = o->batch_size ? o->batch_size : o->batch_max;
+    if (o->batch_size && o->batch_max && o->batch_size != o->batch_max)
+        return om_fail(OM_ERR_ARG, "--batch-size %d and --batch-max %d contradict each other: give one",
+                       o->batch_size, o->batch_max);
+    if (max && o->batch_min > max)
+        return om_fail(OM_ERR_ARG, "--batch-min %d is above the largest batch, %d", o->batch_min, max);
+    if (o->batch_min > 1 && o->batch_timeout_ms <= 0)
+        return om_fail(OM_ERR_ARG,
+                       "--batch-min needs --batch-timeout-ms: else the last frames would wait for ever");
+    return OM_OK;
+}
+
+static int check_sinks(const om_config *c)
+{
+    for (size_t i = 0; i < c->sinks.n; i++) {
+        const char *spec = c->sinks.items[i];
+        const om_sink_ops *ops = om_sink_ops_for(spec);
+        if (!ops) return OM_ERR_ARG;
+        if (ops->flags & OM_SINK_PER_STREAM && c->n_streams > 1 && !strstr(spec, "%s"))
+            return om_fail(OM_ERR_ARG,
+                           "-o %s makes one file a stream: put %%s into its name, which becomes the stream's",
+                           spec);
+        for (size_t k = 0; k < i; k++)
+            if (!strcmp(spec, c->sinks.items[k]) && strcmp(ops->name, "null"))
+                return om_fail(OM_ERR_ARG, "-o %s is given twice: two sinks cannot write the same file",
+                               spec);
+    }
+    return OM_OK;
+}
+
+int om_config_check(const om_config *c)
+{
+    const om_run_options *o = &c->run;
+    uint32_t mask;
+    if (!o->model || !*o->model)
+        return om_fail(OM_ERR_ARG, "no model: name one with -m MODEL.onnx (or model: in the config)");
+    if (!c->n_streams)
+        return om_fail(OM_ERR_ARG,
+                       "no stream: name at least one video with -i URI (or streams: in the config)");
+    if (o->head) {
+        int family = om_family_parse(o->head);
+        if (family < 0) return family;
+    }
+    if (o->cpu_mask && om_cpu_mask_parse(o->cpu_mask, &mask)) return OM_ERR_ARG;
+    if (o->rtsp_transport && strcmp(o->rtsp_transport, "tcp") && strcmp(o->rtsp_transport, "udp"))
+        return om_fail(OM_ERR_ARG, "--rtsp-transport '%s': expected tcp or udp", o->rtsp_transport);
+    int err = check_batches(o);
+    return err ? err : check_sinks(c);
+}
+
+static int check_file(const char *what, const char *path)
+{
+    struct stat st;
+    if (!path || !*path || !strcmp(path, "-")) return OM_OK;
+    if (stat(path, &st)) return om_fail(OM_ERR_NOT_FOUND, "%s '%s' does not exist", what, path);
+    return OM_OK;
+}
+
+int om_config_check_files(const om_config *c)
+{
+    int err = check_file("model", c->run.model);
+    if (!err) err = check_file("labels file", c->run.labels);
+    for (size_t i = 0; i < c->n_streams && !err; i++) {
+        const char *uri = c->streams[i].uri;
+        if (strstr(uri, "://") || !strncmp(uri, "pattern:", 8) || strpbrk(uri, "*?[")) continue;
+        err = check_file("video", uri);
+    }
+    return err;
+}

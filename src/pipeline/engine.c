@@ -1,0 +1,198 @@
+#include "pipeline/engine.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cpu.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "trace/trace.h"
+
+#define OM_FAILURES_MAX 10
+#define OM_FLIGHTS_MAX 256
+
+/* A flight's pictures become results, in their lanes. */
+static void deliver(om_engine *e, om_flight *f)
+{
+    for (int i = 0; i < f->n; i++) {
+        om_pick *p = &f->picks[i];
+        om_result *r = p->lost ? NULL : om_result_create();
+        if (!p->lost && !r) om_account_drop(p->mailbox->account, OM_DROP_NO_MEMORY);
+        if (r) {
+            om_lane *lane = p->mailbox->lane;
+            r->stream = lane->stream;
+            r->stream_index = lane->stream_index;
+            r->seq = p->seq;
+            r->pts_ns = p->pts_ns;
+            r->wall_us = p->wall_us;
+            r->width = p->width;
+            r->height = p->height;
+            r->latency_ns = p->due_ns; /* the lane turns it into the latency at hand-over */
+            r->labels = (om_labels){e->desc->labels, (size_t)e->desc->n_labels};
+            r->dets = f->dets[i];
+            memset(&f->dets[i], 0, sizeof(f->dets[i]));
+            r->frame = p->frame;
+            p->frame = NULL;
+        }
+        om_dets_fini(&f->dets[i]);
+        om_frame_unref(p->frame);
+        p->frame = NULL;
+        om_lane_post(p->mailbox->lane, p->order, r);
+    }
+}
+
+static bool all_lost(const om_flight *f)
+{
+    for (int i = 0; i < f->n; i++)
+        if (!f->picks[i].lost) return false;
+    return true;
+}
+
+static void *finisher(void *arg)
+{
+    om_engine *e = arg;
+    void *item;
+    while (om_queue_pop(&e->done, &item, INT64_MAX) == OM_OK) {
+        om_flight *f = item;
+        if (!all_lost(f)) {
+            if (om_session_collect(f->session, e->head, f->n, f->geo, f->dets)) {
+                om_engine_failed(e, "inference failed");
+                om_flight_lose(f, OM_DROP_INFER_FAILED);
+            } else {
+                atomic_store_explicit(&e->failures_in_a_row, 0, memory_order_relaxed);
+            }
+        }
+        deliver(e, f);
+        om_batcher_return(f);
+    }
+    return NULL;
+}
+
+void om_engine_failed(om_engine *e, const char *what)
+{
+    int n = atomic_fetch_add(&e->failures_in_a_row, 1) + 1;
+    if (n == 1) om_log(OM_LOG_WARN, "%s: %s", what, om_error_message());
+    if (n < OM_FAILURES_MAX || atomic_exchange(&e->dead, true)) return;
+    om_fail_prefix(OM_ERR_DEVICE, "%s %d times in a row", what, n);
+    e->on_failed(e->user, OM_ERR_DEVICE);
+}
+
+static int parse_classes(om_engine *e)
+{
+    const om_strlist *l = &e->options->classes;
+    if (!l->n) return OM_OK;
+    e->classes = om_calloc(l->n, sizeof(*e->classes));
+    if (!e->classes) return OM_ERR_NOMEM;
+    for (size_t i = 0; i < l->n; i++) {
+        long long number = -1;
+        if (om_parse_int(l->items[i], &number)) {
+            for (int c = 0; c < e->desc->n_labels; c++)
+                if (!strcmp(e->desc->labels[c], l->items[i])) number = c;
+            if (number < 0) {
+                const char *near = om_suggest(l->items[i], e->desc->labels, (size_t)e->desc->n_labels);
+                return om_fail(OM_ERR_ARG, "--classes: the model has no class '%s'%s%s%s", l->items[i],
+                               near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+            }
+        }
+        if (number < 0 || (e->desc->n_classes && number >= e->desc->n_classes))
+            return om_fail(OM_ERR_ARG, "--classes: %lld is outside the model's classes 0 to %d", number,
+                           e->desc->n_classes - 1);
+        e->classes[e->n_classes++] = (int)number;
+    }
+    return OM_OK;
+}
+
+static int check_batch(const om_engine *e)
+{
+    const om_shape *s = &e->desc->inputs[0].shape;
+    int wish = e->options->batch_size;
+    if (wish > 0 && !e->desc->dynamic_batch && s->rank == 4 && s->dim[0] != wish)
+        return om_fail(OM_ERR_ARG,
+                       "%s has a fixed batch of %lld, not %d: make it dynamic with 'omma model batch'",
+                       e->options->model, (long long)s->dim[0], wish);
+    return OM_OK;
+}
+
+static int make_head(om_engine *e)
+{
+    const om_run_options *o = e->options;
+    om_head_params p;
+    om_head_params_default(&p);
+    p.conf = (float)o->conf;
+    p.iou = (float)o->iou;
+    p.max_boxes = o->max_boxes;
+    p.agnostic = o->agnostic;
+    p.top_k = o->top_k;
+    p.classes = e->classes;
+    p.n_classes = e->n_classes;
+    return om_head_create(e->desc, &p, &e->head);
+}
+
+static int load_model(om_engine *e)
+{
+    const om_run_options *o = e->options;
+    int err = om_model_load(o->model, &e->graph);
+    if (!err) err = om_graph_infer_shapes(e->graph);
+    if (!err) err = om_model_describe(e->graph, &e->desc);
+    if (!err && o->head) {
+        int family = om_family_parse(o->head);
+        err = family < 0 ? family : om_model_desc_set_family(e->desc, (om_family)family);
+    }
+    if (!err && o->labels) err = om_model_desc_load_labels(e->desc, o->labels);
+    if (!err && o->input_size.width) err = om_engine_check_size(e->desc, o->model, o->input_size);
+    if (!err) err = check_batch(e);
+    if (!err) err = parse_classes(e);
+    return err ? err : make_head(e);
+}
+
+static int start_finishers(om_engine *e)
+{
+    int n = om_cpu_count() / 4;
+    if (n < 1) n = 1;
+    if (n > 8) n = 8;
+    int err = om_queue_init(&e->done, OM_FLIGHTS_MAX);
+    for (; !err && e->n_finishers < n; e->n_finishers++) {
+        err = om_thread_start(&e->finishers[e->n_finishers], "om-finish", finisher, e);
+        if (err) break;
+    }
+    return err;
+}
+
+int om_engine_create(const om_run_options *o, om_engine **out)
+{
+    *out = NULL;
+    om_engine *e = om_calloc(1, sizeof(*e));
+    if (!e) return OM_ERR_NOMEM;
+    e->options = o;
+    pthread_mutex_init(&e->compile_lock, NULL);
+    pthread_mutex_init(&e->lock, NULL);
+    int err = load_model(e);
+    if (!err) err = om_backend_select(o->device, &e->backend, &e->device_name);
+    if (!err) err = om_device_open("cpu", &e->device);
+    if (!err) err = start_finishers(e);
+    if (err) goto fail;
+    *out = e;
+    return OM_OK;
+fail:
+    om_engine_destroy(e);
+    return err;
+}
+
+void om_engine_destroy(om_engine *e)
+{
+    if (!e) return;
+    for (int i = 0; i < e->n_batchers; i++) om_batcher_stop(e->batchers[i]);
+    if (e->done.slots) om_queue_close(&e->done);
+    for (int i = 0; i < e->n_finishers; i++) om_thread_join(&e->finishers[i]);
+    for (int i = 0; i < e->n_batchers; i++) om_batcher_destroy(e->batchers[i]);
+    om_queue_fini(&e->done);
+    om_head_destroy(e->head);
+    om_model_desc_free(e->desc);
+    om_graph_destroy(e->graph);
+    om_device_close(e->device);
+    om_free(e->classes);
+    pthread_mutex_destroy(&e->lock);
+    pthread_mutex_destroy(&e->compile_lock);
+    om_free(e);
+}

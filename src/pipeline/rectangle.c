@@ -1,0 +1,122 @@
+/* The engine's rectangles: which input size a picture goes to, and the plan compiled for it. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "pipeline/engine.h"
+
+static int round_up(double v, int stride)
+{
+    int n = (int)ceil(v - 1e-6);
+    n = (n + stride - 1) / stride * stride;
+    return n < stride ? stride : n;
+}
+
+int om_engine_check_size(const om_model_desc *d, const char *model, om_size size)
+{
+    if (!d->dynamic_size) {
+        if (size.width == d->width && size.height == d->height) return OM_OK;
+        return om_fail(OM_ERR_ARG,
+                       "%s takes %dx%d only, not %dx%d: make its size dynamic with 'omma model batch'", model,
+                       d->width, d->height, size.width, size.height);
+    }
+    if (size.width % d->stride || size.height % d->stride)
+        return om_fail(OM_ERR_ARG, "--input-size %dx%d: both sides must be multiples of %d", size.width,
+                       size.height, d->stride);
+    return OM_OK;
+}
+
+/* The smallest rectangle of whole strides that holds the picture scaled so that it fits the model's preferred
+ * square: 1920x1080 for 640x640 and stride 32 gives 640x384. CenterFace takes pictures at their own size. */
+static om_size wanted(const om_engine *e, int width, int height)
+{
+    const om_model_desc *d = e->desc;
+    const om_run_options *o = e->options;
+    if (o->input_size.width) return o->input_size;
+    om_size full = {d->width, d->height};
+    if (!d->dynamic_size) return full;
+    if (d->family == OM_FAMILY_CENTERFACE)
+        return (om_size){round_up(width, d->stride), round_up(height, d->stride)};
+    if (!o->rectangles || d->fit != OM_FIT_LETTERBOX) return full;
+    double scale = fmin((double)full.width / width, (double)full.height / height);
+    return (om_size){round_up(width * scale, d->stride), round_up(height * scale, d->stride)};
+}
+
+/* How large the picture comes out in a rectangle, as a share of the size it wants. */
+static double scale_in(const om_batcher *b, int width, int height)
+{
+    return fmin((double)b->plan->width / width, (double)b->plan->height / height);
+}
+
+static om_batcher *nearest(const om_engine *e, int width, int height)
+{
+    om_batcher *best = e->batchers[0];
+    for (int i = 1; i < e->n_batchers; i++)
+        if (scale_in(e->batchers[i], width, height) > scale_in(best, width, height)) best = e->batchers[i];
+    return best;
+}
+
+int om_engine_batcher(om_engine *e, int width, int height, om_batcher **out)
+{
+    *out = NULL;
+    om_size want = wanted(e, width, height);
+    int err = OM_OK;
+    pthread_mutex_lock(&e->compile_lock);
+    for (int i = 0; i < e->n_batchers && !*out; i++)
+        if (e->batchers[i]->plan->width == want.width && e->batchers[i]->plan->height == want.height)
+            *out = e->batchers[i];
+    if (!*out && e->n_batchers < OM_MAX_RECTANGLES) {
+        err = om_batcher_create(e, want.width, want.height, out);
+        if (!err) e->batchers[e->n_batchers++] = *out;
+    }
+    if (!err && !*out) *out = nearest(e, width, height);
+    pthread_mutex_unlock(&e->compile_lock);
+    return err;
+}
+
+static int batch_for(const om_engine *e)
+{
+    const om_run_options *o = e->options;
+    const om_shape *s = &e->desc->inputs[0].shape;
+    if (!e->desc->dynamic_batch && s->rank > 0 && s->dim[0] > 0 && e->desc->family != OM_FAMILY_CENTERFACE)
+        return (int)s->dim[0];
+    int batch = o->batch_size > 0 ? o->batch_size : o->batch_max > 0 ? o->batch_max : 1;
+    return batch < OM_BATCH_MAX ? batch : OM_BATCH_MAX;
+}
+
+int om_engine_compile(om_engine *e, int width, int height, om_plan **out)
+{
+    const om_run_options *o = e->options;
+    om_compile_params p = {
+        .graph = e->graph,
+        .desc = e->desc,
+        .device = e->device_name,
+        .memory = e->device,
+        .batch = batch_for(e),
+        .width = width,
+        .height = height,
+        .precision = (om_precision)o->precision,
+        .mode = (om_mode)o->mode,
+        .threads = o->threads,
+        .sessions = o->in_flight,
+        .cache_dir = o->cache_dir,
+    };
+    int err = om_plan_compile(e->backend, &p, out);
+    if (err) return om_fail_prefix(err, "%s", o->model);
+    snprintf(e->note, sizeof(e->note), "%s", (*out)->note);
+    om_log(OM_LOG_INFO, "%s: compiled for %dx%d, batch %d: %s", o->model, width, height, p.batch,
+           (*out)->note);
+    return OM_OK;
+}
+
+int om_engine_admit(om_engine *e, const om_plan *plan)
+{
+    int room = plan->sessions + 1; /* one is being gathered while the others run */
+    pthread_mutex_lock(&e->lock);
+    if (room > e->arbiter.limit) om_arbiter_set_limit(&e->arbiter, room);
+    room = e->arbiter.limit;
+    pthread_mutex_unlock(&e->lock);
+    return room;
+}

@@ -1,0 +1,86 @@
+/* One line a detection; frames without any leave none. */
+#include <string.h>
+
+#include "base/error.h"
+#include "sink/file_out.h"
+#include "sink/registry.h"
+
+typedef struct om_csv {
+    om_file_out file;
+    om_str line;
+} om_csv;
+
+static const char header[] = "stream,seq,pts,class_id,class,score,x,y,w,h,track,text\n";
+
+static int csv_open(om_sink *s)
+{
+    om_csv *c = s->priv;
+    int err = om_file_out_open(&c->file, s->target);
+    return err ? err : om_file_out_line(&c->file, header, sizeof(header) - 1);
+}
+
+/* RFC 4180: quoted where it must be, quotes doubled. */
+static void field(om_str *line, const char *text)
+{
+    if (!text) return;
+    if (!strpbrk(text, ",\"\r\n")) {
+        om_str_add(line, text);
+        return;
+    }
+    om_str_addc(line, '"');
+    for (; *text; text++) {
+        if (*text == '"') om_str_addc(line, '"');
+        om_str_addc(line, *text);
+    }
+    om_str_addc(line, '"');
+}
+
+static void detection(om_str *line, const om_result *r, const om_detection *d)
+{
+    field(line, r->stream);
+    om_str_addf(line, ",%llu,%.6f,%d,", (unsigned long long)r->seq, (double)r->pts_ns / 1e9, d->class_id);
+    if (d->class_id >= 0 && (size_t)d->class_id < r->labels.n) field(line, r->labels.names[d->class_id]);
+    om_str_addf(line, ",%.4f,%.2f,%.2f,%.2f,%.2f,", (double)d->score, (double)d->x, (double)d->y,
+                (double)d->w, (double)d->h);
+    if (d->track >= 0) om_str_addf(line, "%lld", (long long)d->track);
+    om_str_addc(line, ',');
+    field(line, d->text);
+    om_str_addc(line, '\n');
+}
+
+static int csv_write(om_sink *s, const om_result *r)
+{
+    om_csv *c = s->priv;
+    for (size_t i = 0; i < r->dets.n; i++) {
+        om_str_clear(&c->line);
+        detection(&c->line, r, &r->dets.items[i]);
+        if (c->line.failed) return om_fail_nomem("a line of CSV");
+        int err = om_file_out_line(&c->file, c->line.data, c->line.len);
+        if (err) return err;
+    }
+    return OM_OK;
+}
+
+static int csv_flush(om_sink *s)
+{
+    om_csv *c = s->priv;
+    return om_file_out_flush(&c->file);
+}
+
+static int csv_close(om_sink *s)
+{
+    om_csv *c = s->priv;
+    om_str_fini(&c->line);
+    return om_file_out_close(&c->file);
+}
+
+const om_sink_ops om_sink_csv = {
+    .name = "csv",
+    .target = "FILE ('-': standard output)",
+    .help = "one line a detection, with a header",
+    .priv_size = sizeof(om_csv),
+    .open = csv_open,
+    .write = csv_write,
+    .flush = csv_flush,
+    .close = csv_close,
+};

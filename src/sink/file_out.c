@@ -1,0 +1,69 @@
+#include "sink/file_out.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/error.h"
+
+#define OM_FILE_OUT_BUFFER (64 << 10)
+
+static int fail(const om_file_out *f, int err)
+{
+    return om_fail(om_err_from_errno(err), "%s: cannot write: %s", f->path, strerror(err));
+}
+
+int om_file_out_open(om_file_out *f, const char *path)
+{
+    *f = (om_file_out){.fd = -1, .path = path};
+    if (!*path) return om_fail(OM_ERR_ARG, "a file name is missing behind the ':' ('-' is standard output)");
+    f->fd = strcmp(path, "-") ? open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)
+                              : fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+    if (f->fd < 0) return fail(f, errno);
+    struct stat st;
+    f->regular = !fstat(f->fd, &st) && S_ISREG(st.st_mode) && strcmp(path, "-");
+    f->open = true;
+    return OM_OK;
+}
+
+/* Whole lines among the first n bytes of the buffer. */
+static size_t whole_lines(const om_file_out *f, size_t n)
+{
+    const char *nl = n ? memrchr(f->buffer.data, '\n', n) : NULL;
+    return nl ? (size_t)(nl - f->buffer.data) + 1 : 0;
+}
+
+int om_file_out_flush(om_file_out *f)
+{
+    size_t done = 0;
+    int err = 0;
+    while (done < f->buffer.len && !err) {
+        ssize_t n = write(f->fd, f->buffer.data + done, f->buffer.len - done);
+        if (n >= 0) done += (size_t)n;
+        else if (errno != EINTR) err = errno;
+    }
+    f->whole += (int64_t)whole_lines(f, done);
+    om_str_clear(&f->buffer);
+    if (!err) return OM_OK;
+    if (f->regular && ftruncate(f->fd, f->whole)) return fail(f, errno);
+    return fail(f, err);
+}
+
+int om_file_out_line(om_file_out *f, const char *line, size_t len)
+{
+    om_str_addn(&f->buffer, line, len);
+    if (f->buffer.failed) return om_fail_nomem("a line of output");
+    return f->buffer.len >= OM_FILE_OUT_BUFFER ? om_file_out_flush(f) : OM_OK;
+}
+
+int om_file_out_close(om_file_out *f)
+{
+    if (!f->open) return OM_OK;
+    int err = om_file_out_flush(f);
+    if (close(f->fd) && !err) err = fail(f, errno);
+    om_str_fini(&f->buffer);
+    f->open = false;
+    return err;
+}
