@@ -26,6 +26,7 @@ SANITIZER_ENV = {
     "LSAN_OPTIONS": f"suppressions={SUPPRESS}/lsan.supp:print_suppressions=0",
     "UBSAN_OPTIONS": f"suppressions={SUPPRESS}/ubsan.supp:print_stacktrace=1:halt_on_error=1",
     "TSAN_OPTIONS": f"suppressions={SUPPRESS}/tsan.supp:halt_on_error=1:exitcode=99:second_deadlock_stack=1",
+    "TBB_ENABLE_SANITIZERS": "1",  # oneTBB would dlopen with RTLD_DEEPBIND, which ASan refuses
     "TSAN_SYMBOLIZER_PATH": "/usr/bin/llvm-symbolizer-14",
 }
 

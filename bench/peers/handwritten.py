@@ -71,13 +71,13 @@ def main():
 
     def decode(stream):
         try:
-            for picture in pictures(a.clips[stream], width, height):
-                ready.put((stream, picture))
+            for frame, picture in enumerate(pictures(a.clips[stream], width, height)):
+                ready.put((stream, frame, picture))
         finally:
             ready.put(None)
 
     def done(request, item):
-        meter.add(item[0], detections(request.get_output_tensor().data[0], width, height))
+        meter.add(item[0], item[1], detections(request.get_output_tensor().data[0], width, height))
 
     infer = ov.AsyncInferQueue(compiled)
     infer.set_callback(done)
@@ -90,7 +90,7 @@ def main():
             running -= 1
         else:
             # The input is shared, not copied; the item travels along and keeps its array alive.
-            infer.start_async({0: item[1]}, item, share_inputs=True)
+            infer.start_async({0: item[2]}, item, share_inputs=True)
     infer.wait_all()
     precision = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
     meter.finish(a.result, f"{width}x{height}", precision, ("openvino", "opencv-python", "numpy"))

@@ -36,11 +36,11 @@ class Meter:
         self.boxes = 0
         self.first = self.last = 0.0
 
-    def add(self, stream, rows):
+    def add(self, stream, frame, rows):
         """One frame's rows x1, y1, x2, y2, score, class in source pixels."""
         with self.lock:
-            n = self.frames[stream] = self.frames.get(stream, 0) + 1
-            self.csv.write("".join("%d,%d,%.2f,%.2f,%.2f,%.2f,%.4f,%d\n" % (stream, n, *r) for r in rows))
+            self.frames[stream] = self.frames.get(stream, 0) + 1
+            self.csv.write("".join("%d,%d,%.2f,%.2f,%.2f,%.2f,%.4f,%d\n" % (stream, frame, *r) for r in rows))
             self.boxes += len(rows)
             self.last = time.perf_counter()
             self.first = self.first or self.last

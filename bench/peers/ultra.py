@@ -61,7 +61,7 @@ def main():
     meter = Meter(a.csv)
     # Without stream_buffer its loader drops the frames of files that come too fast.
     for i, result in enumerate(model.predict(str(streams), stream=True, stream_buffer=True, **options)):
-        meter.add(i % batch, result.boxes.data.tolist())
+        meter.add(i % batch, i // batch, result.boxes.data.tolist())
     hook.remove()
     precision = "f32"
     if a.engine != "torch":

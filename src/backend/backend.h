@@ -121,8 +121,9 @@ int om_backend_register(const om_backend_ops *ops);
 /* NULL-terminated list of those registered; loads the plug-ins first. */
 const om_backend_ops *const *om_backend_list(void);
 /* By --device text: "auto", "cpu", "null", "openvino:GPU.0", "cuda:0". *device gets the part after ':' (or
- * NULL), pointing into `text`. OM_ERR_NOT_FOUND: what there is, or which plug-in is missing and how to get
- * it. */
+ * NULL), pointing into `text`; "CPU" for "cpu". OM_ERR_ARG: not a device's name, and what there is.
+ * OM_ERR_NOT_FOUND: which plug-in is missing and how to get it, or why it does not load. Loads no plug-in but
+ * the one it needs. */
 int om_backend_select(const char *text, const om_backend_ops **out, const char **device);
 
 int om_plan_compile(const om_backend_ops *ops, const om_compile_params *params, om_plan **out);

@@ -44,7 +44,8 @@ typedef struct om_device_ops {
     int (*pinned_alloc)(om_device *d, size_t size, void **out); /* host memory the device copies fast */
     void (*pinned_free)(om_device *d, void *p);
 
-    int (*stream_create)(om_device *d, int priority, om_stream **out); /* optional: NULL stream = synchronous */
+    int (*stream_create)(om_device *d, int priority,
+                         om_stream **out); /* optional: NULL stream = synchronous */
     void (*stream_destroy)(om_device *d, om_stream *s);
     int (*event_create)(om_device *d, om_event **out); /* optional, with record, wait, query, sync */
     void (*event_destroy)(om_device *d, om_event *e);
@@ -55,13 +56,14 @@ typedef struct om_device_ops {
 
     int (*copy)(om_device *d, om_copy_kind kind, void *dst, const void *src, size_t size, om_stream *s);
 
-    /* Letterboxes all items with one preparation: one launch for the batch. Frames may be unreferenced by the caller
-     * as soon as this returns. */
+    /* Letterboxes all items with one preparation: one launch for the batch. Frames may be unreferenced by the
+     * caller as soon as this returns. */
     int (*gather)(om_device *d, const om_gather_item *items, size_t n, const om_prep *prep, om_stream *s);
     /* A private host- or device-memory copy of a rectangle of a frame, same pixel format. Optional. */
     int (*crop)(om_device *d, om_frame *src, int x, int y, int w, int h, om_stream *s, om_frame **out);
     /* JPEG of the picture scaled to fit width x height; *data from om_alloc. Optional. */
-    int (*thumbnail)(om_device *d, om_frame *src, int width, int height, int quality, uint8_t **data, size_t *size);
+    int (*thumbnail)(om_device *d, om_frame *src, int width, int height, int quality, uint8_t **data,
+                     size_t *size);
 } om_device_ops;
 
 /* Thread-safety: all calls from any thread; one stream is used by one thread at a time. */

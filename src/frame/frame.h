@@ -9,21 +9,21 @@
 
 typedef enum om_pixfmt {
     OM_PIX_NONE,
-    OM_PIX_NV12,   /* Y plane, then interleaved UV at half size */
-    OM_PIX_I420,   /* Y, U, V; chroma at half size both ways */
-    OM_PIX_I422,   /* chroma at half width */
-    OM_PIX_I444,   /* chroma at full size */
-    OM_PIX_P010,   /* NV12 with 16-bit samples, 10 bits in the high end */
-    OM_PIX_I010,   /* I420 with 16-bit samples, 10 bits in the low end */
-    OM_PIX_I210,   /* I422, likewise */
-    OM_PIX_I410,   /* I444, likewise */
-    OM_PIX_GRAY8,  /* Y alone */
-    OM_PIX_RGB24,  /* interleaved */
-    OM_PIX_BGR24,  /* interleaved */
+    OM_PIX_NV12,  /* Y plane, then interleaved UV at half size */
+    OM_PIX_I420,  /* Y, U, V; chroma at half size both ways */
+    OM_PIX_I422,  /* chroma at half width */
+    OM_PIX_I444,  /* chroma at full size */
+    OM_PIX_P010,  /* NV12 with 16-bit samples, 10 bits in the high end */
+    OM_PIX_I010,  /* I420 with 16-bit samples, 10 bits in the low end */
+    OM_PIX_I210,  /* I422, likewise */
+    OM_PIX_I410,  /* I444, likewise */
+    OM_PIX_GRAY8, /* Y alone */
+    OM_PIX_RGB24, /* interleaved */
+    OM_PIX_BGR24, /* interleaved */
     OM_PIX_COUNT
 } om_pixfmt;
 
-typedef enum om_range { OM_RANGE_LIMITED, OM_RANGE_FULL } om_range;                  /* MPEG, JPEG */
+typedef enum om_range { OM_RANGE_LIMITED, OM_RANGE_FULL } om_range; /* MPEG, JPEG */
 typedef enum om_matrix { OM_MATRIX_BT601, OM_MATRIX_BT709, OM_MATRIX_BT2020 } om_matrix;
 typedef enum om_memory { OM_MEMORY_HOST, OM_MEMORY_CUDA } om_memory;
 
@@ -45,16 +45,16 @@ struct om_frame {
     om_ref ref;
     om_image image;
     om_memory memory;
-    int device;       /* index of the GPU where memory is OM_MEMORY_CUDA */
-    uint64_t seq;     /* number of the picture in its stream, from 0 */
-    uint64_t packet;  /* number of the packet it came from */
-    int64_t pts_ns;   /* since the stream's first picture; monotone */
-    int64_t wall_us;  /* wall clock of the picture, microseconds since 1970 UTC */
-    int64_t due_ns;   /* om_now_ns() scale: when the packet that completed it was due; latency starts here */
+    int device;      /* index of the GPU where memory is OM_MEMORY_CUDA */
+    uint64_t seq;    /* number of the picture in its stream, from 0 */
+    uint64_t packet; /* number of the packet it came from */
+    int64_t pts_ns;  /* since the stream's first picture; monotone */
+    int64_t wall_us; /* wall clock of the picture, microseconds since 1970 UTC */
+    int64_t due_ns;  /* om_now_ns() scale: when the packet that completed it was due; latency starts here */
     bool key;
     void (*release)(om_frame *f); /* called by the last unref; returns the frame to its pool or frees it */
     void *owner;                  /* the releasing side's */
-    void *native;                 /* the decoder's surface (AVFrame *), for devices and encoders that know it */
+    void *native; /* the decoder's surface (AVFrame *), for devices and encoders that know it */
 };
 
 om_frame *om_frame_ref(om_frame *f); /* returns f */
@@ -67,9 +67,9 @@ int om_frame_create(om_pixfmt fmt, int width, int height, om_frame **out);
 typedef struct om_pixfmt_info {
     const char *name;
     int planes;
-    int sample_bytes;           /* 1 or 2 */
+    int sample_bytes; /* 1 or 2 */
     int chroma_shift_x, chroma_shift_y;
-    bool chroma_interleaved;    /* NV12, P010 */
+    bool chroma_interleaved; /* NV12, P010 */
     bool yuv;
 } om_pixfmt_info;
 

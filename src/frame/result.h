@@ -6,7 +6,8 @@
 #include "frame/frame.h"
 #include "omma/types.h"
 
-/* A growing list of detections with their texts. Zeroed is valid and empty. Thread-safety: one thread at a time. */
+/* A growing list of detections with their texts. Zeroed is valid and empty. Thread-safety: one thread at a
+ * time. */
 typedef struct om_dets {
     om_detection *items;
     size_t n, cap;

@@ -64,7 +64,7 @@ typedef struct om_kernels {
                   bool agnostic, size_t max_out, uint32_t *keep, void *work);
 
     /* For `n` columns of a row-major matrix [rows][n] (row stride `stride` floats): the largest of the rows
-     * and which row it was, for columns i in [0,n). NaN never wins. */
+     * and which row it was, for columns i in [0,n). NaN never wins; where nothing does: -infinity, row 0. */
     void (*column_max)(const float *m, size_t stride, size_t rows, size_t n, float *best, int32_t *row);
 
     const char *name; /* of the highest variant in the table: "c", "avx2", ... */

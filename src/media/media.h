@@ -19,7 +19,7 @@ int om_picture_save(const char *path, const om_image *img, int quality);
 /* All picture files of a folder or glob, sorted by name. OM_ERR_NOT_FOUND if there are none. */
 int om_picture_list(const char *folder_or_glob, om_strlist *out);
 
-/* H.264 in MP4 (MPEG-4 where FFmpeg has no libx264), in fragments of two seconds at most. The file is
+/* H.264 in MP4 (MPEG-4 where FFmpeg has no libx264), in fragments of half a second. The file is
  * readable up to the last whole fragment whatever happens: a kill, a full disk. Limited range; BT.601 for
  * less than 720 lines, else BT.709; odd sides grow by one. Thread-safety: one thread. */
 typedef struct om_encoder om_encoder;

@@ -1,0 +1,52 @@
+/* What the plug-in's files share. */
+#ifndef OM_BACKEND_OPENVINO_OPENVINO_H
+#define OM_BACKEND_OPENVINO_OPENVINO_H
+
+#include <openvino/c/openvino.h>
+
+#include "backend/backend.h"
+
+/* Of om_plan.priv. */
+typedef struct omov_plan {
+    bool have_core;
+    ov_compiled_model_t *model;
+    om_tensor *outputs; /* types and shapes; OM_DIM_DYNAMIC where only the picture decides */
+    int n_outputs;
+    bool profiling;
+} omov_plan;
+
+/* Of om_session.priv. */
+typedef struct omov_session {
+    ov_infer_request_t *request;
+    ov_callback_t callback; /* the request keeps a copy of its fields; the session outlives the request */
+    ov_tensor_t *input;
+    ov_tensor_t **outputs; /* bound ones of ours, or those that the last inference made */
+    bool started;
+} omov_session;
+
+/* The process's one core, made for the first user and freed with the last. Thread-safety: any thread. */
+int omov_core_get(ov_core_t **out);
+void omov_core_put(void);
+
+/* Returns `code` with "what: the engine's own reason" in the error slot, on one line. */
+int omov_fail(int code, ov_status_e status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+ov_element_type_e omov_type(om_dtype t);  /* DYNAMIC: the engine has none such */
+om_dtype omov_dtype(ov_element_type_e t); /* OM_DTYPE_NONE: omma has none such */
+
+/* The static shape of a plan's input. */
+om_shape omov_input_shape(const om_plan *plan, om_layout layout);
+/* Reads a graph; the caller frees *out. */
+int omov_read(ov_core_t *core, const om_graph *g, ov_model_t **out);
+
+int omov_compile(om_plan *plan, const om_compile_params *params);
+void omov_plan_fini(om_plan *plan);
+int omov_supports(const char *device, const om_graph *g, const om_node *n, const char **why);
+
+int omov_session_init(om_session *s);
+void omov_session_fini(om_session *s);
+int omov_submit(om_session *s, int n);
+int omov_wait(om_session *s);
+int omov_layers(om_session *s, om_layer_time *out, int max);
+
+#endif

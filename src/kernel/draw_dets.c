@@ -1,0 +1,76 @@
+#include <math.h>
+#include <stdio.h>
+
+#include "kernel/draw.h"
+
+#define LABEL_SIZE 160
+
+typedef struct style {
+    int line, text, dot;
+} style;
+
+static int clamp_int(int v, int low, int high) { return v < low ? low : v > high ? high : v; }
+
+static style style_of(const om_image *img)
+{
+    style s = {.line = clamp_int(img->height / 300, 2, 12), .text = clamp_int(img->height / 45, 13, 64)};
+    s.dot = s.line + 1;
+    return s;
+}
+
+/* Boxes come from a network: they may be anything. */
+static int to_int(float v)
+{
+    return v >= -30000 && v <= 100000 ? (int)floorf(v + 0.5f) : v > 0 ? 100000 : -30000;
+}
+
+static void label_text(char out[LABEL_SIZE], const om_detection *d, const om_labels *labels)
+{
+    char track[24] = "", name[24];
+    const char *known =
+        labels && d->class_id >= 0 && (size_t)d->class_id < labels->n ? labels->names[d->class_id] : NULL;
+    if (d->track >= 0) snprintf(track, sizeof(track), "#%lld ", (long long)d->track);
+    snprintf(name, sizeof(name), "%d", (int)d->class_id);
+    snprintf(out, LABEL_SIZE, "%s%.60s %.2f%s%.50s", track, known ? known : name, (double)d->score,
+             d->text ? " " : "", d->text ? d->text : "");
+}
+
+static om_color contrast_to(om_color c)
+{
+    int luma = (299 * c.r + 587 * c.g + 114 * c.b) / 1000;
+    return luma > 130 ? (om_color){16, 16, 16, 255} : (om_color){255, 255, 255, 255};
+}
+
+static void draw_box(const om_image *img, const om_detection *d, const style *s)
+{
+    om_color color = om_draw_palette(d->class_id);
+    int x = to_int(d->x), y = to_int(d->y), right = to_int(d->x + d->w), bottom = to_int(d->y + d->h);
+    om_draw_rect(img, x, y, right - x, bottom - y, s->line, color);
+    for (int i = 0; i < d->n_landmarks && i < OM_MAX_LANDMARKS; i++) {
+        int lx = to_int(d->landmarks[i][0]), ly = to_int(d->landmarks[i][1]);
+        om_draw_disc(img, lx, ly, s->dot + 1, (om_color){16, 16, 16, 200});
+        om_draw_disc(img, lx, ly, s->dot, om_draw_palette(d->class_id + 1 + i));
+    }
+}
+
+/* Above the box, or inside its top where there is no room, and never outside the picture. */
+static void draw_label(const om_image *img, const om_detection *d, const om_labels *labels, const style *s)
+{
+    char text[LABEL_SIZE];
+    om_color color = om_draw_palette(d->class_id);
+    label_text(text, d, labels);
+    int pad = s->text / 6, w = om_draw_text_width(s->text, text) + 2 * pad, h = s->text + pad;
+    int top = to_int(d->y), y = top >= h ? top - h : top;
+    int x = clamp_int(to_int(d->x), 0, img->width > w ? img->width - w : 0);
+    y = clamp_int(y, 0, img->height > h ? img->height - h : 0);
+    om_draw_fill(img, x, y, w, h, color);
+    om_draw_text(img, x + pad, y + pad, s->text, text, contrast_to(color));
+}
+
+/* The best come first in the list, so they are drawn last; labels lie over all boxes. */
+void om_draw_dets(const om_image *img, const om_dets *dets, const om_labels *labels)
+{
+    style s = style_of(img);
+    for (size_t i = dets->n; i-- > 0;) draw_box(img, &dets->items[i], &s);
+    for (size_t i = dets->n; i-- > 0;) draw_label(img, &dets->items[i], labels, &s);
+}

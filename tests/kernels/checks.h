@@ -1,0 +1,14 @@
+/* One check a kernel: prints a line with the number of cases and the largest error; returns how many failed.
+ */
+#ifndef CHECKS_H
+#define CHECKS_H
+
+#include "kernel/kernel.h"
+
+int check_letterbox(const om_kernels *k);
+int check_nms(const om_kernels *k);
+int check_column_max(const om_kernels *k);
+/* All tables yield the same bytes. */
+int check_equal(const om_kernels *tables, int n);
+
+#endif

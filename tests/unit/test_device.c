@@ -1,0 +1,206 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/error.h"
+#include "base/mem.h"
+#include "device/device.h"
+
+static void host_opens_by_its_names(void **state)
+{
+    static const char *const names[] = {"cpu", "host", "cpu:0"};
+    for (size_t i = 0; i < 3; i++) {
+        om_device *d;
+        om_device_info info;
+        assert_int_equal(om_device_open(names[i], &d), OM_OK);
+        assert_string_equal(d->id, "cpu");
+        assert_int_equal(om_device_info_get(d, &info), OM_OK);
+        assert_true(info.name[0] && info.memory_total > 0);
+        om_device_close(d);
+    }
+    om_device_close(NULL);
+}
+
+static void wrong_names_say_what_there_is(void **state)
+{
+    om_device *d = (om_device *)1;
+    assert_int_equal(om_device_open("gpu:0", &d), OM_ERR_NOT_FOUND);
+    assert_null(d);
+    assert_non_null(strstr(om_error_message(), "gpu:0"));
+    assert_non_null(strstr(om_error_message(), "cpu"));
+    assert_int_equal(om_device_open("cpu:1", &d), OM_ERR_NOT_FOUND);
+    assert_int_equal(om_device_open("cpu:x", &d), OM_ERR_ARG);
+    assert_int_equal(om_device_open("cpu:-1", &d), OM_ERR_ARG);
+    assert_int_equal(om_device_open("", &d), OM_ERR_NOT_FOUND);
+    assert_int_equal(om_device_open("a-name-longer-than-any-kind-of-device", &d), OM_ERR_NOT_FOUND);
+    om_mem_fail_after(0);
+    assert_int_equal(om_device_open("cpu", &d), OM_ERR_NOMEM);
+    om_mem_fail_after(-1);
+}
+
+static void memory_streams_and_events(void **state)
+{
+    om_device *d;
+    void *a, *b;
+    om_stream *s;
+    om_event *e;
+    assert_int_equal(om_device_open("cpu", &d), OM_OK);
+    assert_int_equal(om_device_mem_alloc(d, 100, &a), OM_OK);
+    assert_int_equal(om_device_pinned_alloc(d, 100, &b), OM_OK);
+    assert_int_equal((uintptr_t)a % 64, 0);
+    assert_int_equal(om_device_stream_create(d, 0, &s), OM_OK);
+    assert_int_equal(om_device_event_create(d, &e), OM_OK);
+    assert_non_null(e);
+    memset(b, 7, 100);
+    assert_int_equal(om_device_copy(d, OM_COPY_TO_DEVICE, a, b, 100, s), OM_OK);
+    assert_memory_equal(a, b, 100);
+    assert_int_equal(om_device_copy(d, OM_COPY_TO_DEVICE, NULL, b, 100, s), OM_ERR_ARG);
+    assert_int_equal(om_device_event_record(d, e, s), OM_OK);
+    assert_int_equal(om_device_event_wait(d, e, s), OM_OK);
+    assert_int_equal(om_device_event_query(d, e), OM_OK);
+    assert_int_equal(om_device_sync_count(d), 0);
+    assert_int_equal(om_device_event_sync(d, e), OM_OK);
+    assert_int_equal(om_device_sync_count(d), 1);
+    om_device_event_destroy(d, e);
+    om_device_stream_destroy(d, s);
+    om_device_mem_free(d, a);
+    om_device_pinned_free(d, b);
+    om_device_mem_free(d, NULL);
+    om_mem_fail_after(0);
+    assert_int_equal(om_device_mem_alloc(d, 100, &a), OM_ERR_NOMEM);
+    assert_null(a);
+    om_mem_fail_after(-1);
+    om_device_close(d);
+}
+
+/* Each sample tells its place: plane, column and row. */
+static om_frame *numbered(om_pixfmt fmt, int w, int h)
+{
+    om_frame *f;
+    assert_int_equal(om_frame_create(fmt, w, h, &f), OM_OK);
+    for (int p = 0; p < om_pixfmt_get(fmt)->planes; p++) {
+        int bytes, rows;
+        om_pixfmt_plane_size(fmt, p, w, h, &bytes, &rows);
+        for (int y = 0; y < rows; y++)
+            for (int x = 0; x < bytes; x++)
+                f->image.plane[p][(ptrdiff_t)y * f->image.stride[p] + x] = (uint8_t)(p * 80 + y * 8 + x);
+    }
+    return f;
+}
+
+static void gather_is_the_kernel(void **state)
+{
+    om_device *d;
+    om_frame *f[2] = {numbered(OM_PIX_I420, 16, 12), numbered(OM_PIX_NV12, 9, 16)};
+    om_prep prep = {.dtype = OM_DTYPE_F32, .scale = {1, 1, 1}, .pad = {114, 114, 114}};
+    float got[2][3 * 8 * 8], want[3 * 8 * 8];
+    om_gather_item items[2];
+    assert_int_equal(om_device_open("cpu", &d), OM_OK);
+    for (int i = 0; i < 2; i++) {
+        items[i] = (om_gather_item){.frame = f[i], .dst = got[i]};
+        om_geometry_fit(OM_FIT_LETTERBOX, f[i]->image.width, f[i]->image.height, 8, 8, &items[i].geometry);
+    }
+    assert_int_equal(om_device_gather(d, items, 2, &prep, NULL), OM_OK);
+    for (int i = 0; i < 2; i++) {
+        om_kernels_get()->letterbox(&f[i]->image, &items[i].geometry, &prep, want);
+        assert_memory_equal(got[i], want, sizeof(want));
+    }
+    assert_int_equal(om_device_gather(d, items, 0, &prep, NULL), OM_OK);
+    items[1].geometry.src_w = 1000;
+    assert_int_equal(om_device_gather(d, items, 2, &prep, NULL), OM_ERR_ARG);
+    items[1].frame = NULL;
+    assert_int_equal(om_device_gather(d, items, 2, &prep, NULL), OM_ERR_ARG);
+    om_frame_unref(f[0]);
+    om_frame_unref(f[1]);
+    om_device_close(d);
+}
+
+static void crop_keeps_the_chroma_grid(void **state)
+{
+    om_device *d;
+    assert_int_equal(om_device_open("cpu", &d), OM_OK);
+    for (om_pixfmt fmt = OM_PIX_NV12; fmt < OM_PIX_COUNT; fmt++) {
+        const om_pixfmt_info *info = om_pixfmt_get(fmt);
+        om_frame *f = numbered(fmt, 15, 9), *c;
+        int left = info->chroma_shift_x ? 2 : 3, top = info->chroma_shift_y ? 4 : 5;
+        f->seq = 41;
+        f->image.matrix = OM_MATRIX_BT709;
+        assert_int_equal(om_device_crop(d, f, 3, 5, 12, 4, NULL, &c), OM_OK);
+        assert_int_equal(c->image.width, 15 - left);
+        assert_int_equal(c->image.height, 9 - top);
+        assert_int_equal(c->seq, 41);
+        assert_int_equal(c->image.matrix, OM_MATRIX_BT709);
+        for (int p = 0; p < info->planes; p++) {
+            int bytes, rows, skip, skip_rows;
+            om_pixfmt_plane_size(fmt, p, c->image.width, c->image.height, &bytes, &rows);
+            om_pixfmt_plane_size(fmt, p, left, top, &skip, &skip_rows);
+            for (int y = 0; y < rows; y++)
+                assert_memory_equal(c->image.plane[p] + (ptrdiff_t)y * c->image.stride[p],
+                                    f->image.plane[p] + (ptrdiff_t)(y + skip_rows) * f->image.stride[p] +
+                                        skip,
+                                    (size_t)bytes);
+        }
+        om_frame_unref(c);
+        assert_int_equal(om_device_crop(d, f, 10, 0, 6, 4, NULL, &c), OM_ERR_ARG);
+        assert_null(c);
+        om_frame_unref(f);
+    }
+    om_device_close(d);
+}
+
+static int no_device(void) { return 0; }
+static int refuse_open(om_device *d, int index) { return om_fail(OM_ERR_DEVICE, "the driver is too old"); }
+static int one_device(void) { return 1; }
+
+static void registry_checks_what_it_takes(void **state)
+{
+    static om_device_ops other;
+    const om_device_ops *const *kinds;
+    om_device *d;
+    uint8_t *data;
+    size_t size, n = om_device_kinds(&kinds);
+    assert_string_equal(kinds[0]->name, "host");
+    other = *kinds[0];
+    assert_int_equal(om_device_register(&other), OM_ERR_ARG); /* the name is taken */
+    other.name = "other";
+    other.api_version++;
+    assert_int_equal(om_device_register(&other), OM_ERR_UNSUPPORTED);
+    other.api_version--;
+    other.gather = NULL;
+    assert_int_equal(om_device_register(&other), OM_ERR_ARG);
+    other = *kinds[0];
+    other.name = "other";
+    other.count = no_device;
+    other.crop = NULL;
+    other.event_sync = NULL;
+    assert_int_equal(om_device_register(&other), OM_OK);
+    assert_int_equal(om_device_kinds(&kinds), n + 1);
+    assert_ptr_equal(om_device_find("other"), &other);
+    assert_int_equal(om_device_open("other", &d), OM_ERR_NOT_FOUND);
+    other.count = one_device;
+    assert_int_equal(om_device_open("other:0", &d), OM_OK);
+    assert_string_equal(d->id, "other:0");
+    om_frame *f = numbered(OM_PIX_GRAY8, 4, 4), *c;
+    assert_int_equal(om_device_crop(d, f, 0, 0, 2, 2, NULL, &c), OM_ERR_UNSUPPORTED);
+    assert_int_equal(om_device_event_sync(d, NULL), OM_ERR_UNSUPPORTED);
+    assert_int_equal(om_device_thumbnail(d, f, 10, 10, 80, &data, &size), OM_ERR_UNSUPPORTED);
+    om_frame_unref(f);
+    om_device_close(d);
+    other.open = refuse_open;
+    assert_int_equal(om_device_open("other", &d), OM_ERR_DEVICE);
+    assert_null(d);
+    assert_non_null(strstr(om_error_message(), "other:0"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(host_opens_by_its_names),    cmocka_unit_test(wrong_names_say_what_there_is),
+        cmocka_unit_test(memory_streams_and_events),  cmocka_unit_test(gather_is_the_kernel),
+        cmocka_unit_test(crop_keeps_the_chroma_grid), cmocka_unit_test(registry_checks_what_it_takes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
