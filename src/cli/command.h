@@ -3,6 +3,7 @@
 #define OM_CLI_COMMAND_H
 
 #include "cli/args.h"
+#include "pipeline/config.h"
 
 #define OM_EXIT_OK 0
 #define OM_EXIT_FAILED 1 /* something failed while it ran */
@@ -26,6 +27,8 @@ extern const om_command om_cmd_model_inspect, om_cmd_model_import, om_cmd_model_
 /* Erases the status line, says what is in the error slot unless that was said already, and returns the exit
  * code. OM_OK is none: 0. */
 int om_command_fail(int err);
+/* What --quiet, --log-level and --cpu-mask ask for; before threads start. `name`: as in om_console_init(). */
+int om_command_setup(const char *name, const om_run_options *o);
 /* OM_ERR_ARG unless there are `n` positionals; `what` says which, "CFG and WEIGHTS". */
 int om_args_expect(const om_args *a, size_t n, const char *what);
 

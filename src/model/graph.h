@@ -1,9 +1,9 @@
 /* The model as a graph: what ONNX files become, what passes edit, what engines compile.
  *
- * Values are numbered; nodes name them by number. A value is a graph input, a constant (an initializer), or the
- * output of one node. Subgraphs (If, Loop, Scan) are attributes; a name they take from outside stays a name and is
- * resolved by om_graph_validate().
- * Thread-safety: one thread edits; any number may read an unedited graph. */
+ * Values are numbered; nodes name them by number. A value is a graph input, a constant (an initializer), or
+ * the output of one node. Subgraphs (If, Loop, Scan) are attributes; a name they take from outside stays a
+ * name and is resolved by om_graph_validate(). Thread-safety: one thread edits; any number may read an
+ * unedited graph. */
 #ifndef OM_MODEL_GRAPH_H
 #define OM_MODEL_GRAPH_H
 
@@ -80,13 +80,13 @@ typedef struct om_node {
 typedef struct om_value {
     char *name; /* unique and not empty */
     om_dtype dtype;
-    om_shape shape;                  /* rank -1: not known */
-    char *dim_param[OM_MAX_RANK];    /* symbolic name of a dynamic dim, or NULL */
-    int producer;                    /* node number, or -1 */
-    om_const *constant;              /* not NULL: an initializer, or folded; owned */
+    om_shape shape;               /* rank -1: not known */
+    char *dim_param[OM_MAX_RANK]; /* symbolic name of a dynamic dim, or NULL */
+    int producer;                 /* node number, or -1 */
+    om_const *constant;           /* not NULL: an initializer, or folded; owned */
     bool is_input, is_output;
-    bool declared;  /* has a value_info of its own in the file */
-    bool listed;    /* an initializer that the file lists among its inputs too, as older files do */
+    bool declared; /* has a value_info of its own in the file */
+    bool listed;   /* an initializer that the file lists among its inputs too, as older files do */
     char *doc;
     om_unknown unknown;
 } om_value;
@@ -130,11 +130,13 @@ void om_graph_destroy(om_graph *g);
 
 /* Values. All return a number, or a negative om_err. */
 int om_graph_find(const om_graph *g, const char *name); /* OM_ERR_NOT_FOUND without a message */
-int om_graph_add_value(om_graph *g, const char *name, om_dtype dtype, const om_shape *shape); /* NULL name: a fresh one */
+int om_graph_add_value(om_graph *g, const char *name, om_dtype dtype,
+                       const om_shape *shape); /* NULL name: a fresh one */
 int om_graph_add_input(om_graph *g, const char *name, om_dtype dtype, const om_shape *shape);
 int om_graph_mark_output(om_graph *g, int value);
 /* A constant with a copy of `data`. */
-int om_graph_add_const(om_graph *g, const char *name, om_dtype dtype, const om_shape *shape, const void *data);
+int om_graph_add_const(om_graph *g, const char *name, om_dtype dtype, const om_shape *shape,
+                       const void *data);
 int om_graph_add_const_i64(om_graph *g, const char *name, const int64_t *v, int n); /* rank 1 */
 int om_graph_add_const_f32(om_graph *g, const char *name, float v);                 /* rank 0 */
 /* OM_ERR_ARG if another value has that name; subgraphs that take it from here do not follow. */
@@ -142,7 +144,8 @@ int om_graph_rename_value(om_graph *g, int value, const char *name);
 void om_graph_set_dim_param(om_graph *g, int value, int dim, const char *name);
 
 /* Adds a node with new output values; returns the node's number. `n_outputs` fresh values are made. */
-int om_graph_add_node(om_graph *g, const char *op, const char *name, const int *inputs, int n_inputs, int n_outputs);
+int om_graph_add_node(om_graph *g, const char *op, const char *name, const int *inputs, int n_inputs,
+                      int n_outputs);
 /* The first output of node `n`. */
 static inline int om_node_out(const om_graph *g, int n) { return g->nodes[n].outputs[0]; }
 const om_attr *om_node_attr(const om_node *n, const char *name); /* NULL: absent */

@@ -1,20 +1,16 @@
 /* Inside the room: what the makers of models with random weights share.
  *
- * Weights are drawn so that every convolution's output has mean 0 and variance 1 over a picture, as far as a
- * formula can tell: each tensor carries the mean and variance expected of it. Errors stick: after the first
- * failure every call returns a harmless -1, and the maker looks at `err` once at its end. Thread-safety: one
- * thread. */
+ * Weights are drawn so that every convolution's output has mean 0 and one deviation over a picture, as far as
+ * a formula can tell: each tensor carries the mean and variance expected of it. Thread-safety: one thread. */
 #ifndef OM_MODEL_SYNTH_H
 #define OM_MODEL_SYNTH_H
 
-#include "model/model.h"
+#include "model/build.h"
 
 typedef struct om_synth {
-    om_graph *g;
+    om_build to;
     om_synth_params p; /* its defaults filled in */
     uint64_t random[4];
-    int err;
-    int node; /* the last one added */
 } om_synth;
 
 typedef struct om_synth_tensor {
@@ -29,33 +25,14 @@ typedef struct om_synth_conv {
 
 void om_synth_seed(om_synth *b, uint64_t seed);
 float om_synth_gauss(om_synth *b); /* mean 0, variance 1 */
-/* Weights and biases that take x to mean 0 and variance 1. */
+/* Deviation of what convolutions yield: where SiLU is nearly linear above 0, so that errors of scale do not
+ * grow. */
+#define OM_SYNTH_SCALE 3.0f
+/* Weights and biases that take x to mean 0 and that deviation. */
 void om_synth_draw(om_synth *b, om_synth_tensor x, om_synth_conv c, float *w, float *bias);
 /* What becomes of a Gaussian's mean and variance. */
 void om_synth_silu_stats(om_synth_tensor *t);
 void om_synth_maxpool_stats(om_synth_tensor *t);
-
-#define OM_SYNTH_NAME 128
-/* Formats a name of a node, value or module; returns `out`. */
-const char *om_synth_name(char out[OM_SYNTH_NAME], const char *fmt, ...)
-    __attribute__((format(printf, 2, 3)));
-
-/* A node with `n_in` inputs (ints behind it) and one output, whose value it returns. */
-int om_synth_op(om_synth *b, const char *op, const char *name, int n_in, ...);
-void om_synth_int(om_synth *b, const char *key, int64_t v); /* an attribute of the last node */
-void om_synth_ints(om_synth *b, const char *key, int n, ...);
-/* A TENSOR attribute of one float. */
-void om_synth_tensor_attr(om_synth *b, const char *key, float v);
-/* The n-th output of the last node. */
-int om_synth_out(const om_synth *b, int n);
-/* Constants; one of the same name is taken again. */
-int om_synth_i64(om_synth *b, const char *name, int n, ...); /* rank 1; n 0: a scalar */
-int om_synth_scalar(om_synth *b, int v);
-int om_synth_one(om_synth *b, int v); /* a list of one */
-int om_synth_f32(om_synth *b, const char *name, const om_shape *shape, const float *data);
-int om_synth_f32_scalar(om_synth *b, const char *name, float v);
-int om_synth_gather(om_synth *b, const char *name, int shape, int axis);
-int om_synth_join(om_synth *b, const char *name, int axis, int n, const int *in); /* Concat */
 
 /* Conv of the module `path` ("model.2/m.0/cv1"): weights drawn for x's statistics. */
 om_synth_tensor om_synth_conv_random(om_synth *b, const char *path, om_synth_tensor x, om_synth_conv c);
@@ -74,21 +51,20 @@ om_synth_tensor om_synth_upsample(om_synth *b, const char *path, om_synth_tensor
 
 /* Classification that lets a chosen share of the anchors pass, whatever the picture.
  *
- * A random projection of a vector is Gaussian with a variance that depends on the vector's length only. So
- * the first of these layers makes bits: filters that ignore a flat picture, in pairs of channels whose
- * difference saturates at
- * +-1. The second projects the bits: each of its outputs is Gaussian of known variance on any picture. The
- * third's bias is then a quantile. */
+ * How a vector's projections on random directions are spread depends on the vector's length only. So the
+ * first of these layers makes bits: filters that ignore a flat picture, in pairs of channels whose difference
+ * saturates at +1 or -1. Vectors of bits all have one length. The second layer projects them, and the third's
+ * bias is a quantile. */
 void om_synth_bits(om_synth *b, om_synth_tensor x, om_synth_conv c, float *w, float *bias);
 /* `n_bits` of the input's leading channels are pairs of bits; the others get small weights. */
 void om_synth_project(om_synth *b, int n_bits, om_synth_tensor x, om_synth_conv c, float *w, float *bias);
 /* Statistics of what om_synth_bits() and om_synth_project() yield. */
 om_synth_tensor om_synth_bits_stats(om_synth_tensor t);
 om_synth_tensor om_synth_project_stats(om_synth_tensor t);
-/* The bias for a logit of OM_SYNTH_SLOPE times a projection behind SiLU, so that a slot with `units` of them
- * passes `logit` with this probability. */
+/* The bias for a logit of OM_SYNTH_SLOPE times a projection behind SiLU, so that a slot with `units` of them,
+ * each of so many bits, passes `logit` with this probability. */
 #define OM_SYNTH_SLOPE 3.0f
-float om_synth_quantile_bias(double probability, int units, double logit);
+float om_synth_quantile_bias(double probability, int units, int bits, double logit);
 
 int om_synth_width(int channels, float width);
 int om_synth_depth(int n, float depth);

@@ -169,7 +169,7 @@ static void causes_text(om_str *out, const char *what, const char *const *names,
 {
     uint64_t all = sum(v, n);
     if (!all) return;
-    om_str_addf(out, "%s%s %llu (", out->len ? ", " : "", what, (unsigned long long)all);
+    om_str_addf(out, "%s %llu (", what, (unsigned long long)all);
     const char *comma = "";
     for (int i = 0; i < n; i++) {
         if (!v[i]) continue;
@@ -181,6 +181,8 @@ static void causes_text(om_str *out, const char *what, const char *const *names,
 
 void om_tally_losses(const om_tally *t, om_str *out)
 {
+    size_t before = out->len;
     causes_text(out, "skipped", skip_names, t->skipped, OM_SKIP_COUNT);
+    if (out->len > before && sum(t->dropped, OM_DROP_COUNT)) om_str_add(out, ", ");
     causes_text(out, "dropped", drop_names, t->dropped, OM_DROP_COUNT);
 }

@@ -102,6 +102,22 @@ static int check_batches(const om_run_options *o)
     return OM_OK;
 }
 
+/* The file behind 'kind:', without './'; NULL where a sink has none. */
+static const char *file_of(const char *spec)
+{
+    const char *colon = strchr(spec, ':');
+    if (!colon || !strncmp(spec, "null:", 5)) return NULL;
+    const char *file = colon + 1;
+    while (!strncmp(file, "./", 2)) file += 2;
+    return file;
+}
+
+static bool same_file(const char *a, const char *b)
+{
+    const char *x = file_of(a), *y = file_of(b);
+    return x && y && !strcmp(x, y);
+}
+
 static int check_sinks(const om_config *c)
 {
     for (size_t i = 0; i < c->sinks.n; i++) {
@@ -113,9 +129,9 @@ static int check_sinks(const om_config *c)
                            "-o %s makes one file a stream: put %%s into its name, which becomes the stream's",
                            spec);
         for (size_t k = 0; k < i; k++)
-            if (!strcmp(spec, c->sinks.items[k]) && strcmp(ops->name, "null"))
-                return om_fail(OM_ERR_ARG, "-o %s is given twice: two sinks cannot write the same file",
-                               spec);
+            if (same_file(spec, c->sinks.items[k]))
+                return om_fail(OM_ERR_ARG, "-o %s and -o %s: two sinks cannot write the same file",
+                               c->sinks.items[k], spec);
     }
     return OM_OK;
 }

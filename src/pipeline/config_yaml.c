@@ -143,7 +143,7 @@ int om_config_load_yaml(om_config *c, const char *path)
     char *text;
     size_t len;
     int err = om_read_file(path, OM_CONFIG_MAX, &text, &len);
-    if (err) return err;
+    if (err) return err == OM_ERR_NOMEM ? err : om_fail(OM_ERR_ARG, "%s", om_error_message());
     yaml_parser_t parser;
     om_yaml y = {.path = path, .config = c};
     if (!yaml_parser_initialize(&parser)) {

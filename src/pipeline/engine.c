@@ -126,7 +126,17 @@ static int make_head(om_engine *e)
     p.top_k = o->top_k;
     p.classes = e->classes;
     p.n_classes = e->n_classes;
-    return om_head_create(e->desc, &p, &e->head);
+    int err = om_head_create(e->desc, &p, &e->head);
+    if (!err || e->desc->family != OM_FAMILY_UNKNOWN) return err;
+    return om_fail(err, "%s: %s; --head FAMILY tells how to read it", o->model, om_error_message());
+}
+
+/* Before its outputs are judged: a model of several inputs needs more than a picture. */
+static int check_inputs(const om_engine *e)
+{
+    if (e->desc->n_inputs == 1) return OM_OK;
+    return om_fail(OM_ERR_UNSUPPORTED, "%s: the model has %d inputs; expected one, the picture",
+                   e->options->model, e->desc->n_inputs);
 }
 
 static int load_model(om_engine *e)
@@ -135,6 +145,7 @@ static int load_model(om_engine *e)
     int err = om_model_load(o->model, &e->graph);
     if (!err) err = om_graph_infer_shapes(e->graph);
     if (!err) err = om_model_describe(e->graph, &e->desc);
+    if (!err) err = check_inputs(e);
     if (!err && o->head) {
         int family = om_family_parse(o->head);
         err = family < 0 ? family : om_model_desc_set_family(e->desc, (om_family)family);

@@ -55,6 +55,11 @@ int om_engine_batcher(om_engine *e, int width, int height, om_batcher **out);
 /* OM_ERR_ARG where the model cannot take this --input-size. */
 int om_engine_check_size(const om_model_desc *d, const char *model, om_size size);
 
+/* The input size a picture of this size wants: the smallest rectangle of whole strides that holds it scaled
+ * to the model's preferred square (1920x1080 for 640x640 and stride 32: 640x384), the fixed size where the
+ * model has one. */
+om_size om_engine_size_for(const om_engine *e, int width, int height);
+
 /* For batchers. */
 int om_engine_compile(om_engine *e, int width, int height, om_plan **out);
 /* Raises the arbiter's limit for this plan; returns how many flights it needs. */

@@ -15,6 +15,7 @@
 #define OM_CREDITS 32         /* of a stream whose results carry no pictures */
 #define OM_CREDITS_PICTURES 8 /* of one whose results keep their pictures alive */
 #define OM_STOP_LANES_NS (900 * OM_NS_PER_MS)
+#define OM_JOIN_NS (800 * OM_NS_PER_MS) /* a camera's goodbye may take 500 */
 
 int om_pipeline_create(om_pipeline **out)
 {
@@ -78,7 +79,9 @@ void om_pipeline_note_error(om_pipeline *p, int code)
 {
     pthread_mutex_lock(&p->lock);
     if (!p->error) {
-        p->error = code;
+        /* A time-out of om_pipeline_wait() means that the run goes on: a camera's must not be taken for that.
+         */
+        p->error = code == OM_ERR_TIMEOUT ? OM_ERR_IO : code;
         snprintf(p->error_text, sizeof(p->error_text), "%s", om_error_message());
     }
     pthread_mutex_unlock(&p->lock);
@@ -165,10 +168,15 @@ static bool wait_for_lanes(om_pipeline *p)
     return all;
 }
 
+/* One bound for all of them: they are told to end at the same time. */
 static void join_streams(om_pipeline *p)
 {
+    int64_t deadline = om_now_ns() + OM_JOIN_NS;
     for (size_t i = 0; i < p->n_streams; i++) {
-        if (om_thread_join_timeout(&p->streams[i].thread, 500) != OM_ERR_TIMEOUT) continue;
+        int64_t left = deadline - om_now_ns();
+        if (om_thread_join_timeout(&p->streams[i].thread, left > 0 ? (int)(left / OM_NS_PER_MS) : 0) !=
+            OM_ERR_TIMEOUT)
+            continue;
         om_log(OM_LOG_WARN, "stream '%s' hangs in its source and is left behind", p->streams[i].name);
         p->abandoned = true;
     }

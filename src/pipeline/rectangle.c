@@ -28,17 +28,14 @@ int om_engine_check_size(const om_model_desc *d, const char *model, om_size size
     return OM_OK;
 }
 
-/* The smallest rectangle of whole strides that holds the picture scaled so that it fits the model's preferred
- * square: 1920x1080 for 640x640 and stride 32 gives 640x384. CenterFace takes pictures at their own size. */
-static om_size wanted(const om_engine *e, int width, int height)
+om_size om_engine_size_for(const om_engine *e, int width, int height)
 {
     const om_model_desc *d = e->desc;
     const om_run_options *o = e->options;
     if (o->input_size.width) return o->input_size;
     om_size full = {d->width, d->height};
     if (!d->dynamic_size) return full;
-    if (d->family == OM_FAMILY_CENTERFACE)
-        return (om_size){round_up(width, d->stride), round_up(height, d->stride)};
+    if (d->native_size) return (om_size){round_up(width, d->stride), round_up(height, d->stride)};
     if (!o->rectangles || d->fit != OM_FIT_LETTERBOX) return full;
     double scale = fmin((double)full.width / width, (double)full.height / height);
     return (om_size){round_up(width * scale, d->stride), round_up(height * scale, d->stride)};
@@ -61,7 +58,7 @@ static om_batcher *nearest(const om_engine *e, int width, int height)
 int om_engine_batcher(om_engine *e, int width, int height, om_batcher **out)
 {
     *out = NULL;
-    om_size want = wanted(e, width, height);
+    om_size want = om_engine_size_for(e, width, height);
     int err = OM_OK;
     pthread_mutex_lock(&e->compile_lock);
     for (int i = 0; i < e->n_batchers && !*out; i++)
@@ -80,8 +77,7 @@ static int batch_for(const om_engine *e)
 {
     const om_run_options *o = e->options;
     const om_shape *s = &e->desc->inputs[0].shape;
-    if (!e->desc->dynamic_batch && s->rank > 0 && s->dim[0] > 0 && e->desc->family != OM_FAMILY_CENTERFACE)
-        return (int)s->dim[0];
+    if (!e->desc->dynamic_batch && s->rank > 0 && s->dim[0] > 0) return (int)s->dim[0];
     int batch = o->batch_size > 0 ? o->batch_size : o->batch_max > 0 ? o->batch_max : 1;
     return batch < OM_BATCH_MAX ? batch : OM_BATCH_MAX;
 }

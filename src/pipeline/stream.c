@@ -139,6 +139,12 @@ static int hand_over(om_stream_run *s, om_frame *f)
     return OM_ERR_CANCELLED;
 }
 
+/* Frames handed over that the model will never see; only this thread's hand-overs raise it. */
+static int64_t superseded(const om_stream_run *s)
+{
+    return (int64_t)atomic_load_explicit(&s->account.dropped[OM_DROP_SUPERSEDED], memory_order_relaxed);
+}
+
 /* Reads to the end; OM_OK also when a bound of the run was reached. */
 static int read_all(om_stream_run *s, om_source *source)
 {
@@ -147,7 +153,7 @@ static int read_all(om_stream_run *s, om_source *source)
     int64_t max = s->options->max_frames >= 0 ? s->options->max_frames : o->max_frames;
     om_sampler sampler = {.every = s->options->every > 0 ? s->options->every : o->every,
                           .fps = s->options->fps >= 0 ? s->options->fps : o->fps};
-    for (int64_t given = 0; !max || given < max;) {
+    for (int64_t given = 0; !max || given - superseded(s) < max;) {
         om_frame *f;
         om_trace_begin("read", s->index);
         int err = om_source_read(source, &f);

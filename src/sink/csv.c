@@ -16,7 +16,9 @@ static int csv_open(om_sink *s)
 {
     om_csv *c = s->priv;
     int err = om_file_out_open(&c->file, s->target);
-    return err ? err : om_file_out_line(&c->file, header, sizeof(header) - 1);
+    if (!err) err = om_file_out_line(&c->file, header, sizeof(header) - 1);
+    if (err) om_file_out_discard(&c->file);
+    return err;
 }
 
 /* RFC 4180: quoted where it must be, quotes doubled. */

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -15,17 +16,30 @@ static int fail(const om_file_out *f, int err)
     return om_fail(om_err_from_errno(err), "%s: cannot write: %s", f->path, strerror(err));
 }
 
+static int open_now(om_file_out *f)
+{
+    bool standard = !strcmp(f->path, "-");
+    do
+        f->fd = standard ? fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3)
+                         : open(f->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    while (f->fd < 0 && errno == EINTR);
+    if (f->fd < 0) return fail(f, errno);
+    struct stat st;
+    f->regular = !standard && !fstat(f->fd, &st) && S_ISREG(st.st_mode);
+    return OM_OK;
+}
+
+/* A FIFO cannot be opened before somebody reads it: the first write waits for that, not whoever starts the
+ * run. */
 int om_file_out_open(om_file_out *f, const char *path)
 {
     *f = (om_file_out){.fd = -1, .path = path};
     if (!*path) return om_fail(OM_ERR_ARG, "a file name is missing behind the ':' ('-' is standard output)");
-    f->fd = strcmp(path, "-") ? open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)
-                              : fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
-    if (f->fd < 0) return fail(f, errno);
     struct stat st;
-    f->regular = !fstat(f->fd, &st) && S_ISREG(st.st_mode) && strcmp(path, "-");
-    f->open = true;
-    return OM_OK;
+    bool fifo = strcmp(path, "-") && !stat(path, &st) && S_ISFIFO(st.st_mode);
+    int err = fifo ? OM_OK : open_now(f);
+    f->open = !err;
+    return err;
 }
 
 /* Whole lines among the first n bytes of the buffer. */
@@ -35,13 +49,22 @@ static size_t whole_lines(const om_file_out *f, size_t n)
     return nl ? (size_t)(nl - f->buffer.data) + 1 : 0;
 }
 
+/* Standard output may have been made non-blocking by whoever shares it. */
+static void wait_for_room(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLOUT};
+    poll(&p, 1, 1000);
+}
+
 int om_file_out_flush(om_file_out *f)
 {
     size_t done = 0;
-    int err = 0;
+    int err = f->fd < 0 && f->buffer.len ? open_now(f) : OM_OK;
+    if (err) return err;
     while (done < f->buffer.len && !err) {
         ssize_t n = write(f->fd, f->buffer.data + done, f->buffer.len - done);
         if (n >= 0) done += (size_t)n;
+        else if (errno == EAGAIN) wait_for_room(f->fd);
         else if (errno != EINTR) err = errno;
     }
     f->whole += (int64_t)whole_lines(f, done);
@@ -62,8 +85,16 @@ int om_file_out_close(om_file_out *f)
 {
     if (!f->open) return OM_OK;
     int err = om_file_out_flush(f);
-    if (close(f->fd) && !err) err = fail(f, errno);
+    if (f->fd >= 0 && close(f->fd) && !err) err = fail(f, errno);
+    f->fd = -1;
+    om_file_out_discard(f);
+    return err;
+}
+
+void om_file_out_discard(om_file_out *f)
+{
+    if (!f->open) return;
+    if (f->fd >= 0) close(f->fd);
     om_str_fini(&f->buffer);
     f->open = false;
-    return err;
 }

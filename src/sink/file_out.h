@@ -16,12 +16,15 @@ typedef struct om_file_out {
     om_str buffer;    /* whole lines not yet written */
 } om_file_out;
 
-/* "-" is standard output. An existing file is replaced. */
+/* "-" is standard output. An existing file is replaced. A FIFO is opened by the first write, which waits for
+ * a reader. */
 int om_file_out_open(om_file_out *f, const char *path);
 /* Takes the line (with its newline) into the buffer; writes when the buffer is large. */
 int om_file_out_line(om_file_out *f, const char *line, size_t len);
 /* Writes the buffer out. On failure what was written of the last line is cut off again. */
 int om_file_out_flush(om_file_out *f);
 int om_file_out_close(om_file_out *f);
+/* Closes without writing. */
+void om_file_out_discard(om_file_out *f);
 
 #endif

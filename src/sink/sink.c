@@ -218,7 +218,9 @@ void om_sink_destroy(om_sink *s)
     om_thread_join(&s->thread);
     if (s->open) s->ops->close(s);
     void *item;
-    while (s->queue.slots && !om_queue_try_pop(&s->queue, &item)) om_result_unref(item);
+    /* Counted, not popped to the end: the message of why it is destroyed stays in the slot. */
+    while (s->queue.slots && om_queue_count(&s->queue) && !om_queue_try_pop(&s->queue, &item))
+        om_result_unref(item);
     om_queue_fini(&s->queue);
     pthread_cond_destroy(&s->end_cond);
     pthread_mutex_destroy(&s->end_lock);

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -21,7 +22,9 @@ typedef struct om_video {
 static int video_open(om_sink *s)
 {
     if (!*s->target) return om_fail(OM_ERR_ARG, "a file name is missing behind 'video:'");
-    int fd = open(s->target, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+    struct stat st;
+    if (!stat(s->target, &st) && S_ISFIFO(st.st_mode)) return OM_OK; /* its open waits for a reader */
+    int fd = open(s->target, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (fd < 0) return om_fail(om_err_from_errno(errno), "%s: cannot write: %s", s->target, strerror(errno));
     close(fd);
     return OM_OK;
@@ -64,7 +67,10 @@ static int video_close(om_sink *s)
     om_video *v = s->priv;
     om_encoder *e = v->encoder;
     v->encoder = NULL;
-    return e ? om_encoder_close(e) : OM_OK;
+    if (e) return om_encoder_close(e);
+    struct stat st; /* no picture came: an empty file would only look like a damaged one */
+    if (!lstat(s->target, &st) && S_ISREG(st.st_mode) && !st.st_size) unlink(s->target);
+    return OM_OK;
 }
 
 const om_sink_ops om_sink_video = {

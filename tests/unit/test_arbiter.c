@@ -1,9 +1,10 @@
 /* The arbiter's order and the books' identity. */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
 
 #include "base/error.h"
 #include "pipeline/account.h"

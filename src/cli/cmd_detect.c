@@ -1,0 +1,338 @@
+/* omma detect: one model on pictures. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "cli/command.h"
+#include "cli/console.h"
+#include "cli/detect.h"
+#include "cli/table.h"
+#include "kernel/draw.h"
+#include "media/media.h"
+
+typedef struct detect_flags {
+    om_strlist images;
+    char *output, *json;
+    int batch, repeat;
+} detect_flags;
+
+#define FLAG(field) offsetof(detect_flags, field)
+
+static const om_option flag_table[] = {
+    {"image", 'i', OM_OPT_LIST, FLAG(images), NULL, 0, 0, NULL, "FILE|DIR|GLOB", "Pictures",
+     "pictures to look at"},
+    {"output", 'o', OM_OPT_STRING, FLAG(output), NULL, 0, 0, NULL, "FILE|DIR", NULL,
+     "draw what was found: a picture for one, a folder for more"},
+    {"json", 0, OM_OPT_STRING, FLAG(json), NULL, 0, 0, NULL, "FILE", NULL,
+     "write what was found; '-': standard output"},
+    {"batch", 'b', OM_OPT_INT, FLAG(batch), "0", 0, OM_BATCH_MAX, NULL, NULL, NULL,
+     "pictures at once; 0: the model's own, or 1"},
+    {"repeat", 0, OM_OPT_INT, FLAG(repeat), "1", 1, 100000, NULL, NULL, NULL,
+     "do it N times, for the timings"},
+    {0},
+};
+
+/* Of a run's options, those that mean something here. */
+static const char *const shared_names[] = {
+    "model",   "head",      "labels",     "conf",       "iou",       "max-boxes", "top-k",
+    "classes", "agnostic",  "input-size", "rectangles", "device",    "precision", "mode",
+    "threads", "cache-dir", "cpu-mask",   "quiet",      "log-level",
+};
+#define N_SHARED (sizeof shared_names / sizeof shared_names[0])
+
+static const om_option *const *tables(void)
+{
+    static om_option shared[N_SHARED + 1];
+    static const om_option *const all[] = {flag_table, shared, NULL};
+    const char *group = NULL;
+    size_t n = 0;
+    for (const om_option *o = om_run_option_table; o->name; o++) {
+        if (o->group) group = o->group;
+        for (size_t i = 0; i < N_SHARED && n < N_SHARED; i++) {
+            if (strcmp(o->name, shared_names[i])) continue;
+            shared[n] = *o;
+            shared[n].group = group;
+            /* One batch at a time: all threads should work on it. */
+            if (!strcmp(o->name, "mode")) shared[n].def = "latency";
+            n++;
+        }
+    }
+    return all;
+}
+
+static const om_option *shared_table(void) { return tables()[1]; }
+
+static const char *label(const om_model_desc *m, int id, char text[32])
+{
+    if (id >= 0 && id < m->n_labels) return m->labels[id];
+    snprintf(text, 32, "class %d", id);
+    return text;
+}
+
+static int list_pictures(const om_args *args, const detect_flags *f, om_strlist *out)
+{
+    int err = OM_OK;
+    size_t n = f->images.n + args->n_positional;
+    for (size_t i = 0; i < n && !err; i++) {
+        const char *path = i < f->images.n ? f->images.items[i] : args->positional[i - f->images.n];
+        struct stat st;
+        bool there = stat(path, &st) == 0;
+        if (there ? S_ISDIR(st.st_mode) : strpbrk(path, "*?[") != NULL) err = om_picture_list(path, out);
+        else err = om_strlist_add(out, path);
+    }
+    if (!err && !out->n) err = om_fail(OM_ERR_ARG, "no picture: name at least one file, folder or glob");
+    return err;
+}
+
+/* Where the drawn picture goes: the file itself, or its name in the folder. om_free(). */
+static char *target(const detect_flags *f, const om_picture *p, size_t index, bool folder)
+{
+    if (!folder) return om_strdup(f->output);
+    const char *slash = strrchr(p->path, '/'), *base = slash ? slash + 1 : p->path, *dot = strrchr(base, '.');
+    int stem = dot && dot > base ? (int)(dot - base) : (int)strlen(base);
+    bool jpeg = dot && (!strcasecmp(dot, ".jpg") || !strcasecmp(dot, ".jpeg"));
+    /* Pictures of different folders may have one name: the number keeps them apart. */
+    return om_sprintf("%s/%04zu_%.*s%s", f->output, index, stem, base, jpeg ? ".jpg" : ".png");
+}
+
+static int save(const om_detector *d, const detect_flags *f, const om_picture *p, size_t index, bool folder)
+{
+    om_frame *drawn;
+    om_labels labels = {d->engine->desc->labels, (size_t)d->engine->desc->n_labels};
+    char *path = target(f, p, index, folder);
+    if (!path) return OM_ERR_NOMEM;
+    int err = om_frame_copy_drawable(p->frame, &drawn);
+    if (!err) {
+        om_draw_dets(&drawn->image, &p->dets, &labels);
+        err = om_picture_save(path, &drawn->image, 90);
+        om_frame_unref(drawn);
+    }
+    om_free(path);
+    return err;
+}
+
+static int save_all(const om_detector *d, const detect_flags *f, const om_picture *pictures, size_t n)
+{
+    struct stat st;
+    size_t len = f->output ? strlen(f->output) : 0;
+    int err = OM_OK;
+    if (!len) return OM_OK;
+    bool folder = n > 1 || f->output[len - 1] == '/' || (stat(f->output, &st) == 0 && S_ISDIR(st.st_mode));
+    if (folder && mkdir(f->output, 0777) && errno != EEXIST)
+        return om_fail(om_err_from_errno(errno), "%s: cannot make this folder: %s", f->output,
+                       strerror(errno));
+    for (size_t i = 0; i < n && !err; i++)
+        if (pictures[i].frame) err = save(d, f, &pictures[i], i, folder);
+    return err;
+}
+
+static void print_picture(const om_detector *d, const om_picture *p, FILE *to)
+{
+    static const om_column columns[] = {{"  class", false, 8, 0}, {"score", true, 0, 0},
+                                        {"x", true, 0, 0},        {"y", true, 0, 0},
+                                        {"width", true, 0, 0},    {"height", true, 0, 0}};
+    om_str out = {0};
+    om_table t;
+    om_table_init(&t, columns, sizeof columns / sizeof columns[0]);
+    for (size_t i = 0; i < p->dets.n; i++) {
+        const om_detection *o = &p->dets.items[i];
+        char text[32];
+        om_table_cell(&t, "  %s", label(d->engine->desc, o->class_id, text));
+        om_table_cell(&t, "%.3f", (double)o->score);
+        const float box[] = {o->x, o->y, o->w, o->h};
+        for (int k = 0; k < 4; k++) om_table_cell(&t, "%.1f", (double)box[k]);
+    }
+    fprintf(to, "%s  %dx%d  %zu object%s\n", p->path, p->frame->image.width, p->frame->image.height,
+            p->dets.n, p->dets.n == 1 ? "" : "s");
+    if (p->dets.n && !om_table_render(&t, om_console_columns(to, 0), &out)) fputs(om_str_get(&out), to);
+    om_table_fini(&t);
+    om_str_fini(&out);
+}
+
+static const char *const step_names[] = {"load", "prep", "infer", "head"};
+
+static void print_timings(om_detector *d, size_t shown, double seconds, FILE *to)
+{
+    static const om_column columns[] = {
+        {"ms a batch", false, 0, 0}, {"min", true, 0, 0}, {"median", true, 0, 0}, {"p95", true, 0, 0}};
+    om_str out = {0};
+    om_table t;
+    om_table_init(&t, columns, sizeof columns / sizeof columns[0]);
+    for (int i = 0; i < OM_STEP_COUNT; i++) {
+        om_table_cell(&t, "%s%s", step_names[i], i == OM_STEP_LOAD ? " (a picture)" : "");
+        om_table_cell(&t, "%.2f", om_timings_quantile(&d->timings[i], 0));
+        om_table_cell(&t, "%.2f", om_timings_quantile(&d->timings[i], 0.5));
+        om_table_cell(&t, "%.2f", om_timings_quantile(&d->timings[i], 0.95));
+    }
+    if (!om_table_render(&t, 0, &out)) fprintf(to, "\n%s", om_str_get(&out));
+    fprintf(to, "%zu picture%s in %.3f s without loading: %.1f a second, one batch at a time on %s\n", shown,
+            shown == 1 ? "" : "s", seconds, seconds > 0 ? (double)shown / seconds : 0, d->engine->note);
+    om_table_fini(&t);
+    om_str_fini(&out);
+}
+
+static void json_object(om_json *j, const om_model_desc *m, const om_detection *o)
+{
+    char text[32];
+    const float box[] = {o->x, o->y, o->w, o->h};
+    om_json_begin_object(j);
+    om_json_key(j, "class");
+    om_json_string(j, label(m, o->class_id, text));
+    om_json_key(j, "class_id");
+    om_json_int(j, o->class_id);
+    om_json_key(j, "score");
+    om_json_num(j, (double)o->score, 4);
+    om_json_key(j, "box");
+    om_json_begin_array(j);
+    for (int i = 0; i < 4; i++) om_json_num(j, (double)box[i], 2);
+    om_json_end_array(j);
+    if (o->n_landmarks) {
+        om_json_key(j, "landmarks");
+        om_json_begin_array(j);
+        for (int i = 0; i < o->n_landmarks; i++) {
+            om_json_begin_array(j);
+            om_json_num(j, (double)o->landmarks[i][0], 2);
+            om_json_num(j, (double)o->landmarks[i][1], 2);
+            om_json_end_array(j);
+        }
+        om_json_end_array(j);
+    }
+    om_json_end_object(j);
+}
+
+static void json_picture(om_json *j, const om_model_desc *m, const om_picture *p)
+{
+    om_json_begin_object(j);
+    om_json_key(j, "image");
+    om_json_string(j, p->path);
+    om_json_key(j, "width");
+    om_json_int(j, p->frame->image.width);
+    om_json_key(j, "height");
+    om_json_int(j, p->frame->image.height);
+    om_json_key(j, "objects");
+    om_json_begin_array(j);
+    for (size_t i = 0; i < p->dets.n; i++) json_object(j, m, &p->dets.items[i]);
+    om_json_end_array(j);
+    om_json_end_object(j);
+}
+
+static int write_json(om_detector *d, const char *path, const om_picture *pictures, size_t n)
+{
+    om_str text = {0};
+    om_json j;
+    if (!path) return OM_OK;
+    om_json_init(&j, &text, 2);
+    om_json_begin_object(&j);
+    om_json_key(&j, "model");
+    om_json_string(&j, d->engine->options->model);
+    om_json_key(&j, "engine");
+    om_json_string(&j, d->engine->note);
+    om_json_key(&j, "images");
+    om_json_begin_array(&j);
+    for (size_t i = 0; i < n; i++)
+        if (pictures[i].frame) json_picture(&j, d->engine->desc, &pictures[i]);
+    om_json_end_array(&j);
+    om_json_key(&j, "timings_ms");
+    om_json_begin_object(&j);
+    for (int i = 0; i < OM_STEP_COUNT; i++) {
+        om_json_key(&j, step_names[i]);
+        om_json_begin_object(&j);
+        static const struct {
+            const char *name;
+            double q;
+        } quantiles[] = {{"min", 0}, {"median", 0.5}, {"p95", 0.95}};
+        for (int k = 0; k < 3; k++) {
+            om_json_key(&j, quantiles[k].name);
+            om_json_num(&j, om_timings_quantile(&d->timings[i], quantiles[k].q), 3);
+        }
+        om_json_end_object(&j);
+    }
+    om_json_end_object(&j);
+    om_json_end_object(&j);
+    om_str_addc(&text, '\n');
+    int err = text.failed ? om_fail_nomem("the JSON") : OM_OK;
+    if (!err && !strcmp(path, "-")) fputs(text.data, stdout);
+    else if (!err) err = om_write_file_atomic(path, text.data, text.len);
+    om_str_fini(&text);
+    return err;
+}
+
+/* Reads all pictures; those that cannot be are told and left out. *loaded: how many could. */
+static int load_all(om_detector *d, om_picture *pictures, const om_strlist *paths, size_t *loaded)
+{
+    *loaded = 0;
+    for (size_t i = 0; i < paths->n; i++) {
+        pictures[i].path = paths->items[i];
+        int err = om_detector_load(d, &pictures[i]);
+        if (err && pictures[i].frame) return err; /* the model's fault, not the picture's */
+        if (err) om_command_fail(err);
+        *loaded += !err;
+    }
+    return OM_OK;
+}
+
+static int detect(const om_run_options *o, const detect_flags *f, const om_strlist *paths, int *status)
+{
+    om_detector d;
+    size_t loaded = 0;
+    om_picture *pictures = om_calloc(paths->n, sizeof *pictures);
+    if (!pictures) return OM_ERR_NOMEM;
+    int err = om_detector_init(&d, o);
+    if (!err) err = load_all(&d, pictures, paths, &loaded);
+    int64_t begin = om_now_ns();
+    for (int i = 0; i < f->repeat && !err; i++) err = om_detector_run(&d, pictures, paths->n);
+    double seconds = (double)(om_now_ns() - begin) / 1e9;
+    FILE *to = f->json && !strcmp(f->json, "-") ? stderr : stdout;
+    if (!err && !o->quiet && loaded) {
+        for (size_t i = 0; i < paths->n; i++)
+            if (pictures[i].frame) print_picture(&d, &pictures[i], to);
+        print_timings(&d, loaded * (size_t)f->repeat, seconds, to);
+    }
+    if (!err) err = write_json(&d, f->json, pictures, paths->n);
+    if (!err) err = save_all(&d, f, pictures, paths->n);
+    if (loaded < paths->n) *status = OM_EXIT_FAILED;
+    for (size_t i = 0; i < paths->n; i++) om_picture_fini(&pictures[i]);
+    om_free(pictures);
+    om_detector_fini(&d);
+    return err;
+}
+
+static int run(const om_args *args, int *status)
+{
+    detect_flags f;
+    om_run_options o;
+    om_strlist paths = {0};
+    int err = om_options_init(flag_table, &f);
+    if (err) return err;
+    err = om_options_init(om_run_option_table, &o);
+    if (!err) err = om_option_set(om_run_option_table, &o, "mode", "latency");
+    if (!err) err = om_args_apply(args, flag_table, &f);
+    if (!err) err = om_args_apply(args, shared_table(), &o);
+    o.batch_size = f.batch;
+    if (!err && !o.model) err = om_fail(OM_ERR_ARG, "no model: name one with -m MODEL.onnx");
+    if (!err) err = om_command_setup("omma detect", &o);
+    if (!err) err = list_pictures(args, &f, &paths);
+    if (!err) err = detect(&o, &f, &paths, status);
+    om_strlist_fini(&paths);
+    om_options_fini(om_run_option_table, &o);
+    om_options_fini(flag_table, &f);
+    return err;
+}
+
+const om_command om_cmd_detect = {
+    .name = "detect",
+    .summary = "one model on pictures: boxes, timings, annotated pictures",
+    .usage = "-m MODEL PICTURE... [-o ANNOTATED] [OPTIONS]",
+    .about =
+        "Runs a model on picture files, folders or globs, prints the boxes it finds and what each step took, and draws them.",
+    .examples = "omma detect -m yolov8n.onnx street.jpg -o found.png\n"
+                "omma detect -m yolov8n.onnx photos/ -o found/ --json found.json\n"
+                "omma detect -m yolov8n.onnx street.jpg --repeat 100",
+    .tables = tables,
+    .run = run,
+};

@@ -1,0 +1,258 @@
+/* omma info: what this machine offers. */
+#include <libavcodec/avcodec.h>
+#include <libavformat/avformat.h>
+#include <libavutil/avutil.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "backend/backend.h"
+#include "base/cpu.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "cli/command.h"
+#include "kernel/kernel.h"
+#include "media/media.h"
+#include "omma/version.h"
+#include "sink/sink.h"
+
+#define MAX_DEVICES 16
+
+typedef struct info_flags {
+    bool json;
+} info_flags;
+
+static const om_option flag_table[] = {
+    {"json", 0, OM_OPT_BOOL, offsetof(info_flags, json), "no", 0, 0, NULL, NULL, "Options", "as JSON"},
+    {0},
+};
+
+static const om_option *const *tables(void)
+{
+    static const om_option *const all[] = {flag_table, NULL};
+    return all;
+}
+
+/* Everything is said once, to a writer; the plain text is made of the same calls as the JSON. */
+typedef struct writer {
+    om_json *json; /* NULL: plain text */
+    const char *head;
+} writer;
+
+static void begin(writer *w, const char *name)
+{
+    w->head = name;
+    if (!w->json) return;
+    om_json_key(w->json, name);
+    om_json_begin_array(w->json);
+}
+
+static void end(writer *w)
+{
+    if (w->json) om_json_end_array(w->json);
+}
+
+typedef struct field {
+    const char *key, *value;
+} field;
+
+/* One thing: `line` for people, fields for programs. */
+static void item(writer *w, const char *line, const field *fields, size_t n)
+{
+    if (!w->json) {
+        printf("%-9s %s\n", w->head, line);
+        w->head = "";
+        return;
+    }
+    om_json_begin_object(w->json);
+    for (size_t i = 0; i < n; i++) {
+        om_json_key(w->json, fields[i].key);
+        om_json_string(w->json, fields[i].value);
+    }
+    om_json_end_object(w->json);
+}
+
+static void value(writer *w, const char *key, const char *text)
+{
+    if (!w->json) {
+        printf("%-9s %s\n", key, text);
+        return;
+    }
+    om_json_key(w->json, key);
+    om_json_string(w->json, text);
+}
+
+static void number(writer *w, const char *key, double v)
+{
+    if (!w->json) return;
+    om_json_key(w->json, key);
+    om_json_num(w->json, v, 1);
+}
+
+static void say_cpu(writer *w)
+{
+    static const struct {
+        uint32_t flag;
+        const char *name;
+    } names[] = {{OM_CPU_AVX2, "avx2"},
+                 {OM_CPU_AVX512, "avx512"},
+                 {OM_CPU_VNNI, "vnni"},
+                 {OM_CPU_BF16, "bf16"},
+                 {OM_CPU_AMX, "amx"}};
+    char flags[64] = "", text[256];
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (om_cpu_flags() & names[i].flag)
+            snprintf(flags + strlen(flags), sizeof flags - strlen(flags), "%s%s", *flags ? " " : "",
+                     names[i].name);
+    if (w->json) {
+        value(w, "cpu", om_cpu_model());
+        number(w, "cores", om_cpu_count());
+        value(w, "cpu_flags", flags);
+        value(w, "kernels", om_kernels_get()->name);
+        return;
+    }
+    snprintf(text, sizeof text, "%s, %d cores for us, %s; kernels: %s", om_cpu_model(), om_cpu_count(),
+             *flags ? flags : "no vector extensions", om_kernels_get()->name);
+    value(w, "cpu", text);
+}
+
+static void say_memory(writer *w)
+{
+    char text[96];
+    double page = (double)sysconf(_SC_PAGESIZE) / 1e6;
+    double all = (double)sysconf(_SC_PHYS_PAGES) * page, left = (double)sysconf(_SC_AVPHYS_PAGES) * page;
+    snprintf(text, sizeof text, "%.0f MB, %.0f MB free", all, left);
+    if (!w->json) value(w, "memory", text);
+    number(w, "memory_mb", all);
+    number(w, "memory_free_mb", left);
+}
+
+static void say_devices(writer *w, const om_backend_ops *b)
+{
+    om_backend_device devices[MAX_DEVICES];
+    int n = b->devices ? b->devices(devices, MAX_DEVICES) : 0;
+    for (int i = 0; i < n && i < MAX_DEVICES; i++) {
+        const om_backend_device *d = &devices[i];
+        om_str line = {0};
+        om_str_addf(&line, "%-12s %s by %s: %s", d->id, d->precisions, b->name, d->name);
+        item(w, om_str_get(&line),
+             (const field[]){
+                 {"id", d->id}, {"name", d->name}, {"backend", b->name}, {"precisions", d->precisions}},
+             4);
+        om_str_fini(&line);
+    }
+}
+
+static void say_engines(writer *w)
+{
+    const om_plugin_state *plugins;
+    begin(w, "backends");
+    for (const om_backend_ops *const *b = om_backend_list(); *b; b++) {
+        const char *version = (*b)->version ? (*b)->version() : "";
+        char line[512];
+        snprintf(line, sizeof line, "%-12s %.100s: %.200s", (*b)->name, version, (*b)->title);
+        item(w, line, (const field[]){{"name", (*b)->name}, {"version", version}, {"title", (*b)->title}}, 3);
+    }
+    end(w);
+    begin(w, "devices");
+    for (const om_backend_ops *const *b = om_backend_list(); *b; b++) say_devices(w, *b);
+    end(w);
+    size_t n = om_plugins(&plugins);
+    begin(w, "plug-ins");
+    for (size_t i = 0; i < n; i++) {
+        char line[1024];
+        snprintf(line, sizeof line, "%s: %s (%s)", plugins[i].name, plugins[i].state, plugins[i].path);
+        item(w, line,
+             (const field[]){
+                 {"name", plugins[i].name}, {"path", plugins[i].path}, {"state", plugins[i].state}},
+             3);
+    }
+    if (!n && !w->json) item(w, "none found: only the null backend is there", NULL, 0);
+    end(w);
+}
+
+static void say_ffmpeg(writer *w)
+{
+    static const struct {
+        const char *name;
+        enum AVCodecID id;
+    } codecs[] = {{"h264", AV_CODEC_ID_H264}, {"hevc", AV_CODEC_ID_HEVC},   {"vp9", AV_CODEC_ID_VP9},
+                  {"av1", AV_CODEC_ID_AV1},   {"mjpeg", AV_CODEC_ID_MJPEG}, {"mpeg4", AV_CODEC_ID_MPEG4}};
+    char text[160];
+    snprintf(text, sizeof text, "%s (libavcodec %u.%u.%u, libavformat %u.%u.%u)", av_version_info(),
+             avcodec_version() >> 16, avcodec_version() >> 8 & 255, avcodec_version() & 255,
+             avformat_version() >> 16, avformat_version() >> 8 & 255, avformat_version() & 255);
+    value(w, "ffmpeg", text);
+    om_str names = {0};
+    begin(w, "decoders");
+    for (size_t i = 0; i < sizeof codecs / sizeof codecs[0]; i++) {
+        const AVCodec *c = avcodec_find_decoder(codecs[i].id);
+        if (w->json)
+            item(w, "", (const field[]){{"codec", codecs[i].name}, {"decoder", c ? c->name : NULL}}, 2);
+        else if (c) om_str_addf(&names, "%s%s", names.len ? ", " : "", codecs[i].name);
+    }
+    if (!w->json) item(w, om_str_get(&names), NULL, 0);
+    om_str_fini(&names);
+    end(w);
+    const AVCodec *encoder = avcodec_find_encoder(AV_CODEC_ID_H264);
+    value(w, "encoder", encoder ? encoder->name : "no H.264: video sinks cannot work");
+}
+
+static void say_parts(writer *w)
+{
+    char line[256] = "";
+    begin(w, "sources");
+    for (const om_source_ops *const *s = om_source_registry(); *s; s++) {
+        if (w->json) item(w, "", (const field[]){{"name", (*s)->name}}, 1);
+        snprintf(line + strlen(line), sizeof line - strlen(line), "%s%s", *line ? ", " : "", (*s)->name);
+    }
+    if (!w->json) item(w, line, NULL, 0);
+    end(w);
+    begin(w, "sinks");
+    for (const om_sink_ops *const *s = om_sink_registry(); *s; s++) {
+        char spec[96];
+        snprintf(spec, sizeof spec, "%s:", (*s)->name);
+        snprintf(line, sizeof line, "%-12s %s", spec, (*s)->help);
+        item(w, line, (const field[]){{"name", (*s)->name}, {"target", (*s)->target}, {"help", (*s)->help}},
+             3);
+    }
+    end(w);
+}
+
+static int run(const om_args *args, int *status)
+{
+    info_flags f;
+    om_json j;
+    om_str text = {0};
+    (void)status;
+    int err = om_options_init(flag_table, &f);
+    if (!err) err = om_args_apply(args, flag_table, &f);
+    if (!err) err = om_args_expect(args, 0, "no arguments");
+    if (err) return err;
+    om_json_init(&j, &text, 2);
+    writer w = {.json = f.json ? &j : NULL};
+    om_json_begin_object(&j);
+    if (f.json) value(&w, "version", om_version());
+    else value(&w, "omma", om_version());
+    say_cpu(&w);
+    say_memory(&w);
+    say_engines(&w);
+    say_ffmpeg(&w);
+    say_parts(&w);
+    om_json_end_object(&j);
+    if (f.json) puts(om_str_get(&text));
+    om_str_fini(&text);
+    return OM_OK;
+}
+
+const om_command om_cmd_info = {
+    .name = "info",
+    .summary = "what this machine offers: processors, engines, codecs",
+    .usage = "[--json]",
+    .about =
+        "Shows the processor and the kernels chosen for it, the devices models can run on with their precisions, which "
+        "plug-ins were found and why others were not, and what can be decoded and written.",
+    .examples = "omma info\nomma info --json",
+    .tables = tables,
+    .run = run,
+};

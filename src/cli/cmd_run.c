@@ -1,0 +1,255 @@
+/* omma run: streams through a model into sinks. */
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/mem.h"
+#include "cli/command.h"
+#include "cli/console.h"
+#include "cli/progress.h"
+#include "cli/signals.h"
+#include "cli/summary.h"
+#include "media/media.h"
+#include "pipeline/pipeline.h"
+#include "trace/trace.h"
+
+#define TRACE_EVENTS 65536
+
+typedef struct run_flags {
+    om_strlist inputs, outputs;
+    bool check;
+} run_flags;
+
+static const om_option run_flag_table[] = {
+    {"input", 'i', OM_OPT_LIST, offsetof(run_flags, inputs), NULL, 0, 0, NULL, "URI", "Input and output",
+     "a stream: video file, folder or glob of pictures, http(s)://, rtsp:// or pattern:"},
+    {"output", 'o', OM_OPT_LIST, offsetof(run_flags, outputs), NULL, 0, 0, NULL, "SINK", NULL,
+     "where results go: jsonl:FILE, csv:FILE, video:FILE.mp4, null: ('-' as FILE: standard output; %s in it: the stream's name)"},
+    {"check", 0, OM_OPT_BOOL, offsetof(run_flags, check), "no", 0, 0, NULL, NULL, NULL,
+     "check the configuration and that its files exist, show what would run, and end"},
+    {0},
+};
+
+static const om_option *const *tables(void)
+{
+    static const om_option *const all[] = {run_flag_table, om_run_option_table, NULL};
+    return all;
+}
+
+static bool is_config(const char *text)
+{
+    const char *dot = strrchr(text, '.');
+    return dot && (!strcmp(dot, ".yaml") || !strcmp(dot, ".yml"));
+}
+
+static int add_streams(om_config *c, char *const *uris, size_t n)
+{
+    int err = OM_OK;
+    for (size_t i = 0; i < n && !err; i++) err = om_config_add_stream(c, uris[i], NULL);
+    return err;
+}
+
+static int load_config(const om_args *args, om_config *c)
+{
+    const char *file = NULL;
+    for (size_t i = 0; i < args->n_positional; i++) {
+        const char *text = args->positional[i];
+        if (!is_config(text)) continue;
+        if (file) return om_fail(OM_ERR_ARG, "two configurations, %s and %s: give one", file, text);
+        file = text;
+    }
+    int err = file ? om_config_load_yaml(c, file) : OM_OK;
+    return err == OM_ERR_NOT_FOUND ? OM_ERR_ARG : err; /* a name mistyped on the command line */
+}
+
+/* The config file first, so that flags win wherever they stand; streams and sinks are added to those it
+ * names. */
+static int configure(const om_args *args, run_flags *flags, om_config *c)
+{
+    int err = load_config(args, c);
+    if (!err) err = om_args_apply(args, run_flag_table, flags);
+    if (!err) err = om_args_apply(args, om_run_option_table, &c->run);
+    if (!err) err = add_streams(c, flags->inputs.items, flags->inputs.n);
+    for (size_t i = 0; i < args->n_positional && !err; i++)
+        if (!is_config(args->positional[i])) err = om_config_add_stream(c, args->positional[i], NULL);
+    for (size_t i = 0; i < flags->outputs.n && !err; i++)
+        err = om_strlist_add(&c->sinks, flags->outputs.items[i]);
+    return err ? err : om_config_check(c);
+}
+
+static int check_writable(const char *flag, const char *path)
+{
+    struct stat st;
+    if (!path || (stat(path, &st) == 0 && !S_ISREG(st.st_mode))) return OM_OK; /* a pipe, /dev/stdout */
+    char *folder = om_strdup(path);
+    if (!folder) return OM_ERR_NOMEM;
+    char *slash = strrchr(folder, '/');
+    if (slash) slash[slash == folder] = '\0';
+    int bad = access(slash ? folder : ".", W_OK);
+    om_free(folder);
+    return bad ? om_fail(OM_ERR_IO, "--%s %s: its folder does not exist or cannot be written", flag, path)
+               : OM_OK;
+}
+
+static int check(const om_config *c)
+{
+    int err = om_config_check_files(c);
+    if (err) return om_fail_prefix(OM_ERR_ARG, "check");
+    printf("model   %s\nengine  %s\n", c->run.model, c->run.device);
+    for (size_t i = 0; i < c->n_streams; i++) {
+        char *shown = om_uri_redact(c->streams[i].uri);
+        printf("%-7s %s: %s\n", i ? "" : "streams", c->streams[i].name, shown ? shown : "");
+        om_free(shown);
+    }
+    for (size_t i = 0; i < c->sinks.n; i++) printf("%-7s %s\n", i ? "" : "sinks", c->sinks.items[i]);
+    if (!c->sinks.n) printf("sinks   none: what was seen is printed at the end\n");
+    return OM_OK;
+}
+
+static bool writes_to_stdout(const om_config *c)
+{
+    for (size_t i = 0; i < c->sinks.n; i++) {
+        const char *target = strchr(c->sinks.items[i], ':');
+        if (target && !strcmp(target, ":-")) return true;
+    }
+    return false;
+}
+
+typedef struct session {
+    om_pipeline *pipeline;
+    om_progress progress;
+    om_seen seen;
+    char *report, *trace;
+    bool quiet, no_sink, stdout_taken;
+    int64_t start_ns, start_cpu_ns;
+} session;
+
+static void stop(void *user) { om_pipeline_stop(user); }
+
+static int write_report(const session *s)
+{
+    char *text;
+    if (!s->report) return OM_OK;
+    int err = om_pipeline_report(s->pipeline, &text);
+    if (!err) err = om_write_file_atomic(s->report, text, strlen(text));
+    om_free_string(text);
+    return err;
+}
+
+/* Takes over *c. */
+static int open_session(session *s, om_config *c)
+{
+    int err = om_progress_init(&s->progress, c);
+    if (!err) err = om_seen_init(&s->seen, c->n_streams);
+    s->quiet = c->run.quiet;
+    s->no_sink = !c->sinks.n;
+    s->stdout_taken = writes_to_stdout(c);
+    /* Results on the same terminal and a line that is redrawn below them do not go together. */
+    if (s->stdout_taken && isatty(STDOUT_FILENO)) s->progress.line = false;
+    if (!err && c->run.report && !(s->report = om_strdup(c->run.report))) err = OM_ERR_NOMEM;
+    if (!err && c->run.trace && !(s->trace = om_strdup(c->run.trace))) err = OM_ERR_NOMEM;
+    if (!err) err = om_pipeline_create_from(c, &s->pipeline);
+    if (!err) err = om_pipeline_on_result(s->pipeline, om_seen_result, &s->seen);
+    return err;
+}
+
+static void summarize(session *s)
+{
+    om_summary summary = {.pipeline = s->pipeline,
+                          .seen = &s->seen,
+                          .seconds = (double)(om_now_ns() - s->start_ns) / 1e9,
+                          .cpu_seconds = (double)(om_process_cpu_ns() - s->start_cpu_ns) / 1e9,
+                          .classes = s->no_sink,
+                          .stopped = om_signals_seen()};
+    if (!s->quiet) om_summary_print(&summary, s->stdout_taken ? stderr : stdout);
+}
+
+/* To the end of the run, however it comes. Returns the exit code. */
+static int watch(session *s)
+{
+    int err;
+    om_signals_attach(stop, s->pipeline);
+    while ((err = om_pipeline_wait(s->pipeline, 250)) == OM_ERR_TIMEOUT)
+        om_progress_tick(&s->progress, s->pipeline);
+    om_signals_attach(NULL, NULL);
+    int status = om_command_fail(err);
+    if (!status && om_pipeline_failures(s->pipeline)) status = OM_EXIT_FAILED;
+    summarize(s);
+    err = om_command_fail(write_report(s));
+    return status ? status : err;
+}
+
+static int start_session(session *s, om_config *c)
+{
+    s->start_ns = om_now_ns();
+    s->start_cpu_ns = om_process_cpu_ns();
+    int err = open_session(s, c);
+    if (!err && s->trace) err = om_trace_start(TRACE_EVENTS);
+    if (!err && s->progress.line) om_console_status("loading the model");
+    return err ? err : om_pipeline_start(s->pipeline);
+}
+
+static int close_session(session *s)
+{
+    int err = OM_OK;
+    om_pipeline_destroy(s->pipeline);
+    if (s->trace && om_trace_enabled()) {
+        om_trace_stop();
+        err = om_trace_export(s->trace);
+        om_trace_fini();
+    }
+    om_progress_fini(&s->progress);
+    om_seen_fini(&s->seen);
+    om_free(s->report);
+    om_free(s->trace);
+    return err;
+}
+
+static int watch_streams(om_config *c)
+{
+    session s;
+    memset(&s, 0, sizeof s);
+    int err = om_signals_init();
+    if (!err) err = start_session(&s, c);
+    int status = err ? om_command_fail(err) : watch(&s);
+    err = om_command_fail(close_session(&s));
+    return status ? status : err;
+}
+
+static int run(const om_args *args, int *status)
+{
+    run_flags flags;
+    om_config config;
+    int err = om_options_init(run_flag_table, &flags);
+    if (err) return err;
+    err = om_config_init(&config);
+    if (!err) err = configure(args, &flags, &config);
+    if (!err) err = om_command_setup("omma run", &config.run);
+    if (!err) err = check_writable("report", config.run.report);
+    if (!err) err = check_writable("trace", config.run.trace);
+    if (!err && flags.check) err = check(&config);
+    else if (!err) *status = watch_streams(&config);
+    om_config_fini(&config);
+    om_options_fini(run_flag_table, &flags);
+    return err;
+}
+
+const om_command om_cmd_run = {
+    .name = "run",
+    .summary = "watch streams: videos and a model in, detections out",
+    .usage = "[CONFIG.yaml] -m MODEL VIDEO... [-o SINK]... [OPTIONS]",
+    .about =
+        "Decodes streams, runs a model on their frames and hands what it finds to sinks. Family, input size, normalisation and "
+        "labels are read from the model itself. Without a sink the classes seen are printed at the end. Options can also "
+        "stand in CONFIG.yaml (omma init writes one): flags win over it, -i and -o add to its streams and sinks. Ctrl-C "
+        "stops gracefully: sinks are finished, the report is written, the exit code is 0; a second Ctrl-C ends at once (130).",
+    .examples = "omma run -m yolov8n.onnx cam.mp4\n"
+                "omma run -m yolov8n.onnx gate.mp4 yard.mp4 -o jsonl:boxes.jsonl -o video:boxes_%s.mp4\n"
+                "omma run -m yolov8n.onnx -i rtsp://camera/stream1 --fps 5 -o jsonl:-\n"
+                "omma run cameras.yaml --report report.json --stats 10",
+    .tables = tables,
+    .run = run,
+};

@@ -1,0 +1,60 @@
+#include "cli/signals.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/thread.h"
+#include "cli/console.h"
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static void (*stopper)(void *user); /* guarded by lock, with its user */
+static void *stopper_user;
+static bool seen; /* guarded by lock */
+static sigset_t signals;
+
+static void *watch(void *arg)
+{
+    int number;
+    while (sigwait(&signals, &number)) continue;
+    pthread_mutex_lock(&lock);
+    seen = true;
+    if (stopper) stopper(stopper_user);
+    pthread_mutex_unlock(&lock);
+    while (sigwait(&signals, &number)) continue;
+    om_console_status(NULL);
+    _exit(130);
+    return arg;
+}
+
+int om_signals_init(void)
+{
+    om_thread t;
+    memset(&t, 0, sizeof t);
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    int err = om_thread_start(&t, "om-signals", watch, NULL);
+    if (!err) pthread_detach(t.id); /* it waits as long as the process lives */
+    return err;
+}
+
+void om_signals_attach(void (*stop)(void *user), void *user)
+{
+    pthread_mutex_lock(&lock);
+    stopper = stop;
+    stopper_user = user;
+    if (seen && stop) stop(user);
+    pthread_mutex_unlock(&lock);
+}
+
+bool om_signals_seen(void)
+{
+    pthread_mutex_lock(&lock);
+    bool was = seen;
+    pthread_mutex_unlock(&lock);
+    return was;
+}
