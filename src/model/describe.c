@@ -98,7 +98,8 @@ static int labels_from_meta(om_model_desc *d)
     return OM_OK;
 }
 
-/* COCO's names where a YOLO says nothing, "face" for faces; none where the model's own contradict its outputs. */
+/* COCO's names where a YOLO says nothing, "face" for faces; none where the model's own contradict its
+ * outputs. */
 static int settle_labels(om_model_desc *d)
 {
     bool yolo =

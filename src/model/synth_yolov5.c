@@ -164,7 +164,10 @@ static level_parts frozen_parts(om_synth *b, int level)
     float *v = om_alloc(2 * count * sizeof *v), *at = v;
     level_parts out = {.grid = OM_NO_VALUE};
     if (!v) b->to.err = OM_ERR_NOMEM;
-    if (b->to.err) return out;
+    if (b->to.err) {
+        om_free(v);
+        return out;
+    }
     for (int s = 0; s < SHAPES; s++)
         for (int y = 0; y < h; y++)
             for (int x = 0; x < w; x++, at += 2) {

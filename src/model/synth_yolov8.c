@@ -130,7 +130,10 @@ static void frozen_anchors(om_synth *b, int *points, int *strides)
     for (int s = 8; s <= 32; s *= 2) n += (int64_t)(b->p.height / s) * (b->p.width / s);
     float *v = om_alloc((size_t)n * 3 * sizeof *v);
     if (!v) b->to.err = OM_ERR_NOMEM;
-    if (b->to.err) return;
+    if (b->to.err) {
+        om_free(v);
+        return;
+    }
     for (int s = 8; s <= 32; s *= 2)
         for (int y = 0; y < b->p.height / s; y++)
             for (int x = 0; x < b->p.width / s; x++, at++) {

@@ -7,7 +7,7 @@
 #include "base/mem.h"
 #include "pipeline/pipeline_priv.h"
 
-#define OM_STOP_SINKS_NS (600 * OM_NS_PER_MS)
+#define OM_STOP_SINKS_NS (300 * OM_NS_PER_MS)
 
 static void room_in_shared(void *user)
 {
