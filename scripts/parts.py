@@ -167,14 +167,13 @@ SHORT = {
     "build": lambda: build("release"),
     "headers": lambda: counting(["tests/headers/check_headers.py"], 120),
     "unit": lambda: meson("build", ["--no-suite", "long"], 300),
-    "e2e": lambda: pytest("build", "not long", 600),
+    "e2e": lambda: pytest("build", "not long", 900),
     "sanitize": sanitize,
     "race": race,
     "fuzz": lambda: counting(["scripts/fuzz", "10"], 300),
 }
 LONG = {
     "build": lambda: build("release"),
-    "unit-long": lambda: meson("build", ["--suite", "long"], 600),
     "e2e-long": lambda: pytest("build", "long", 1500),
     "fuzz-long": lambda: counting(["scripts/fuzz", "60"], 900),
 }

@@ -177,12 +177,9 @@ int om_model_make_dynamic(om_graph *g, bool batch, bool size)
     om_freeing f = {.input = -1};
     int e = om_graph_clone(g, &f.to.g);
     if (!e) e = make_dynamic(&f, batch, size);
-    if (!e) { /* the copy's contents for the caller's; constants may still lie in the caller's mapping */
+    if (!e) { /* the copy's contents for the caller's */
         om_graph old = *g;
         *g = *f.to.g;
-        g->mapping = old.mapping;
-        g->mapping_len = old.mapping_len;
-        old.mapping = NULL;
         *f.to.g = old;
     }
     om_graph_destroy(f.to.g);

@@ -36,7 +36,7 @@ void om_const_destroy(om_const *c)
         for (int64_t i = 0, n = om_shape_count(&c->shape); i < n; i++) om_free(c->strings[i]);
     om_free(c->strings);
     om_free(c->string_len);
-    if (!c->borrowed) om_free(c->data);
+    om_free(c->data);
     om_free(c->unknown.bytes);
     om_free(c);
 }
@@ -64,9 +64,7 @@ int om_const_clone(const om_const *c, om_const **out)
     to->dtype = c->dtype;
     to->shape = c->shape;
     to->size = c->size;
-    to->borrowed = c->borrowed;
-    if (c->borrowed) to->data = c->data;
-    else if (c->data) {
+    if (c->data) {
         to->data = om_alloc(c->size);
         if (!to->data) goto fail;
         memcpy(to->data, c->data, c->size);
@@ -78,17 +76,6 @@ int om_const_clone(const om_const *c, om_const **out)
 fail:
     om_const_destroy(to);
     return OM_ERR_NOMEM;
-}
-
-int om_const_own(om_const *c)
-{
-    if (!c->borrowed) return OM_OK;
-    void *copy = om_alloc(c->size);
-    if (!copy) return OM_ERR_NOMEM;
-    memcpy(copy, c->data, c->size);
-    c->data = copy;
-    c->borrowed = false;
-    return OM_OK;
 }
 
 void om_value_fini(om_value *v)
@@ -138,8 +125,7 @@ void om_graph_destroy(om_graph *g)
                      g->producer_version,
                      g->model_domain,
                      g->model_doc,
-                     g->model_unknown.bytes,
-                     g->mapping};
+                     g->model_unknown.bytes};
     for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++) om_free(owned[i]);
     om_names_destroy(g->index);
     om_free(g);

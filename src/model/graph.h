@@ -22,9 +22,8 @@ typedef struct om_unknown {
 typedef struct om_const {
     om_dtype dtype;
     om_shape shape;
-    void *data; /* owned, or inside the file's mapping: om_const_own() before writing */
+    void *data; /* owned */
     size_t size;
-    bool borrowed;
     char **strings; /* dtype STRING: shape-count owned texts */
     size_t *string_len;
     om_unknown unknown;
@@ -120,8 +119,6 @@ struct om_graph {
     om_meta *metas;
     int n_metas;
     om_unknown model_unknown;
-    void *mapping; /* the file's bytes that borrowed constants point into */
-    size_t mapping_len;
     struct om_name_index *index; /* name -> value number */
 };
 
@@ -169,6 +166,5 @@ const char *om_graph_meta(const om_graph *g, const char *key); /* NULL: absent *
 int om_graph_set_meta(om_graph *g, const char *key, const char *value);
 int64_t om_graph_opset(const om_graph *g, const char *domain); /* 0: not imported */
 int om_graph_set_opset(om_graph *g, const char *domain, int64_t version);
-int om_const_own(om_const *c);
 
 #endif

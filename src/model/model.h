@@ -28,7 +28,7 @@ int om_graph_infer_shapes(om_graph *g);
 /* Sets the shape of input number `input` (its place among the inputs) and forgets inferred ones; call
  * om_graph_infer_shapes() afterwards. */
 int om_graph_set_input_shape(om_graph *g, int input, const om_shape *shape);
-/* A deep copy (constants are shared by reference where borrowed). */
+/* A deep copy. */
 int om_graph_clone(const om_graph *g, om_graph **out);
 /* Evaluates small sub-expressions (at most 262144 elements a value) that come from constants alone; what
  * comes from a shape stays, since shapes may be set anew. Operators that are not among the foldable ones stay

@@ -75,7 +75,7 @@ static om_tensor parse_npy(char *file, size_t len)
 static void add_output(tool *t, const char *name, const char *path)
 {
     int i = t->desc.n_outputs++;
-    size_t len;
+    size_t len = 0;
     if (i == MAX_LIST || om_read_file(path, (size_t)1 << 30, &t->files[i], &len) < 0) die(om_error_message());
     t->tensors[i] = parse_npy(t->files[i], len);
     t->specs[i] = (om_tensor_spec){.name = name, .dtype = t->tensors[i].dtype, .shape = t->tensors[i].shape};
