@@ -64,7 +64,7 @@ def decode_fps(clips):
 
 
 def engine_fps(build, model, size, seconds, precision):
-    return float(run([build / "bench_engine", model, size, seconds, precision]))
+    return float(run([build / "bench/bench_engine", model, size, seconds, precision]))
 
 
 def app_fps(model, size, seconds, precision):
@@ -92,18 +92,19 @@ def pipeline_args(model, clips, extra):
 
 
 def efficiency(a, clips, model, size, extra):
-    """One A-B-C-D round a run, so that the machine's drift touches all alike."""
+    """Each round measures the parts before and after the whole, so that the machine's drift touches all alike."""
+    args = pipeline_args(model, clips, ["--precision", a.precision, "--max-frames", a.frames, *extra])
     rows = []
     for _ in range(a.runs):
-        decode = decode_fps(clips)
-        engine = engine_fps(a.build, model, size, a.seconds, a.precision)
         app = app_fps(model, size, a.seconds, a.precision)
-        totals = omma_report(a.omma, pipeline_args(model, clips, ["--precision", a.precision, *extra]))["totals"]
+        parts = [(decode_fps(clips), engine_fps(a.build, model, size, a.seconds, a.precision))]
+        fps = omma_report(a.omma, args)["totals"]["fps"]
+        parts.append((decode_fps(clips), engine_fps(a.build, model, size, a.seconds, a.precision)))
+        decode, engine = (statistics.mean(p) for p in zip(*parts))
         ideal = 1 / (1 / decode + 1 / max(engine, app))
-        rows.append(dict(decode=decode, engine=engine, benchmark_app=app, omma=totals["fps"], ideal=ideal,
-                         ratio=totals["fps"] / ideal))
+        rows.append(dict(decode=decode, engine=engine, benchmark_app=app, omma=fps, ideal=ideal, ratio=fps / ideal))
         print(f"  {size}: decode {decode:.0f}, engine {engine:.1f}, benchmark_app {app:.1f}, ideal {ideal:.1f}, "
-              f"omma {totals['fps']:.1f} frames/s: {rows[-1]['ratio']:.3f}", file=sys.stderr)
+              f"omma {fps:.1f} frames/s: {rows[-1]['ratio']:.3f}", file=sys.stderr)
     return {k: statistics.median(r[k] for r in rows) for k in rows[0]} | {"runs": rows}
 
 
@@ -131,7 +132,8 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--build", type=pathlib.Path, default=ROOT / "build")
     p.add_argument("--runs", type=int, default=5)
-    p.add_argument("--seconds", type=int, default=8, help="of each engine-alone measurement")
+    p.add_argument("--seconds", type=int, default=5, help="of each engine-alone measurement")
+    p.add_argument("--frames", type=int, default=CLIP_FRAMES, help="of each file that omma runs (slow machines: fewer)")
     p.add_argument("--precision", default="auto")
     p.add_argument("--record", default="cpu", help="name of the record in bench/records")
     a = p.parse_args()

@@ -153,6 +153,7 @@ static int open_session(session *s, om_config *c)
     if (!err && c->run.trace && !(s->trace = om_strdup(c->run.trace))) err = OM_ERR_NOMEM;
     if (!err) err = om_pipeline_create_from(c, &s->pipeline);
     if (!err) err = om_pipeline_on_result(s->pipeline, om_seen_result, &s->seen);
+    if (!err) om_pipeline_end_with_sinks(s->pipeline);
     return err;
 }
 

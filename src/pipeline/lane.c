@@ -104,6 +104,15 @@ static void begin(om_lane *l, om_result *r, int64_t due_ns)
     l->callback(l->callback_user, &view);
 }
 
+/* Nobody is left to hear of this stream. */
+static bool sinks_dead(const om_lane *l)
+{
+    if (!l->n_sinks || !l->on_sinks_dead) return false;
+    for (size_t i = 0; i < l->n_sinks; i++)
+        if (!atomic_load_explicit(&l->sinks[i]->status, memory_order_relaxed)) return false;
+    return true;
+}
+
 /* Hands the current result on; false when a sink is full and the lane has to stop here. */
 static bool deliver(om_lane *l)
 {
@@ -115,6 +124,7 @@ static bool deliver(om_lane *l)
     om_result_unref(l->current);
     l->current = NULL;
     om_mailbox_credit(l->mailbox);
+    if (sinks_dead(l)) l->on_sinks_dead(l->on_sinks_dead_user);
     return true;
 }
 

@@ -38,6 +38,9 @@ struct om_lane {
     om_account *account;
     om_sink **sinks; /* n_sinks; constant while it runs */
     size_t n_sinks;
+    void (*on_sinks_dead)(
+        void *user); /* after each result once every sink of this lane has failed; may be NULL */
+    void *on_sinks_dead_user;
     om_result_fn callback; /* may be NULL */
     void *callback_user;
 

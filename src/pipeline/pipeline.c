@@ -75,6 +75,8 @@ int om_pipeline_on_result(om_pipeline *p, om_result_fn fn, void *user)
     return OM_OK;
 }
 
+void om_pipeline_end_with_sinks(om_pipeline *p) { p->end_with_sinks = true; }
+
 void om_pipeline_note_error(om_pipeline *p, int code)
 {
     pthread_mutex_lock(&p->lock);
@@ -101,6 +103,17 @@ static void stream_ended(void *user)
     p->n_ended++;
     pthread_cond_broadcast(&p->changed);
     pthread_mutex_unlock(&p->lock);
+}
+
+static void sinks_dead(void *user)
+{
+    om_pipeline *p = user;
+    size_t alive = 0;
+    for (size_t i = 0; i < p->n_shared; i++) alive += !atomic_load(&p->shared_sinks[i]->status);
+    for (size_t i = 0; i < p->n_streams; i++)
+        for (size_t k = 0; k < p->streams[i].n_own; k++)
+            alive += !atomic_load(&p->streams[i].own_sinks[k]->status);
+    if (!alive) om_pipeline_stop(p);
 }
 
 /* Cameras are live whatever is said; a file is when asked for. */
@@ -138,6 +151,8 @@ static int init_stream(om_pipeline *p, size_t i)
     if (err) return err;
     s->lane.stream = s->name;
     s->lane.stream_index = s->index;
+    s->lane.on_sinks_dead = p->end_with_sinks ? sinks_dead : NULL;
+    s->lane.on_sinks_dead_user = p;
     s->lane.callback = p->callback;
     s->lane.callback_user = p->callback_user;
     return OM_OK;

@@ -9,6 +9,9 @@
  * failure; *c is blank afterwards. */
 int om_pipeline_create_from(om_config *c, om_pipeline **out);
 
+/* The run ends when its last sink has failed, as a program does whose reader has gone. Before the start. */
+void om_pipeline_end_with_sinks(om_pipeline *p);
+
 typedef enum om_stream_state {
     OM_STREAM_OPENING,
     OM_STREAM_RUNNING,

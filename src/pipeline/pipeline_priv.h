@@ -50,6 +50,7 @@ struct om_pipeline {
     om_gate gate;
     om_thread supervisor;
     bool started;
+    bool end_with_sinks;
     bool abandoned; /* a thread hangs in a foreign library: its memory must stay */
     int64_t start_ns, start_cpu_ns, start_wall_us;
 

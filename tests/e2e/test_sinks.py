@@ -284,3 +284,12 @@ def test_memory_a_stream(omma, tmp_path):
         omma("run", "-m", SHAPES, *CPU, *(["-i", video] * n), "-o", "null:", "--report", report, timeout=300)
         peaks.append(json.loads(report.read_text())["totals"]["memory_peak_mb"])
     assert (peaks[1] - peaks[0]) / 4 <= 40, peaks
+
+
+def test_the_run_ends_when_nobody_listens(omma):
+    """`omma run ... | head -1` on an endless stream."""
+    p = omma.start("run", "-m", SHAPES, "-d", "null", "-i", "pattern:160x120:frames=0", "-o", "jsonl:-")
+    assert p.stdout.readline().startswith('{"stream"')
+    p.stdout.close()
+    assert p.wait(timeout=30) == 1
+    assert "Broken pipe" in p.stderr.read()
