@@ -204,3 +204,14 @@ def test_the_trace_is_one(omma, tmp_path):
     events = json.loads(trace.read_text())
     events = events["traceEvents"] if isinstance(events, dict) else events
     assert {"read", "gather", "lane", "sink"} <= {e["name"] for e in events}
+
+
+def test_batches_wait_only_when_asked_to(omma, tmp_path):
+    """--batch-min fills batches across streams; the last, lonely frames still come out."""
+    report = tmp_path / "report.json"
+    args = [a for i in range(4) for a in ("-i", f"pattern:160x120@25:frames=40:seed={i}")]
+    omma("run", "-m", SHAPES, "--device", "null", "--batch-size", 4, "--batch-min", 4, "--batch-timeout-ms", 200, *args, "-o",
+         "null:", "--report", report)
+    r = json.loads(report.read_text())
+    assert r["totals"]["inferred"] == 160
+    assert r["model"]["rectangles"][0]["mean_batch"] > 3
