@@ -27,15 +27,19 @@ TIER = {room: tier for tier, rooms in enumerate(TIERS) for room in rooms}
 PUBLIC = {
     "base": {"*"},
     "frame": {"frame.h", "result.h"},
+    "kernel": {"color.h", "kernel.h"},
     "media": {"media.h", "source.h"},
     "model": {"model.h", "graph.h"},
 }
 
-# Vendors' headers, and the only folder that may include each.
+# Vendors' headers, and the only folders that may include each.
 VENDOR = {
-    re.compile(r"openvino/"): "backend/openvino",
-    re.compile(r"cuda|cudnn|cublas|nvrtc|nvml|nvToolsExt|nvtx3/"): "backend/cuda",
+    re.compile(r"openvino/"): ["backend/openvino"],
+    re.compile(r"cuda|cudnn|cublas|nvrtc|nvml|nvToolsExt|nvtx3/"): ["backend/cuda", "device/cuda"],
 }
+
+# The files by which a room's folder becomes a plug-in: they answer the loader, which is the room backend.
+ENTRIES = {"device/cuda/plugin.c"}
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]', re.MULTILINE)
 
@@ -46,9 +50,11 @@ def public(room):
 
 def problem(src, file, quote, name):
     """What is wrong with `file` including `name`, or None."""
-    for vendor, home in VENDOR.items():
-        if quote == "<" and vendor.match(name) and not file.is_relative_to(home):
-            return f"only src/{home} may include <{name}>"
+    for vendor, homes in VENDOR.items():
+        if quote == "<" and vendor.match(name) and not any(file.is_relative_to(home) for home in homes):
+            return f"only src/{' and src/'.join(homes)} may include <{name}>"
+    if str(file) in ENTRIES and name == "backend/backend.h":
+        return None
     beside = (src / file).parent / name
     if quote == "<" or name.startswith("omma/"):
         return None

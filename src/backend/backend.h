@@ -144,9 +144,9 @@ int om_session_layers(om_session *s, om_layer_time *out, int max);
 /* Plug-ins: shared objects `omma-NAME.so` that export omma_plugin(). Looked for in $OMMA_PLUGINS, beside the
  * binary, and where omma was installed; never unloaded. */
 typedef struct om_plugin {
-    uint32_t api_version; /* OM_BACKEND_API_VERSION */
-    const om_backend_ops *backend;
-    const om_device_ops *device; /* NULL: none */
+    uint32_t api_version;          /* OM_BACKEND_API_VERSION */
+    const om_backend_ops *backend; /* NULL: none */
+    const om_device_ops *device;   /* NULL: none; at least one of the two */
 } om_plugin;
 typedef const om_plugin *(*om_plugin_fn)(void);
 

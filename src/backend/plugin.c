@@ -43,7 +43,7 @@ done:
 /* The folders around a running binary: beside it, the build tree's place below it, and an installation's. */
 static void add_around(const char *binary)
 {
-    static const char *const below[] = {"", "/backend/openvino", "/backend/cuda", "/omma/plugins",
+    static const char *const below[] = {"", "/backend/openvino", "/device/cuda", "/omma/plugins",
                                         "/../lib/omma/plugins"};
     const char *slash = strrchr(binary, '/');
     if (!slash) return;
@@ -79,34 +79,43 @@ static const char *plugin_problem(const om_plugin *p, const char *name)
 {
     if (!p) return "omma_plugin() gave nothing";
     if (p->api_version != OM_BACKEND_API_VERSION) return "built for another version of omma";
-    if (!p->backend) return "holds no backend";
-    if (!p->backend->name || strcmp(p->backend->name, name) != 0)
+    if (!p->backend && !p->device) return "holds neither a backend nor a device";
+    if (p->backend && (!p->backend->name || strcmp(p->backend->name, name) != 0))
         return "its backend's name is not the file's";
     if (p->device && p->device->api_version != OM_DEVICE_API_VERSION)
         return "its device was built for another version of omma";
+    if (!p->backend && (!p->device->name || strcmp(p->device->name, name) != 0))
+        return "its device's name is not the file's";
     return NULL;
 }
 
-/* NULL, or why it failed (owned by the caller). */
-static char *load_file(const char *path, const char *name)
+static bool failed(char **why, const char *text)
+{
+    *why = om_strdup(text);
+    return false;
+}
+
+/* False: *why says it, owned by the caller, NULL where memory is short. */
+static bool load_file(const char *path, const char *name, char **why)
 {
     void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!handle) {
-        const char *why = dlerror();
-        return om_strdup(why ? why : "dlopen failed");
+        const char *text = dlerror();
+        return failed(why, text ? text : "dlopen failed");
     }
     /* ISO C has no conversion from void * to a function pointer; POSIX promises that the bytes are the same.
      */
     om_plugin_fn fn = NULL;
     void *symbol = dlsym(handle, "omma_plugin");
     memcpy(&fn, &symbol, sizeof fn);
-    if (!fn) return om_strdup("exports no omma_plugin()");
+    if (!fn) return failed(why, "exports no omma_plugin()");
     const om_plugin *plugin = fn();
     const char *problem = plugin_problem(plugin, name);
-    if (problem) return om_strdup(problem);
-    if (plugin->device && om_device_register(plugin->device) != OM_OK) return om_strdup(om_error_message());
-    if (om_backend_register(plugin->backend) != OM_OK) return om_strdup(om_error_message());
-    return NULL;
+    if (problem) return failed(why, problem);
+    if (plugin->device && om_device_register(plugin->device) != OM_OK) return failed(why, om_error_message());
+    if (plugin->backend && om_backend_register(plugin->backend) != OM_OK)
+        return failed(why, om_error_message());
+    return true;
 }
 
 static bool is_loaded(const char *name)
@@ -132,9 +141,9 @@ static void try_file(char *path, const char *name)
         return;
     }
     om_trace_begin("plugin_load", -1);
-    char *why = load_file(path, name);
+    char *why = NULL;
+    bool loaded = load_file(path, name, &why);
     om_trace_end("plugin_load");
-    bool loaded = om_backend_lookup(name) && !why;
     states[n_states++] = (om_plugin_state){.name = kept,
                                            .path = path,
                                            .loaded = loaded,
@@ -217,8 +226,12 @@ int om_plugin_missing(const char *name, const char *text)
         if (!states[i].loaded && strcmp(states[i].name, name) == 0)
             rc = om_fail(OM_ERR_NOT_FOUND, "device '%s' needs the plug-in %s, which does not load: %s", text,
                          states[i].path, states[i].state);
+    bool has_device = is_loaded(name);
     pthread_mutex_unlock(&lock);
     if (rc != OM_OK) return rc;
+    if (has_device)
+        return om_fail(OM_ERR_NOT_FOUND, "device '%s': the plug-in omma-%s.so brings no engine to run models",
+                       text, name);
     return om_fail(
         OM_ERR_NOT_FOUND,
         "device '%s' needs the plug-in omma-%s.so, which is neither beside omma nor in $OMMA_PLUGINS nor in "

@@ -143,6 +143,47 @@ static void say_devices(writer *w, const om_backend_ops *b)
     }
 }
 
+static void say_gpu(writer *w, const om_device_ops *kind, int index)
+{
+    char id[32], memory[64] = "", line[320];
+    om_device *d;
+    om_device_info info;
+    snprintf(id, sizeof id, "%s:%d", kind->name, index);
+    int err = om_device_open(id, &d);
+    if (!err) err = om_device_info_get(d, &info);
+    if (err < 0) snprintf(line, sizeof line, "%-12s cannot be used: %.240s", id, om_error_message());
+    else {
+        snprintf(memory, sizeof memory, "%.0f MB, %.0f MB free", (double)info.memory_total / 1e6,
+                 (double)info.memory_free / 1e6);
+        snprintf(line, sizeof line, "%-12s %s, %s", id, info.name, memory);
+    }
+    item(w, line,
+         (const field[]){{"id", id},
+                         {"name", err < 0 ? NULL : info.name},
+                         {"memory", err < 0 ? NULL : memory},
+                         {"problem", err < 0 ? om_error_message() : NULL}},
+         4);
+    om_device_close(d);
+}
+
+/* What the plug-ins' devices see; the host was told of above. */
+static void say_gpus(writer *w)
+{
+    const om_device_ops *const *kinds;
+    size_t n = om_device_kinds(&kinds);
+    begin(w, "gpus");
+    for (size_t i = 1; i < n; i++) {
+        int count = kinds[i]->count();
+        const char *why = count < 0 ? om_error_message() : "no GPU";
+        char line[320];
+        for (int k = 0; k < count; k++) say_gpu(w, kinds[i], k);
+        if (count > 0) continue;
+        snprintf(line, sizeof line, "%-12s %.240s", kinds[i]->name, why);
+        item(w, line, (const field[]){{"id", kinds[i]->name}, {"problem", why}}, 2);
+    }
+    end(w);
+}
+
 static void say_engines(writer *w)
 {
     const om_plugin_state *plugins;
@@ -157,6 +198,7 @@ static void say_engines(writer *w)
     begin(w, "devices");
     for (const om_backend_ops *const *b = om_backend_list(); *b; b++) say_devices(w, *b);
     end(w);
+    say_gpus(w);
     size_t n = om_plugins(&plugins);
     begin(w, "plug-ins");
     for (size_t i = 0; i < n; i++) {

@@ -74,8 +74,11 @@ static int fail_not_found(const char *id)
     om_str list = {0};
     om_str_add(&list, "cpu");
     size_t n = atomic_load(&n_kinds);
-    for (size_t i = 1; i < n; i++)
-        for (int k = 0; k < kinds[i]->count(); k++) om_str_addf(&list, ", %s:%d", kinds[i]->name, k);
+    for (size_t i = 1; i < n; i++) {
+        int count = kinds[i]->count();
+        for (int k = 0; k < count; k++) om_str_addf(&list, ", %s:%d", kinds[i]->name, k);
+        if (count < 0) om_str_addf(&list, " (%s: %s)", kinds[i]->name, om_error_message());
+    }
     int err = om_fail(OM_ERR_NOT_FOUND, "device '%s': not here; there are: %s", id, om_str_get(&list));
     om_str_fini(&list);
     return err;

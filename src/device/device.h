@@ -34,7 +34,7 @@ typedef struct om_device_ops {
     size_t priv_size; /* bytes of the device's own state, zeroed, at om_device.priv */
     om_memory memory; /* where mem_alloc's memory lies */
 
-    int (*count)(void);
+    int (*count)(void); /* 0: none here; negative: why they cannot be used */
     int (*open)(om_device *d, int index);
     void (*close)(om_device *d);
     int (*info)(om_device *d, om_device_info *out);

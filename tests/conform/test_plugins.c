@@ -1,4 +1,4 @@
-/* Plug-ins that do not load, each with its reason:   test_plugins FOLDER, where meson built two of them. */
+/* Plug-ins that do not load, each with its reason:   test_plugins FOLDER, where meson built some of them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -30,7 +30,10 @@ static void test_reasons(void **state)
 {
     static const struct {
         const char *name, *part;
-    } bad[] = {{"old", "another version"}, {"mute", "no omma_plugin()"}, {"garbage", "omma-garbage.so"}};
+    } bad[] = {{"old", "another version"},
+               {"mute", "no omma_plugin()"},
+               {"hollow", "neither a backend nor a device"},
+               {"garbage", "omma-garbage.so"}};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         const om_plugin_state *p = find(bad[i].name);
         assert_false(p->loaded);
@@ -45,6 +48,15 @@ static void test_broken_named(void **state)
     const char *device;
     assert_int_equal(om_backend_select("cuda:0", &ops, &device), OM_ERR_NOT_FOUND);
     assert_non_null(strstr(om_error_message(), "omma-cuda.so, which does not load: "));
+}
+
+static void test_device_alone(void **state)
+{
+    om_device *d;
+    assert_true(find("gadget")->loaded);
+    assert_non_null(om_device_find("gadget"));
+    assert_int_equal(om_device_open("gadget:0", &d), OM_ERR_NOT_FOUND);
+    assert_non_null(strstr(om_error_message(), "(gadget: its cable is unplugged)"));
 }
 
 static void *list(void *arg)
@@ -86,6 +98,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_broken_named),
         cmocka_unit_test(test_concurrent),
         cmocka_unit_test(test_reasons),
+        cmocka_unit_test(test_device_alone),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     char path[128];

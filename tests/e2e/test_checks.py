@@ -19,12 +19,12 @@ def write(root, **files):
 
 
 HEADERS = {f"src__{name}_h": "" for name in ("base__log", "trace__trace", "trace__ring", "frame__frame", "sink__sink",
-                                             "kernel__kernel", "kernel__color", "kernel__x86__rows", "cli__table")}
+                                             "kernel__kernel", "kernel__variant", "kernel__x86__rows", "cli__table")}
 
 
 @pytest.mark.parametrize("file, include, complaint", [
     ("src__base__a_c", '"sink/sink.h"', "above it"),
-    ("src__frame__a_c", '"kernel/color.h"', "share tier"),
+    ("src__frame__a_c", '"kernel/variant.h"', "share tier"),
     ("src__base__a_c", '"trace/ring.h"', "share tier"),
     ("src__cli__a_c", '"kernel/x86/rows.h"', "private to room kernel"),
     ("src__cli__a_c", '"table.h"', "name it from src/"),
@@ -43,7 +43,9 @@ def test_tiers_allows(tmp_path):
           src__sink__a_c='#include "base/log.h"\n#include "frame/frame.h"\n#include "sink/sink.h"\n#include <curl/curl.h>\n',
           src__frame__a_c='#include "kernel/kernel.h"\n#include "trace/trace.h"\n#include "omma/types.h"\n',
           src__kernel__a_c='#include "kernel/x86/rows.h"\n',
-          src__backend__openvino__a_c="#include <openvino/c/openvino.h>\n")
+          src__backend__openvino__a_c="#include <openvino/c/openvino.h>\n",
+          src__device__cuda__a_cu='#include <cuda_runtime.h>\n#include "kernel/kernel.h"\n',
+          src__device__cuda__plugin_c='#include "backend/backend.h"\n')
     assert check("tests/check_tiers.py", tmp_path) == (0, "includes point downward\n")
 
 

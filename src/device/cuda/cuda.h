@@ -1,0 +1,48 @@
+/* What the files of the CUDA device share. */
+#ifndef OM_DEVICE_CUDA_CUDA_H
+#define OM_DEVICE_CUDA_CUDA_H
+
+#include <pthread.h>
+
+#include "device/device.h"
+
+struct CUstream_st;
+struct CUevent_st;
+
+#define OM_CUDA_SLOTS 8 /* batches of one device that are uploaded or written at a time */
+
+/* What one gather needs until its work is done: descriptors and host pictures, and the frames it reads. */
+typedef struct om_cuda_slot {
+    uint8_t *pinned, *device; /* `size` bytes each */
+    size_t size;
+    struct CUevent_st *done; /* recorded after the launch */
+    om_frame **frames;       /* references held */
+    size_t n_frames, cap_frames;
+    uint64_t order; /* of its launch among the device's; guarded by the device's lock */
+    enum { OM_CUDA_IDLE, OM_CUDA_FILLING, OM_CUDA_FLYING } state; /* guarded by the device's lock */
+} om_cuda_slot;
+
+/* om_device.priv */
+typedef struct om_cuda {
+    struct CUstream_st *stream; /* for callers without one; they wait for it */
+    pthread_mutex_t lock;       /* guards the slots' states and orders, and `launches` */
+    pthread_cond_t changed;     /* a slot is no longer being filled */
+    om_cuda_slot slots[OM_CUDA_SLOTS];
+    uint64_t launches;
+} om_cuda;
+
+static inline om_cuda *om_cuda_of(const om_device *d) { return d->priv; }
+
+/* Makes the calling thread speak to this GPU; OM_ERR_DEVICE_LOST where it is lost. */
+int om_cuda_enter(const om_device *d);
+/* OM_OK for a cudaError_t of success; else the om_err that fits, its sentence set. A fault that outlives the
+ * call marks the GPU lost for this process. */
+int om_cuda_check(const om_device *d, int cuda_error, const char *doing);
+/* The stream itself, or the device's own for NULL. */
+struct CUstream_st *om_cuda_stream(const om_device *d, om_stream *s);
+
+/* om_device_ops.gather */
+int om_cuda_gather(om_device *d, const om_gather_item *items, size_t n, const om_prep *prep, om_stream *s);
+extern const om_device_ops om_device_cuda;
+
+#endif

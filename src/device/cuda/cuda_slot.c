@@ -1,0 +1,148 @@
+/* Slots: a batch's descriptors, its uploaded pictures and its frames, kept until its work is done. */
+#include <cuda_runtime_api.h>
+
+#include "base/error.h"
+#include "base/mem.h"
+#include "device/cuda/cuda_slot.h"
+
+#define GROW_STEP ((size_t)1 << 20)
+
+static void drop_frames(om_cuda_slot *slot)
+{
+    for (size_t i = 0; i < slot->n_frames; i++) om_frame_unref(slot->frames[i]);
+    slot->n_frames = 0;
+}
+
+static void set_idle(om_cuda *c, om_cuda_slot *slot)
+{
+    pthread_mutex_lock(&c->lock);
+    slot->state = OM_CUDA_IDLE;
+    pthread_cond_broadcast(&c->changed);
+    pthread_mutex_unlock(&c->lock);
+}
+
+/* The slot whose launch is the oldest, or NULL. Under the lock. */
+static om_cuda_slot *oldest_flying(om_cuda *c)
+{
+    om_cuda_slot *found = NULL;
+    for (int i = 0; i < OM_CUDA_SLOTS; i++) {
+        om_cuda_slot *s = &c->slots[i];
+        if (s->state == OM_CUDA_FLYING && (!found || s->order < found->order)) found = s;
+    }
+    return found;
+}
+
+static om_cuda_slot *first_idle(om_cuda *c)
+{
+    for (int i = 0; i < OM_CUDA_SLOTS; i++)
+        if (c->slots[i].state == OM_CUDA_IDLE) return &c->slots[i];
+    return NULL;
+}
+
+/* The next slot whose work is done, taken out of flight; NULL: none. A failed event counts as done: a lost
+ * GPU reads no more frames. */
+static om_cuda_slot *take_done(om_cuda *c)
+{
+    om_cuda_slot *found = NULL;
+    pthread_mutex_lock(&c->lock);
+    for (int i = 0; i < OM_CUDA_SLOTS && !found; i++)
+        if (c->slots[i].state == OM_CUDA_FLYING && cudaEventQuery(c->slots[i].done) != cudaErrorNotReady)
+            found = &c->slots[i];
+    (void)cudaGetLastError();
+    if (found) found->state = OM_CUDA_FILLING;
+    pthread_mutex_unlock(&c->lock);
+    return found;
+}
+
+void om_cuda_reclaim(om_device *d)
+{
+    om_cuda *c = om_cuda_of(d);
+    for (om_cuda_slot *slot; (slot = take_done(c));) {
+        drop_frames(slot); /* outside the lock: a frame's release is its owner's code */
+        set_idle(c, slot);
+    }
+}
+
+/* A slot for this caller alone; waits for the oldest work where all are in flight. */
+static om_cuda_slot *acquire(om_cuda *c)
+{
+    om_cuda_slot *slot;
+    pthread_mutex_lock(&c->lock);
+    while (!(slot = first_idle(c)) && !(slot = oldest_flying(c))) pthread_cond_wait(&c->changed, &c->lock);
+    bool flying = slot->state == OM_CUDA_FLYING;
+    slot->state = OM_CUDA_FILLING;
+    pthread_mutex_unlock(&c->lock);
+    if (flying) {
+        (void)cudaEventSynchronize(slot->done); /* a fault shows in the calls that follow */
+        drop_frames(slot);
+    }
+    return slot;
+}
+
+static void free_buffers(om_cuda_slot *slot)
+{
+    if (slot->pinned) (void)cudaFreeHost(slot->pinned);
+    if (slot->device) (void)cudaFree(slot->device);
+    slot->pinned = slot->device = NULL;
+    slot->size = 0;
+}
+
+static int fit(om_device *d, om_cuda_slot *slot, size_t size, size_t n_frames)
+{
+    if (!slot->done) {
+        int err = om_cuda_check(
+            d, (int)cudaEventCreateWithFlags(&slot->done, cudaEventDisableTiming | cudaEventBlockingSync),
+            "making an event");
+        if (err < 0) return err;
+    }
+    int err = om_grow((void **)&slot->frames, &slot->cap_frames, n_frames, sizeof(*slot->frames));
+    if (err < 0 || size <= slot->size) return err;
+    free_buffers(slot);
+    size = (size + GROW_STEP - 1) / GROW_STEP * GROW_STEP;
+    err = om_cuda_check(d, (int)cudaHostAlloc((void **)&slot->pinned, size, cudaHostAllocPortable),
+                        "pinning memory for pictures");
+    if (!err)
+        err = om_cuda_check(d, (int)cudaMalloc((void **)&slot->device, size), "allocating room for pictures");
+    if (err < 0) free_buffers(slot);
+    else slot->size = size;
+    return err;
+}
+
+int om_cuda_slot_take(om_device *d, size_t size, size_t n_frames, om_cuda_slot **out)
+{
+    om_cuda_reclaim(d);
+    om_cuda_slot *slot = acquire(om_cuda_of(d));
+    int err = fit(d, slot, size, n_frames);
+    *out = err < 0 ? NULL : slot;
+    if (err < 0) set_idle(om_cuda_of(d), slot);
+    return err;
+}
+
+void om_cuda_slot_return(om_device *d, om_cuda_slot *slot)
+{
+    drop_frames(slot);
+    set_idle(om_cuda_of(d), slot);
+}
+
+void om_cuda_slot_fly(om_device *d, om_cuda_slot *slot)
+{
+    om_cuda *c = om_cuda_of(d);
+    pthread_mutex_lock(&c->lock);
+    slot->order = c->launches++;
+    slot->state = OM_CUDA_FLYING;
+    pthread_cond_broadcast(&c->changed);
+    pthread_mutex_unlock(&c->lock);
+}
+
+void om_cuda_slots_fini(om_device *d)
+{
+    om_cuda *c = om_cuda_of(d);
+    for (int i = 0; i < OM_CUDA_SLOTS; i++) {
+        om_cuda_slot *slot = &c->slots[i];
+        if (slot->state == OM_CUDA_FLYING) (void)cudaEventSynchronize(slot->done);
+        drop_frames(slot);
+        free_buffers(slot);
+        if (slot->done) (void)cudaEventDestroy(slot->done);
+        om_free(slot->frames);
+    }
+}
