@@ -141,6 +141,7 @@ def main():
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     clips, model = make_clips(), make_model(a.omma)
     result = dict(date=datetime.date.today().isoformat(), machine=machine(), precision=a.precision,
+                  frames_a_file=a.frames, seconds_alone=a.seconds,
                   versions=dict(omma=run([a.omma, "--version"]).strip(),
                                 ffmpeg=run(["ffmpeg", "-version"]).split("\n")[0]))
     result["square"] = efficiency(a, clips, model, "640x640", ["--input-size", "640x640"])
