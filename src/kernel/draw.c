@@ -1,31 +1,37 @@
 #include "kernel/draw.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "kernel/color.h"
 #include "kernel/draw_paint.h"
 
+#define CHUNK 128 /* pixels painted at a time; a multiple of every chroma step */
+
 static int min_int(int a, int b) { return a < b ? a : b; }
 static int max_int(int a, int b) { return a > b ? a : b; }
 
+bool om_draw_can(om_pixfmt fmt)
+{
+    const om_pixfmt_info *info = om_pixfmt_get(fmt);
+    return info->planes && info->yuv && info->sample_bytes == 1;
+}
+
 bool om_paint_make(const om_image *img, om_color color, om_paint *out)
 {
-    const om_pixfmt_info *info = om_pixfmt_get(img->fmt);
-    if (!info->yuv || info->sample_bytes != 1 || !color.a) return false;
+    if (!om_draw_can(img->fmt) || !color.a) return false;
     om_color_from_rgb(img, color.r, color.g, color.b, out->yuv);
-    out->opacity = (float)color.a / 255.0f;
+    out->alpha = (color.a * OM_PAINT_FULL + 127) / 255;
     return true;
 }
 
-static void blend(uint8_t *p, uint8_t sample, float alpha)
+static void blend(uint8_t *p, uint8_t sample, int alpha)
 {
-    *p = (uint8_t)((float)*p + alpha * (float)(sample - *p) + 0.5f);
+    *p = (uint8_t)((*p * (OM_PAINT_FULL - alpha) + sample * alpha + OM_PAINT_FULL / 2) >> 8);
 }
 
 /* Both chroma samples at chroma position (cx, cy). */
-static void blend_chroma(const om_image *img, const om_paint *paint, int cx, int cy, float alpha)
+static void blend_chroma(const om_image *img, const om_paint *paint, int cx, int cy, int alpha)
 {
     const om_pixfmt_info *info = om_pixfmt_get(img->fmt);
     for (int i = 0; i < 2; i++) {
@@ -34,39 +40,56 @@ static void blend_chroma(const om_image *img, const om_paint *paint, int cx, int
     }
 }
 
+/* The luma of up to CHUNK pixels of a row; leaves their alphas. False where none of them is covered. */
+static bool paint_pixels(const om_image *img, const om_paint *paint, int x, int y, int n, om_cover cover,
+                         const void *shape, uint16_t alpha[CHUNK])
+{
+    float covered[CHUNK];
+    int any = 0;
+    cover(shape, x, y, n, covered);
+    for (int i = 0; i < n; i++) {
+        alpha[i] = (uint16_t)(int)(covered[i] * (float)paint->alpha + 0.5f);
+        any |= alpha[i];
+    }
+    if (any)
+        om_kernels_get()->blend_cover(img->plane[0] + (ptrdiff_t)y * img->stride[0] + x, (size_t)n,
+                                      paint->yuv[0], alpha);
+    return any;
+}
+
+/* One row of chroma and the one or two rows of luma that it serves. */
+static void paint_block(const om_image *img, const om_paint *paint, int x, int y, int right, int bottom,
+                        om_cover cover, const void *shape)
+{
+    const om_pixfmt_info *info = om_pixfmt_get(img->fmt);
+    uint16_t alpha[2][CHUNK];
+    bool any = false;
+    int sx = info->chroma_shift_x, width = right - x, height = bottom - y;
+    for (int row = 0; row < height; row++)
+        any |= paint_pixels(img, paint, x, y + row, width, cover, shape, alpha[row]);
+    if (!any || info->planes == 1) return;
+    for (int at = 0; at < width; at += 1 << sx) {
+        int sum = 0, pixels = min_int(1 << sx, width - at);
+        for (int row = 0; row < height; row++)
+            for (int i = 0; i < pixels; i++) sum += alpha[row][at + i];
+        pixels *= height;
+        if (sum)
+            blend_chroma(img, paint, (x + at) >> sx, y >> info->chroma_shift_y, (sum + pixels / 2) / pixels);
+    }
+}
+
 void om_paint_shape(const om_image *img, const om_paint *paint, int x0, int y0, int x1, int y1,
-                    om_coverage coverage, const void *shape)
+                    om_cover cover, const void *shape)
 {
     const om_pixfmt_info *info = om_pixfmt_get(img->fmt);
     int step_x = 1 << info->chroma_shift_x, step_y = 1 << info->chroma_shift_y;
     x0 = max_int(x0, 0) & -step_x;
     y0 = max_int(y0, 0) & -step_y;
-    x1 = min_int(x1, img->width);
-    y1 = min_int(y1, img->height);
-    for (int by = y0; by < y1; by += step_y)
-        for (int bx = x0; bx < x1; bx += step_x) {
-            int right = min_int(bx + step_x, img->width), bottom = min_int(by + step_y, img->height);
-            float sum = 0;
-            for (int y = by; y < bottom; y++)
-                for (int x = bx; x < right; x++) {
-                    float alpha = paint->opacity * coverage(shape, (float)x + 0.5f, (float)y + 0.5f);
-                    sum += alpha;
-                    if (alpha > 0)
-                        blend(img->plane[0] + (ptrdiff_t)y * img->stride[0] + x, paint->yuv[0], alpha);
-                }
-            if (sum > 0 && info->planes > 1)
-                blend_chroma(img, paint, bx >> info->chroma_shift_x, by >> info->chroma_shift_y,
-                             sum / (float)((right - bx) * (bottom - by)));
-        }
-}
-
-static void fill_row(uint8_t *p, int n, uint8_t sample, float alpha)
-{
-    if (alpha >= 1) {
-        memset(p, sample, (size_t)n);
-        return;
-    }
-    for (int i = 0; i < n; i++) blend(p + i, sample, alpha);
+    x1 = min_int((min_int(x1, img->width) + step_x - 1) & -step_x, img->width);
+    y1 = min_int((min_int(y1, img->height) + step_y - 1) & -step_y, img->height);
+    for (int y = y0; y < y1; y += step_y)
+        for (int x = x0; x < x1; x += CHUNK)
+            paint_block(img, paint, x, y, min_int(x + CHUNK, x1), min_int(y + step_y, y1), cover, shape);
 }
 
 /* How much of a chroma sample's pixels along one axis lies in [a, b). */
@@ -76,15 +99,25 @@ static float share(int at, int shift, int size, int a, int b)
     return (float)(min_int(end, b) - max_int(first, a)) / (float)(end - first);
 }
 
-static void fill_chroma(const om_image *img, const om_paint *paint, int x0, int y0, int x1, int y1)
+/* The samples of one row of chroma: whole ones but for those at the two ends. */
+static void fill_chroma_row(const om_image *img, const om_paint *paint, int cy, int x0, int x1, int alpha)
 {
     const om_pixfmt_info *info = om_pixfmt_get(img->fmt);
-    int sx = info->chroma_shift_x, sy = info->chroma_shift_y;
-    for (int cy = y0 >> sy; cy <= (y1 - 1) >> sy; cy++) {
-        float row = paint->opacity * share(cy, sy, img->height, y0, y1);
-        for (int cx = x0 >> sx; cx <= (x1 - 1) >> sx; cx++)
-            blend_chroma(img, paint, cx, cy, row * share(cx, sx, img->width, x0, x1));
+    const om_kernels *k = om_kernels_get();
+    int sx = info->chroma_shift_x, first = x0 >> sx, last = (x1 - 1) >> sx;
+    float left = share(first, sx, img->width, x0, x1), right = share(last, sx, img->width, x0, x1);
+    if (left < 1) blend_chroma(img, paint, first++, cy, (int)((float)alpha * left + 0.5f));
+    if (right < 1 && last >= first) blend_chroma(img, paint, last--, cy, (int)((float)alpha * right + 0.5f));
+    if (last < first) return;
+    size_t n = (size_t)(last - first + 1);
+    if (info->chroma_interleaved) {
+        k->blend_row(img->plane[1] + (ptrdiff_t)cy * img->stride[1] + 2 * first, 2 * n, paint->yuv + 1,
+                     alpha);
+        return;
     }
+    for (int i = 1; i < 3; i++)
+        k->blend_row(img->plane[i] + (ptrdiff_t)cy * img->stride[i] + first, n,
+                     (const uint8_t[2]){paint->yuv[i], paint->yuv[i]}, alpha);
 }
 
 /* The right or lower side of a rectangle, without overflow. */
@@ -100,9 +133,16 @@ void om_draw_fill(const om_image *img, int x, int y, int w, int h, om_color colo
     int x0 = max_int(x, 0), y0 = max_int(y, 0), x1 = far_side(x, w, img->width),
         y1 = far_side(y, h, img->height);
     if (x0 >= x1 || y0 >= y1 || !om_paint_make(img, color, &paint)) return;
+    const om_kernels *k = om_kernels_get();
+    const uint8_t luma[2] = {paint.yuv[0], paint.yuv[0]};
     for (int row = y0; row < y1; row++)
-        fill_row(img->plane[0] + (ptrdiff_t)row * img->stride[0] + x0, x1 - x0, paint.yuv[0], paint.opacity);
-    if (om_pixfmt_get(img->fmt)->planes > 1) fill_chroma(img, &paint, x0, y0, x1, y1);
+        k->blend_row(img->plane[0] + (ptrdiff_t)row * img->stride[0] + x0, (size_t)(x1 - x0), luma,
+                     paint.alpha);
+    const om_pixfmt_info *info = om_pixfmt_get(img->fmt);
+    int sy = info->chroma_shift_y;
+    for (int cy = y0 >> sy; info->planes > 1 && cy <= (y1 - 1) >> sy; cy++)
+        fill_chroma_row(img, &paint, cy, x0, x1,
+                        (int)((float)paint.alpha * share(cy, sy, img->height, y0, y1) + 0.5f));
 }
 
 /* Keeps what lies far outside every picture from overflowing sums of coordinates. */
@@ -124,56 +164,6 @@ void om_draw_rect(const om_image *img, int x, int y, int w, int h, int thickness
     om_draw_fill(img, x, y + h - thickness, w, thickness, color);
     om_draw_fill(img, x, y + thickness, thickness, inner, color);
     om_draw_fill(img, x + w - thickness, y + thickness, thickness, inner, color);
-}
-
-float om_segment_distance2(const om_segment *s, float x, float y)
-{
-    float dx = s->x1 - s->x0, dy = s->y1 - s->y0, px = x - s->x0, py = y - s->y0;
-    float length2 = dx * dx + dy * dy;
-    float t = length2 > 0 ? (px * dx + py * dy) / length2 : 0;
-    t = t < 0 ? 0 : t > 1 ? 1 : t;
-    px -= t * dx;
-    py -= t * dy;
-    return px * px + py * py;
-}
-
-typedef struct pen {
-    om_segment path;
-    float radius;
-} pen;
-
-static float pen_coverage(const void *shape, float x, float y)
-{
-    const pen *p = shape;
-    float inside = p->radius + 0.5f - sqrtf(om_segment_distance2(&p->path, x, y));
-    return inside < 0 ? 0 : inside > 1 ? 1 : inside;
-}
-
-static void draw_pen(const om_image *img, const pen *p, om_color color)
-{
-    om_paint paint;
-    const om_segment *s = &p->path;
-    if (!om_paint_make(img, color, &paint)) return;
-    float reach = p->radius + 1;
-    float limit_x = (float)img->width, limit_y = (float)img->height;
-    float x0 = fminf(fmaxf(fminf(s->x0, s->x1) - reach, 0), limit_x),
-          x1 = fminf(fmaxf(s->x0, s->x1) + reach, limit_x);
-    float y0 = fminf(fmaxf(fminf(s->y0, s->y1) - reach, 0), limit_y),
-          y1 = fminf(fmaxf(s->y0, s->y1) + reach, limit_y);
-    if (x1 > x0 && y1 > y0)
-        om_paint_shape(img, &paint, (int)x0, (int)y0, (int)ceilf(x1), (int)ceilf(y1), pen_coverage, p);
-}
-
-void om_draw_line(const om_image *img, int x0, int y0, int x1, int y1, int thickness, om_color color)
-{
-    pen p = {{(float)x0 + 0.5f, (float)y0 + 0.5f, (float)x1 + 0.5f, (float)y1 + 0.5f}, (float)thickness / 2};
-    draw_pen(img, &p, color);
-}
-
-void om_draw_disc(const om_image *img, int cx, int cy, int radius, om_color color)
-{
-    pen p = {{(float)cx + 0.5f, (float)cy + 0.5f, (float)cx + 0.5f, (float)cy + 0.5f}, (float)radius};
-    draw_pen(img, &p, color);
 }
 
 om_color om_draw_palette(int64_t n)

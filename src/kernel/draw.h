@@ -1,12 +1,24 @@
-/* Drawing onto a writable NV12 or I420 host picture. Everything is clipped; nothing fails. */
+/* Drawing onto a writable host picture of 8-bit luma and chroma: NV12, I420, I422, I444, GRAY8; on others
+ * nothing is drawn. Everything is clipped; nothing fails. A colour's `a` is its opacity. */
 #ifndef OM_KERNEL_DRAW_H
 #define OM_KERNEL_DRAW_H
 
 #include "kernel/kernel.h"
 
+/* In pixels; (0, 0) is the middle of the left upper one. */
+typedef struct om_point {
+    float x, y;
+} om_point;
+
+bool om_draw_can(om_pixfmt fmt);
 void om_draw_rect(const om_image *img, int x, int y, int w, int h, int thickness, om_color color);
-void om_draw_fill(const om_image *img, int x, int y, int w, int h, om_color color); /* color.a: opacity */
+void om_draw_fill(const om_image *img, int x, int y, int w, int h, om_color color);
 void om_draw_line(const om_image *img, int x0, int y0, int x1, int y1, int thickness, om_color color);
+/* A line through n points (one: a dot), back to the first if closed: a track's tail, a quad's outline. */
+void om_draw_path(const om_image *img, const om_point *points, int n, bool closed, int thickness,
+                  om_color color);
+/* What n points enclose; where the outline crosses itself, what it goes around an odd number of times. */
+void om_draw_polygon(const om_image *img, const om_point *points, int n, om_color color);
 void om_draw_disc(const om_image *img, int cx, int cy, int radius, om_color color);
 /* A line of text (ASCII; others shown as a box) whose cell is `height` pixels high; returns its width. */
 int om_draw_text(const om_image *img, int x, int y, int height, const char *text, om_color color);

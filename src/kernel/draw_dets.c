@@ -41,11 +41,21 @@ static om_color contrast_to(om_color c)
     return luma > 130 ? (om_color){16, 16, 16, 255} : (om_color){255, 255, 255, 255};
 }
 
+/* A box that may stand askew: its outline, and a tint within, so that lines of text stay legible. */
+static void draw_quad(const om_image *img, const om_detection *d, const style *s, om_color color)
+{
+    om_point corners[4];
+    for (int i = 0; i < 4; i++) corners[i] = (om_point){d->quad[i][0], d->quad[i][1]};
+    om_draw_polygon(img, corners, 4, (om_color){color.r, color.g, color.b, 40});
+    om_draw_path(img, corners, 4, true, s->line, color);
+}
+
 static void draw_box(const om_image *img, const om_detection *d, const style *s)
 {
     om_color color = om_draw_palette(d->class_id);
     int x = to_int(d->x), y = to_int(d->y), right = to_int(d->x + d->w), bottom = to_int(d->y + d->h);
-    om_draw_rect(img, x, y, right - x, bottom - y, s->line, color);
+    if (d->has_quad) draw_quad(img, d, s, color);
+    else om_draw_rect(img, x, y, right - x, bottom - y, s->line, color);
     for (int i = 0; i < d->n_landmarks && i < OM_MAX_LANDMARKS; i++) {
         int lx = to_int(d->landmarks[i][0]), ly = to_int(d->landmarks[i][1]);
         om_draw_disc(img, lx, ly, s->dot + 1, (om_color){16, 16, 16, 200});

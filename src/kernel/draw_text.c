@@ -30,15 +30,6 @@ static float snapped(const pen_size *pen, int units)
     return floorf((float)units * pen->unit + 0.5f) + pen->snap;
 }
 
-static float glyph_coverage(const void *shape, float x, float y)
-{
-    const outline *o = shape;
-    float nearest = INFINITY;
-    for (int i = 0; i < o->n; i++) nearest = fminf(nearest, om_segment_distance2(&o->segments[i], x, y));
-    float inside = o->radius + 0.5f - sqrtf(nearest);
-    return inside < 0 ? 0 : inside > 1 ? 1 : inside;
-}
-
 static void trace_glyph(outline *o, const char *glyph, const pen_size *pen, int x, int y)
 {
     bool joined = false;
@@ -83,7 +74,8 @@ int om_draw_text(const om_image *img, int x, int y, int height, const char *text
         outline o = {.radius = pen.width / 2};
         trace_glyph(&o, glyph, &pen, at + left, y);
         if (o.n && at < img->width && at + step > 0)
-            om_paint_shape(img, &paint, at, y, at + step + 1, y + height + 1, glyph_coverage, &o);
+            om_paint_stroke_in(img, &paint, &(om_stroke){o.segments, o.n, o.radius}, at, y, at + step + 1,
+                               y + height + 1);
         at += step;
     }
     return at - x;

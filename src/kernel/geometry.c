@@ -10,11 +10,12 @@ void om_geometry_fit(om_fit fit, int src_w, int src_h, int dst_w, int dst_h, om_
     *out = (om_geometry){
         .src_w = src_w, .src_h = src_h, .dst_w = dst_w, .dst_h = dst_h, .inner_w = dst_w, .inner_h = dst_h};
     double by_width = (double)dst_w / src_w, by_height = (double)dst_h / src_h;
-    if (fit == OM_FIT_LETTERBOX) {
+    if (fit == OM_FIT_LETTERBOX || fit == OM_FIT_CORNER) {
         /* rint, not round: the rule was written in a language that rounds halves to even. */
         double scale = min2(by_width, by_height);
         out->inner_w = at_least_one(min2(rint(src_w * scale), dst_w));
         out->inner_h = at_least_one(min2(rint(src_h * scale), dst_h));
+        if (fit == OM_FIT_CORNER) return;
         out->pad_x = (int)rint((dst_w - out->inner_w) / 2.0 - 0.1);
         out->pad_y = (int)rint((dst_h - out->inner_h) / 2.0 - 0.1);
     } else if (fit == OM_FIT_CROP) {

@@ -12,7 +12,7 @@
 #include <immintrin.h>
 #endif
 
-#include "base/tensor.h"
+#include "kernel/kernel.h"
 
 typedef uint16_t om_sample16 __attribute__((aligned(1), may_alias)); /* strides need not be even */
 
@@ -189,6 +189,30 @@ static inline void om_row_weave32(float *restrict dst, const float *restrict a, 
         dst[3 * i + 1] = b[i];
         dst[3 * i + 2] = c[i];
     }
+}
+
+/* A row of floats to elements of the tensor. */
+static inline void om_row_store(const om_prep *p, void *dst, const float *v, int n)
+{
+    if (p->dtype == OM_DTYPE_F32) memcpy(dst, v, (size_t)n * sizeof(*v));
+    else if (p->dtype == OM_DTYPE_F16) om_row_store_f16((uint16_t *)dst, v, n);
+    else if (p->dtype == OM_DTYPE_BF16) om_row_store_bf16((uint16_t *)dst, v, n);
+    else if (p->dtype == OM_DTYPE_U8) om_row_store_u8((uint8_t *)dst, v, n);
+    else om_row_store_i8((int8_t *)dst, v, p->zero_point, n);
+}
+
+/* The rows of three channels, already elements of that size, to a row of pixels. */
+static inline void om_row_weave(size_t element, void *dst, void *const rows[3], int n)
+{
+    if (element == 1)
+        om_row_weave8((uint8_t *)dst, (const uint8_t *)rows[0], (const uint8_t *)rows[1],
+                      (const uint8_t *)rows[2], n);
+    else if (element == 2)
+        om_row_weave16((uint16_t *)dst, (const uint16_t *)rows[0], (const uint16_t *)rows[1],
+                       (const uint16_t *)rows[2], n);
+    else
+        om_row_weave32((float *)dst, (const float *)rows[0], (const float *)rows[1], (const float *)rows[2],
+                       n);
 }
 
 #endif

@@ -1,6 +1,7 @@
 """The kernels against OpenCV: colour conversion and resizing, the geometry of Ultralytics' LetterBox, suppression."""
 import ctypes
 import subprocess
+import time
 
 import cv2
 import numpy as np
@@ -145,6 +146,106 @@ def test_geometry_is_ultralytics(lib):
         lib.witness_fit(0, (ctypes.c_int * 4)(width, height, dst_w, dst_h), out)
         assert list(out) == [0, 0, width, height, dst_w, dst_h, left, top, *inner]
         assert left + inner[0] + right == dst_w and top + inner[1] + bottom == dst_h
+
+
+def picture(fmt, planes, width, height, range=LIMITED):
+    pic = Picture(fmt=fmt, range=range, matrix=0, width=width, height=height)
+    for i, plane in enumerate(planes):
+        pic.plane[i], pic.stride[i] = plane.ctypes.data, plane.strides[0]
+    return pic
+
+
+def nv12_planes(raw, width, height):
+    y, u, v = i420_planes(raw, width, height)
+    return [y, np.ascontiguousarray(np.dstack([u, v]).reshape(height // 2, width))]
+
+
+@pytest.mark.parametrize("simd", [0, 1])
+def test_rois_are_cv2(lib, yuv, simd):
+    """Crops of the converted picture, resized; chroma goes with the picture's grid, not with the crop's."""
+    width, height, dst_w, dst_h = 1920, 1080, 160, 48
+    raw = yuv(width, height)
+    planes, rgb = nv12_planes(raw, width, height), cv2.cvtColor(raw, cv2.COLOR_YUV2RGB_I420)
+    rng = np.random.default_rng(3)
+    boxes = np.array([(rng.integers(0, 1700), rng.integers(0, 1000), rng.integers(20, 220), rng.integers(8, 80)) for _ in range(32)], np.float32)
+    out = np.zeros((32, 3, dst_h, dst_w), np.float32)
+    pic = picture(NV12, planes, width, height)
+    assert lib.witness_rois(ctypes.byref(pic), ctypes.c_void_p(boxes.ctypes.data), 32, dst_w, dst_h, simd, ctypes.c_void_p(out.ctypes.data)) == 0
+    want = np.array([cv2.resize(rgb[y:y + h, x:x + w], (dst_w, dst_h), interpolation=cv2.INTER_LINEAR) for x, y, w, h in boxes.astype(int)])
+    check_close(out.transpose(0, 2, 3, 1), want)
+
+
+@pytest.mark.parametrize("simd", [0, 1])
+def test_warp_is_cv2(lib, yuv, simd):
+    """getPerspectiveTransform and warpPerspective, whose coordinates count from the pixels' centres."""
+    width, height, dst_w, dst_h = 768, 576, 160, 48
+    rgb = np.ascontiguousarray(cv2.cvtColor(yuv(width, height), cv2.COLOR_YUV2RGB_I420))
+    pic = picture(RGB24, [rgb.reshape(height, -1)], width, height)
+    rng = np.random.default_rng(4)
+    for _ in range(20):
+        corner, size = rng.uniform((-20, -20), (600, 500)), rng.uniform((80, 30), (200, 90))
+        quad = (corner + size * [(0, 0), (1, 0), (1, 1), (0, 1)] + rng.uniform(-8, 8, (4, 2))).astype(np.float32)
+        flat = np.float32([(0, 0), (dst_w, 0), (dst_w, dst_h), (0, dst_h)])
+        half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
+        back = np.linalg.inv(half) @ cv2.getPerspectiveTransform(flat, quad) @ half
+        want = cv2.warpPerspective(rgb, back, (dst_w, dst_h), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE)
+        got = np.zeros((3, dst_h, dst_w), np.float32)
+        assert lib.witness_warp(ctypes.byref(pic), ctypes.c_void_p(quad.ctypes.data), dst_w, dst_h, simd, ctypes.c_void_p(got.ctypes.data)) == 0
+        check_close(got.transpose(1, 2, 0), want)
+
+
+def interleaved_medians(calls, rounds=31):
+    """Milliseconds of CPU time of each, in turn, so that what else the machine does meets all alike."""
+    times = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name, call in calls.items():
+            start = time.thread_time()
+            call()
+            times[name].append((time.thread_time() - start) * 1e3)
+    return {name: float(np.median(t)) for name, t in times.items()}
+
+
+@pytest.mark.long
+def test_faster_than_cv2(lib, yuv):
+    """1080p NV12 to a model's input on one core; `pytest -s` shows the times."""
+    width, height = 1920, 1080
+    raw = yuv(width, height)
+    y, uv = nv12_planes(raw, width, height)
+    nv12 = np.ascontiguousarray(np.vstack([y, uv]))
+    pic = picture(NV12, [y, uv], width, height)
+    f32, u8 = np.zeros((3, 640, 640), np.float32), np.zeros((640, 640, 3), np.uint8)
+    boxes = np.array([(i * 337 % 1790, i * 211 % 1030, 112 + i % 17, 36 + i % 9) for i in range(32)], np.float32)
+    crops = np.zeros((32, 3, 48, 160), np.float32)
+    letterbox = cv2.dnn.Image2BlobParams()
+    letterbox.scalefactor, letterbox.size = (1 / 255,) * 4, (640, 640)
+    letterbox.paddingmode, letterbox.borderValue = cv2.dnn.DNN_PMODE_LETTERBOX, (114,) * 4
+
+    def cv2_crops():
+        rgb = cv2.cvtColor(nv12, cv2.COLOR_YUV2RGB_NV12)
+        cut = [rgb[y:y + h, x:x + w] for x, y, w, h in boxes.astype(int)]
+        return cv2.dnn.blobFromImages([cv2.resize(c, (160, 48)) for c in cut], 1 / 255)
+
+    input_of = lambda layout, as_bytes, out: lib.witness_model_input(ctypes.byref(pic), 640, 640, layout, as_bytes, 1, ctypes.c_void_p(out.ctypes.data))
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    ms = interleaved_medians({
+        "omma f32 planar": lambda: input_of(0, 0, f32),
+        "omma u8 planar": lambda: input_of(0, 1, u8),
+        "omma u8 interleaved": lambda: input_of(1, 1, u8),
+        "omma 32 rois f32": lambda: lib.witness_rois(ctypes.byref(pic), ctypes.c_void_p(boxes.ctypes.data), 32, 160, 48, 1, ctypes.c_void_p(crops.ctypes.data)),
+        "cv2 cvtColor + blobFromImage": lambda: cv2.dnn.blobFromImage(cv2.cvtColor(nv12, cv2.COLOR_YUV2RGB_NV12), 1 / 255, (640, 640)),
+        "cv2 cvtColor + letterboxed blob": lambda: cv2.dnn.blobFromImageWithParams(cv2.cvtColor(nv12, cv2.COLOR_YUV2RGB_NV12), letterbox),
+        "cv2 cvtColor + resize + border (u8)": lambda: letterbox_cv2(cv2.cvtColor(nv12, cv2.COLOR_YUV2RGB_NV12), 640, 640, cv2.INTER_LINEAR),
+        "cv2 32 crops f32": cv2_crops,
+    })
+    cv2.setNumThreads(threads)
+    for name, value in ms.items():
+        print(f"{name:36} {value:.3f} ms")
+    blob = min(ms["cv2 cvtColor + blobFromImage"], ms["cv2 cvtColor + letterboxed blob"])
+    print(f"f32: {blob / ms['omma f32 planar']:.1f} times as fast as cv2; u8: "
+          f"{ms['cv2 cvtColor + resize + border (u8)'] / ms['omma u8 interleaved']:.1f}; rois: {ms['cv2 32 crops f32'] / ms['omma 32 rois f32']:.1f}")
+    assert blob / ms["omma f32 planar"] > 2.5
+    assert ms["cv2 cvtColor + resize + border (u8)"] / ms["omma u8 interleaved"] > 2.5
 
 
 def nms_omma(lib, boxes, scores, classes, iou, agnostic, simd):

@@ -97,26 +97,97 @@ static double gray_of(const om_image *src, const double rgb[3])
     return red[m] * rgb[0] + (1 - red[m] - blue[m]) * rgb[1] + blue[m] * rgb[2];
 }
 
-void reference_letterbox(const om_image *src, const om_geometry *g, const om_prep *p, double *dst)
+/* One pixel's colours, before they become elements, to where they belong. */
+static void put_pixel(const om_image *src, const om_prep *p, int dst_w, int dst_h, int x, int y,
+                      const double *rgb, double *dst)
 {
     int channels = p->channels == OM_CHANNELS_GRAY ? 1 : 3;
+    size_t at = (size_t)y * (size_t)dst_w + (size_t)x, plane = (size_t)dst_w * (size_t)dst_h;
+    for (int c = 0; c < channels; c++) {
+        double v = !rgb            ? p->pad[c]
+                   : channels == 1 ? gray_of(src, rgb)
+                                   : rgb[p->channels == OM_CHANNELS_BGR ? 2 - c : c];
+        if (rgb && !isnan(v)) v = fmin(fmax(v, 0), 255);
+        if (p->dtype != OM_DTYPE_U8) v = (v - p->mean[c]) * p->scale[c];
+        dst[p->layout == OM_LAYOUT_NCHW ? (size_t)c * plane + at : at * (size_t)channels + (size_t)c] = v;
+    }
+}
+
+void reference_letterbox(const om_image *src, const om_geometry *g, const om_prep *p, double *dst)
+{
     for (int y = 0; y < g->dst_h; y++)
         for (int x = 0; x < g->dst_w; x++) {
-            double rgb[3] = {0}, v[3];
+            double rgb[3];
             int ix = x - g->pad_x, iy = y - g->pad_y;
             bool inside = ix >= 0 && iy >= 0 && ix < g->inner_w && iy < g->inner_h;
             if (inside) reference_pixel(src, g, p, ix, iy, rgb);
-            for (int c = 0; c < channels; c++) {
-                v[c] = !inside         ? p->pad[c]
-                       : channels == 1 ? gray_of(src, rgb)
-                                       : rgb[p->channels == OM_CHANNELS_BGR ? 2 - c : c];
-                v[c] = inside ? fmin(fmax(v[c], 0), 255) : v[c];
-                if (p->dtype != OM_DTYPE_U8) v[c] = (v[c] - p->mean[c]) * p->scale[c];
-                size_t at = (size_t)y * (size_t)g->dst_w + (size_t)x,
-                       plane = (size_t)g->dst_w * (size_t)g->dst_h;
-                dst[p->layout == OM_LAYOUT_NCHW ? (size_t)c * plane + at
-                                                : at * (size_t)channels + (size_t)c] = v[c];
+            put_pixel(src, p, g->dst_w, g->dst_h, x, y, inside ? rgb : NULL, dst);
+        }
+}
+
+/* The eight numbers of the perspective from destination to source, by elimination. */
+static void solve_perspective(const float quad[8], int dst_w, int dst_h, double m[8])
+{
+    const double u[4] = {0, dst_w, dst_w, 0}, v[4] = {0, 0, dst_h, dst_h};
+    double a[8][9];
+    for (int i = 0; i < 8; i++) {
+        int k = i / 2;
+        double to = quad[i], row[9] = {0, 0, 0, 0, 0, 0, -u[k] * to, -v[k] * to, to};
+        double *own = row + (i % 2 ? 3 : 0);
+        own[0] = u[k];
+        own[1] = v[k];
+        own[2] = 1;
+        memcpy(a[i], row, sizeof(row));
+    }
+    for (int c = 0; c < 8; c++) {
+        int best = c;
+        for (int r = c + 1; r < 8; r++)
+            if (fabs(a[r][c]) > fabs(a[best][c])) best = r;
+        for (int k = 0; k < 9; k++) {
+            double t = a[c][k];
+            a[c][k] = a[best][k];
+            a[best][k] = t;
+        }
+        for (int r = 0; r < 8; r++) {
+            double factor = r == c ? 0 : a[r][c] / a[c][c];
+            for (int k = c; k < 9; k++) a[r][k] -= factor * a[c][k];
+        }
+    }
+    for (int i = 0; i < 8; i++) m[i] = a[i][8] / a[i][i];
+}
+
+/* Sample and weight of the second neighbour along one axis. */
+static int neighbour(double at, int size, bool nearest, double *part)
+{
+    double inside = fmin(fmax(at, 0), size - 1);
+    if (nearest) {
+        double up = floor(inside + 0.5);
+        *part = fabs(inside + 0.5 - rint(inside + 0.5)) < 1e-6 ? NAN : 0;
+        return (int)up;
+    }
+    *part = inside - floor(inside);
+    return (int)floor(inside);
+}
+
+void reference_warp(const om_image *src, const float quad[8], int dst_w, int dst_h, const om_prep *p,
+                    double *dst)
+{
+    double m[8];
+    solve_perspective(quad, dst_w, dst_h, m);
+    for (int y = 0; y < dst_h; y++)
+        for (int x = 0; x < dst_w; x++) {
+            double u = x + 0.5, v = y + 0.5, w = m[6] * u + m[7] * v + 1, px, py, sum[3] = {0}, rgb[3];
+            bool nearest = p->filter == OM_FILTER_NEAREST;
+            int sx = neighbour((m[0] * u + m[1] * v + m[2]) / w - 0.5, src->width, nearest, &px);
+            int sy = neighbour((m[3] * u + m[4] * v + m[5]) / w - 0.5, src->height, nearest, &py);
+            for (int i = 0; i < 4; i++) {
+                int dx = i % 2 && sx + 1 < src->width, dy = i / 2 && sy + 1 < src->height;
+                double c[3], weight = (i % 2 ? px : 1 - px) * (i / 2 ? py : 1 - py);
+                components(src, sx + dx, sy + dy, c);
+                for (int k = 0; k < 3; k++) sum[k] += weight * c[k];
             }
+            to_rgb(src, sum, rgb);
+            put_pixel(src, p, dst_w, dst_h, x, y, rgb, dst);
         }
 }
 

@@ -7,6 +7,9 @@
 /* The value of every element before it becomes p->dtype: dst_w * dst_h * channels doubles in the tensor's
  * order. */
 void reference_letterbox(const om_image *src, const om_geometry *g, const om_prep *p, double *dst);
+/* Likewise; not a number where rounding may take one sample or its neighbour. */
+void reference_warp(const om_image *src, const float quad[8], int dst_w, int dst_h, const om_prep *p,
+                    double *dst);
 size_t reference_nms(const float *boxes, const float *scores, const int32_t *classes, size_t n, float iou,
                      bool agnostic, size_t max_out, uint32_t *keep);
 void reference_column_max(const float *m, size_t stride, size_t rows, size_t n, float *best, int32_t *row);
