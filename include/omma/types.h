@@ -20,6 +20,8 @@ typedef struct om_detection {
     float landmarks[OM_MAX_LANDMARKS][2];
     const char *text; /* NULL: none; owned by the list that holds the detection */
     float text_score;
+    int32_t has_quad; /* 1: `quad` holds the corners of a box that may stand askew, else 0 */
+    float quad[4][2];
 } om_detection;
 
 /* One inferred frame, as a sink or a callback sees it. Everything here lives until the callback returns. */

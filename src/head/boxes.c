@@ -131,6 +131,15 @@ static int32_t label_at(const view *labels, int item, const float *floats, size_
     return v >= 0 && v <= INT32_MAX ? (int32_t)v : -1;
 }
 
+/* Corners of a model with a batch that are all below 2 are shares of the input, as in the ONNX zoo's SSD. */
+static bool are_shares(const view *corners, const om_shape *declared, const float *v)
+{
+    if (declared->rank != 3) return false;
+    for (size_t i = 0; i < 4 * corners->n; i++)
+        if (v[i] >= 2 || v[i] <= -2) return false;
+    return true;
+}
+
 static int decode(const om_head *h, om_head_scratch *s, const om_tensor *outputs, int n_outputs, int item,
                   const om_geometry *g, om_dets *out)
 {
@@ -155,10 +164,15 @@ static int decode(const om_head *h, om_head_scratch *s, const om_tensor *outputs
                 *score = om_floats(&part[SCORES].item, item, &mem);
     const float *labels =
         is_whole(part[LABELS].item.dtype) ? NULL : om_floats(&part[LABELS].item, item, &mem);
+    const boxes *p = h->priv;
+    bool shares = are_shares(&part[BOXES], &h->desc->outputs[p->output[BOXES]].shape, box);
+    float width = shares ? (float)g->dst_w : 1, height = shares ? (float)g->dst_h : 1;
     for (size_t i = 0; i < n; i++) {
         if (!(score[i] > h->params.conf)) continue;
         int32_t label = label_at(&part[LABELS], item, labels, i);
-        if (label >= 0) om_cands_add(h, &c, box + 4 * i, score[i], label, (uint32_t)i);
+        const float *b = box + 4 * i;
+        const float at[4] = {b[0] * width, b[1] * height, b[2] * width, b[3] * height};
+        if (label >= 0) om_cands_add(h, &c, at, score[i], label, (uint32_t)i);
     }
     return om_cands_finish(h, &c, g, out);
 }

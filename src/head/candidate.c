@@ -157,28 +157,76 @@ size_t om_floats_size(const om_tensor *t)
     return t->dtype == OM_DTYPE_F32 ? 0 : om_piece(item_count(t) * sizeof(float));
 }
 
-/* om_f16_to_f32() without branches, so that the loop becomes vector code. Scaling by 2^112 moves the exponent
- * and makes normal numbers of f16's subnormal ones; what is not finite gets its exponent back. */
-static float half_to_float(uint16_t h)
+const void *om_item_data(const om_tensor *t, int item)
 {
-    uint32_t bits = (uint32_t)(h & 0x7fffu) << 13;
-    float f;
-    memcpy(&f, &bits, sizeof f);
-    f *= 0x1p112f;
-    memcpy(&bits, &f, sizeof bits);
-    bits |= (uint32_t)(h & 0x8000u) << 16 | ((h & 0x7c00u) == 0x7c00u ? 0x7f800000u : 0);
-    memcpy(&f, &bits, sizeof f);
-    return f;
+    return (const uint8_t *)t->data + (size_t)item * item_count(t) * om_dtype_size(t->dtype);
 }
 
 const float *om_floats(const om_tensor *t, int item, uint8_t **at)
 {
-    size_t n = item_count(t), first = (size_t)item * n;
-    if (t->dtype == OM_DTYPE_F32) return (const float *)t->data + first;
-    const uint16_t *from = (const uint16_t *)t->data + first;
+    size_t n = item_count(t);
+    const void *from = om_item_data(t, item);
+    if (t->dtype == OM_DTYPE_F32) return from;
     float *to = om_take(at, n * sizeof *to);
-    for (size_t i = 0; i < n; i++) to[i] = half_to_float(from[i]);
+    om_kernels_get()->widen(from, n, to);
     return to;
+}
+
+size_t om_picks_size(size_t cap) { return 3 * om_piece(cap * sizeof(float)); }
+
+void om_picks_init(om_picks *p, uint8_t **at, size_t cap)
+{
+    p->index = om_take(at, cap * sizeof *p->index);
+    p->best = om_take(at, cap * sizeof *p->best);
+    p->which = om_take(at, cap * sizeof *p->which);
+    p->n = 0;
+}
+
+void om_box_matrix_init(om_box_matrix *m, const om_tensor *t, int item, bool columns)
+{
+    *m = (om_box_matrix){.data = om_item_data(t, item),
+                         .dtype = t->dtype,
+                         .n = (size_t)t->shape.dim[columns ? 2 : 1],
+                         .numbers = (size_t)t->shape.dim[columns ? 1 : 2]};
+    m->box_step = columns ? 1 : m->numbers;
+    m->number_step = columns ? m->n : 1;
+}
+
+om_scores om_box_matrix_scores(const om_box_matrix *m, size_t skip, size_t count)
+{
+    const uint8_t *data = m->data;
+    return (om_scores){.data = data + skip * m->number_step * om_dtype_size(m->dtype),
+                       .dtype = m->dtype,
+                       .places = m->n,
+                       .classes = count,
+                       .place_step = m->box_step,
+                       .class_step = m->number_step};
+}
+
+int32_t om_box_best(const om_head *h, const om_box_matrix *m, size_t box, size_t first, float *best)
+{
+    int32_t which = 0;
+    if (m->number_step == 1) {
+        const uint8_t *data = m->data;
+        return h->kernels->largest(data + (box * m->box_step + first) * om_dtype_size(m->dtype), m->dtype,
+                                   m->numbers - first, best);
+    }
+    *best = -INFINITY;
+    for (size_t k = first; k < m->numbers; k++) {
+        float v = om_box_number(m, box, k);
+        if (!(v > *best)) continue;
+        *best = v;
+        which = (int32_t)(k - first);
+    }
+    return which;
+}
+
+void om_cands_add_centred(const om_head *h, om_cands *c, const om_box_matrix *m, size_t box, float score,
+                          int32_t class_id)
+{
+    float x = om_box_number(m, box, 0), y = om_box_number(m, box, 1), dx = om_box_number(m, box, 2) / 2,
+          dy = om_box_number(m, box, 3) / 2;
+    om_cands_add(h, c, (float[]){x - dx, y - dy, x + dx, y + dy}, score, class_id, (uint32_t)box);
 }
 
 int om_head_expect(const om_head *h, const om_tensor *t, int index, int rank, int item)

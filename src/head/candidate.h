@@ -7,6 +7,8 @@
 
 /* No more than this many of the best candidates enter suppression, as in the YOLO originals. */
 #define OM_MAX_CANDIDATES 30000
+/* Boxes to fetch in advance: each lies on lines of its own. */
+#define OM_AHEAD 12
 
 /* Boxes in the model's input pixels. Lives inside the scratch; n <= cap. */
 typedef struct om_cands {
@@ -38,6 +40,51 @@ int om_cands_emit(const om_cands *c, size_t i, const om_geometry *g, om_dets *de
 /* Suppresses and appends what stays. */
 int om_cands_finish(const om_head *h, om_cands *c, const om_geometry *g, om_dets *dets);
 
+/* What passed a first threshold, in the kernels' words. Lives inside the scratch. */
+typedef struct om_picks {
+    uint32_t *index;
+    float *best;
+    int32_t *which;
+    size_t n;
+} om_picks;
+
+size_t om_picks_size(size_t cap);
+void om_picks_init(om_picks *p, uint8_t **at, size_t cap);
+
+/* One item of a matrix of boxes in the tensor's own type: `n` boxes of `numbers` numbers, in either order. */
+typedef struct om_box_matrix {
+    const void *data;
+    om_dtype dtype;
+    size_t n, numbers;
+    size_t box_step, number_step; /* in elements */
+} om_box_matrix;
+
+/* Of a tensor [N, boxes, numbers], or [N, numbers, boxes] where they are `columns`. */
+void om_box_matrix_init(om_box_matrix *m, const om_tensor *t, int item, bool columns);
+/* The scores behind the first `skip` numbers of each box, `count` of them. */
+om_scores om_box_matrix_scores(const om_box_matrix *m, size_t skip, size_t count);
+static inline float om_box_number(const om_box_matrix *m, size_t box, size_t number)
+{
+    size_t i = box * m->box_step + number * m->number_step;
+    return m->dtype == OM_DTYPE_F32 ? ((const float *)m->data)[i]
+                                    : om_f16_to_f32(((const uint16_t *)m->data)[i]);
+}
+/* The best of the numbers from `first` on and which it was, counted from there; -infinity where none is one.
+ */
+int32_t om_box_best(const om_head *h, const om_box_matrix *m, size_t box, size_t first, float *best);
+/* The places of a box's first four numbers are to be read soon. */
+static inline void om_box_prefetch(const om_box_matrix *m, size_t box)
+{
+    size_t size = m->dtype == OM_DTYPE_F32 ? 4 : 2;
+    const uint8_t *at = (const uint8_t *)m->data + box * m->box_step * size;
+    for (size_t i = 0; i < 4; i++) __builtin_prefetch(at + i * m->number_step * size);
+}
+/* Adds a box whose first four numbers are its centre and size. */
+void om_cands_add_centred(const om_head *h, om_cands *c, const om_box_matrix *m, size_t box, float score,
+                          int32_t class_id);
+
+/* One item's data, in the tensor's own type. */
+const void *om_item_data(const om_tensor *t, int item);
 /* The numbers of one item of a batch: the tensor's own where it is f32, else converted into a piece of the
  * scratch. */
 size_t om_floats_size(const om_tensor *t); /* of that piece, rounded by om_piece() */

@@ -33,32 +33,12 @@ static bool sums_to_one(const float *v, size_t n)
     return fabs(sum - 1) < 1e-2;
 }
 
-/* In place of what is no number stands no likelihood at all. */
-static void softmax(const float *v, size_t n, float *out)
+/* The scores of unwanted classes become none at all, in a copy unless they lie there already. */
+static const float *only_wanted(const om_head *h, const float *v, size_t n, float *copy)
 {
-    float top = -INFINITY;
-    for (size_t i = 0; i < n; i++)
-        if (isfinite(v[i]) && v[i] > top) top = v[i];
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) {
-        out[i] = isfinite(v[i]) ? expf(v[i] - top) : 0;
-        sum += out[i];
-    }
-    if (!(sum > 0)) return;
-    for (size_t i = 0; i < n; i++) out[i] = (float)(out[i] / sum);
-}
-
-/* The next best after (score, index) in the order of falling scores and rising indices; n where there is
- * none. */
-static size_t next_best(const om_head *h, const float *p, size_t n, float score, size_t index)
-{
-    size_t best = n;
-    for (size_t i = 0; i < n; i++) {
-        if (!(p[i] > h->params.conf || h->params.conf <= 0) || !isfinite(p[i])) continue;
-        bool after = p[i] < score || (p[i] == score && i > index);
-        if (after && (best == n || p[i] > p[best]) && om_head_wants(h, (int32_t)i)) best = i;
-    }
-    return best;
+    if (!h->params.n_classes) return v;
+    for (size_t i = 0; i < n; i++) copy[i] = om_head_wants(h, (int32_t)i) ? v[i] : -INFINITY;
+    return copy;
 }
 
 static int decode(const om_head *h, om_head_scratch *s, const om_tensor *outputs, int n_outputs, int item,
@@ -70,30 +50,31 @@ static int decode(const om_head *h, om_head_scratch *s, const om_tensor *outputs
     for (int i = 2; i < t->shape.rank; i++)
         if (t->shape.dim[i] != 1) return om_head_misfit(h->desc, h->ops->name, "one place for each picture");
     size_t n = (size_t)t->shape.dim[1];
-    uint8_t *mem = om_head_scratch_get(s, om_piece(n * sizeof(float)) + om_floats_size(t));
+    size_t most = (size_t)(h->params.top_k < h->params.max_boxes ? h->params.top_k : h->params.max_boxes);
+    most = most < n ? most : n;
+    uint8_t *mem = om_head_scratch_get(s, om_piece(n * sizeof(float)) + om_piece(most * sizeof(uint32_t)) +
+                                              om_floats_size(t));
     if (!mem) return OM_ERR_NOMEM;
     float *soft = om_take(&mem, n * sizeof *soft);
+    uint32_t *index = om_take(&mem, most * sizeof *index);
     const float *p = om_floats(t, item, &mem);
     if (!h->desc->probabilities && !sums_to_one(p, n)) {
-        softmax(p, n, soft);
+        h->kernels->softmax(p, n, soft);
         p = soft;
     }
 
-    float score = INFINITY;
-    size_t index = n;
-    int most = h->params.top_k < h->params.max_boxes ? h->params.top_k : h->params.max_boxes;
-    for (int k = 0; k < most; k++) {
-        index = next_best(h, p, n, score, index);
-        if (index == n) break;
-        score = p[index];
+    p = only_wanted(h, p, n, soft);
+
+    size_t found = h->kernels->top_k(p, n, h->params.conf > 0 ? h->params.conf : -INFINITY, most, index);
+    for (size_t k = 0; k < found; k++) {
         om_detection *d = om_dets_add(out);
         if (!d) return om_fail_nomem("detections");
         d->x = (float)g->src_x;
         d->y = (float)g->src_y;
         d->w = (float)g->src_w;
         d->h = (float)g->src_h;
-        d->score = score;
-        d->class_id = (int32_t)index;
+        d->score = p[index[k]];
+        d->class_id = (int32_t)index[k];
     }
     return OM_OK;
 }

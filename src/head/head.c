@@ -11,20 +11,27 @@
 #include "trace/trace.h"
 
 static const om_head_ops *const registry[] = {
-    &om_head_yolov3,
-    &om_head_yolov5,
-    &om_head_yolov8,
-    &om_head_centerface,
-    &om_head_boxes,
-    &om_head_classify,
-    NULL,
+    &om_head_yolov3,     &om_head_yolov5,     &om_head_yolov5_face,
+    &om_head_yolov8,     &om_head_yolov10,    &om_head_yolox,
+    &om_head_ssd,        &om_head_retinaface, &om_head_scrfd,
+    &om_head_centerface, &om_head_boxes,      &om_head_classify,
+    &om_head_ctc,        &om_head_slots,      &om_head_db,
+    &om_head_embedding,  &om_head_raw,        NULL,
 };
 
 const om_head_ops *const *om_head_registry(void) { return registry; }
 
 void om_head_params_default(om_head_params *p)
 {
-    *p = (om_head_params){.conf = -1, .iou = -1, .max_boxes = 300, .top_k = 5};
+    *p = (om_head_params){.conf = -1,
+                          .iou = -1,
+                          .max_boxes = 300,
+                          .top_k = 5,
+                          .blank = OM_BLANK_OWN,
+                          .mask_conf = -1,
+                          .mask_dilate = true,
+                          .unclip = -1,
+                          .vector_max = OM_VECTOR_MAX};
 }
 
 void *om_head_scratch_get(om_head_scratch *s, size_t size)
@@ -73,19 +80,36 @@ static int check_params(const om_head_params *p)
         return om_fail(OM_ERR_ARG, "iou %g: a number from 0 to 1 was expected", (double)p->iou);
     if (p->max_boxes < 1) return om_fail(OM_ERR_ARG, "max-boxes %d: at least 1 was expected", p->max_boxes);
     if (p->top_k < 1) return om_fail(OM_ERR_ARG, "top-k %d: at least 1 was expected", p->top_k);
+    if (!(p->mask_conf <= 1))
+        return om_fail(OM_ERR_ARG, "mask-conf %g: a number from 0 to 1 was expected", (double)p->mask_conf);
+    if (!(p->unclip <= 10))
+        return om_fail(OM_ERR_ARG, "unclip %g: a number from 0 to 10 was expected", (double)p->unclip);
+    if (p->blank < OM_BLANK_OWN)
+        return om_fail(OM_ERR_ARG, "blank %d: the number of a class was expected", p->blank);
+    if (p->vector_max < 0)
+        return om_fail(OM_ERR_ARG, "vector-max %d: at least 0 was expected", p->vector_max);
     if (p->n_classes < 0 || (p->n_classes && !p->classes))
         return om_fail(OM_ERR_ARG, "classes: a list and its length were expected");
     return OM_OK;
 }
 
-/* The user's choice, checked against what the model tells of its classes. */
-static int copy_params(om_head *h, const om_head_params *p)
+/* What init() may look at; the rest needs to know the model's classes and the family's overlap. */
+static void settle_params(om_head *h, const om_head_params *p)
 {
     h->params = *p;
     h->params.classes = NULL;
     h->params.n_classes = 0;
+    h->own_iou = h->ops->iou;
     if (p->conf < 0) h->params.conf = h->ops->conf;
-    if (p->iou < 0) h->params.iou = h->ops->iou;
+    if (p->mask_conf < 0) h->params.mask_conf = 0.3f;
+    if (p->unclip < 0) h->params.unclip = 1.6f;
+}
+
+/* The user's choice, checked against what the model tells of its classes. */
+static int finish_params(om_head *h, const om_head_params *p)
+{
+    h->params.alphabet = h->params.anchors = NULL;
+    if (p->iou < 0) h->params.iou = h->own_iou;
     if (!p->n_classes) return OM_OK;
     for (int i = 0; i < p->n_classes; i++)
         if (p->classes[i] < 0 || (h->n_classes && p->classes[i] >= h->n_classes))
@@ -120,9 +144,10 @@ int om_head_create(const om_model_desc *desc, const om_head_params *params, om_h
         rc = OM_ERR_NOMEM;
         goto fail;
     }
+    settle_params(h, params);
     rc = ops->init(h, desc);
     if (rc < 0) goto fail;
-    rc = copy_params(h, params);
+    rc = finish_params(h, params);
     if (rc < 0) goto fail;
     *out = h;
     return OM_OK;

@@ -15,7 +15,19 @@ typedef struct om_head_params {
     int top_k;          /* classification */
     const int *classes; /* only these; NULL: all */
     int n_classes;
+    const char *alphabet; /* text: a file with a character a line; NULL: the model's metadata */
+    int blank;            /* text: the class that is no character, or one of OM_BLANK_* */
+    float mask_conf;      /* text regions: a pixel counts when its likeness is above; negative: 0.3 */
+    bool mask_dilate;     /* text regions: the mask grows by a pixel right and down */
+    float unclip;         /* text regions: a box grows by area * unclip / perimeter; negative: 1.6 */
+    const char *anchors;  /* sizes of anchors or priors, a group for each scale, parted by ';'; NULL: the
+                             model's metadata, else the family's own */
+    int vector_max;       /* most numbers of a vector in a result */
 } om_head_params;
+
+#define OM_VECTOR_MAX 4096
+#define OM_BLANK_OWN (-2)  /* the first of a line's classes, the last of a plate's */
+#define OM_BLANK_LAST (-1) /* the last */
 
 /* Working memory of one decoding thread; grows and stays. Zeroed is valid. */
 typedef struct om_head_scratch {
@@ -46,10 +58,11 @@ typedef struct om_head_ops {
 /* Thread-safety: constant after om_head_create(). */
 struct om_head {
     const om_head_ops *ops;
-    om_head_params params; /* conf and iou are never negative here */
+    om_head_params params; /* numbers are never negative here; alphabet and anchors for init() alone */
     const om_kernels *kernels;
     const om_model_desc *desc; /* outlives the head */
     int n_classes;             /* 0: not known, or the labels are the model's own numbers */
+    float own_iou;             /* the family's own; init() may change it */
     void *priv;
 };
 

@@ -7,9 +7,9 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "base/str.h"
 #include "head/candidate.h"
 #include "head/family.h"
+#include "head/number.h"
 
 #define BOX_PLANES 5
 #define MAX_SCALES 8
@@ -26,24 +26,6 @@ typedef struct yolov3 {
     scale scales[MAX_SCALES]; /* in the order of the outputs */
 } yolov3;
 
-/* Reads the next ';'-parted group of numbers and leaves *text behind it; returns how many, or -1 where one is
- * none or they are more than max. */
-static int read_group(const char **text, double *out, int max)
-{
-    for (int n = 0;;) {
-        const char *from = *text + strspn(*text, " ");
-        size_t len = strcspn(from, ",;");
-        char token[32], stop = from[len];
-        *text = from + len + (stop != 0);
-        while (len && from[len - 1] == ' ') len--;
-        if (n == max || len >= sizeof token) return -1;
-        memcpy(token, from, len);
-        token[len] = 0;
-        if (om_parse_double(token, &out[n++]) < 0) return -1;
-        if (stop != ',') return n;
-    }
-}
-
 static int bad_meta(const om_model_desc *desc, const char *key, const char *expected)
 {
     const char *value = om_model_desc_meta(desc, key);
@@ -56,7 +38,7 @@ static int read_classes(yolov3 *p, const om_model_desc *desc)
 {
     double n;
     const char *text = om_model_desc_meta(desc, "omma.classes");
-    if (!text || read_group(&text, &n, 1) != 1 || *text || !(n >= 1 && n <= 1e6))
+    if (!text || om_group_read(&text, &n, 1) != 1 || *text || !(n >= 1 && n <= 1e6))
         return bad_meta(desc, "omma.classes", "the number of classes");
     p->classes = (int)n;
     return OM_OK;
@@ -75,9 +57,9 @@ static int read_anchors(yolov3 *p, const om_model_desc *desc)
     for (int i = 0; i < p->n; i++) {
         double size[2 * MAX_ANCHORS], mask[MAX_ANCHORS];
         scale *s = &p->scales[i];
-        int n = read_group(&anchors, size, 2 * MAX_ANCHORS);
+        int n = om_group_read(&anchors, size, 2 * MAX_ANCHORS);
         if (n < 2 || n % 2) return bad_meta(desc, "omma.anchors", some);
-        s->n = read_group(&masks, mask, MAX_ANCHORS);
+        s->n = om_group_read(&masks, mask, MAX_ANCHORS);
         if (s->n < 1) return bad_meta(desc, "omma.masks", which);
         for (int k = 0; k < s->n; k++) {
             if (!(mask[k] >= 0 && mask[k] < n / 2)) return bad_meta(desc, "omma.masks", which);
@@ -95,7 +77,7 @@ static int read_scale_xy(yolov3 *p, const om_model_desc *desc)
     const char *text = om_model_desc_meta(desc, key);
     for (int i = 0; i < p->n; i++) {
         double v = 1;
-        if (text && read_group(&text, &v, 1) != 1) return bad_meta(desc, key, expected);
+        if (text && om_group_read(&text, &v, 1) != 1) return bad_meta(desc, key, expected);
         p->scales[i].scale_xy = (float)v;
     }
     return text && *text ? bad_meta(desc, key, expected) : OM_OK;
@@ -132,36 +114,30 @@ static int init(om_head *h, const om_model_desc *desc)
 
 static float sigmoid(float x) { return 1 / (1 + expf(-x)); }
 
-/* The largest of n values that lie `step` apart; NaN never wins. */
-static int largest(const float *v, size_t step, int n)
+/* One anchor's planes: a column a cell. Objectness alone rules nearly all cells out, and so is looked at
+ * first, and as the network left it. */
+static void decode_anchor(const om_head *h, const scale *s, const om_box_matrix *m, int rows, int columns,
+                          const float anchor[2], const om_geometry *g, om_picks *k, om_cands *c)
 {
-    int best = 0;
-    for (int k = 1; k < n; k++)
-        if (v[k * step] > v[best * step] || v[best * step] != v[best * step]) best = k;
-    return best;
-}
-
-/* One anchor's planes. Objectness alone rules nearly all cells out, and so is looked at first. */
-static void decode_anchor(const om_head *h, const scale *s, const float *planes, int rows, int columns,
-                          const float anchor[2], const om_geometry *g, om_cands *c)
-{
-    const yolov3 *p = h->priv;
-    size_t area = (size_t)rows * (size_t)columns;
     float conf = h->params.conf;
     float least = conf <= 0 ? -INFINITY : logf(conf / (1 - conf)) - 1e-3f;
     float shift = (s->scale_xy - 1) / 2;
     float step_x = (float)g->dst_w / (float)columns, step_y = (float)g->dst_h / (float)rows;
-    const float *objectness = planes + 4 * area;
-    for (size_t i = 0; i < area; i++) {
-        if (!(objectness[i] > least)) continue;
-        const float *t = planes + i, *classes = t + BOX_PLANES * area;
-        int k = largest(classes, area, p->classes);
-        float score = sigmoid(objectness[i]) * sigmoid(classes[(size_t)k * area]);
+    om_scores objectness = om_box_matrix_scores(m, 4, 1);
+    k->n = h->kernels->pick(&objectness, least, k->index, k->best, k->which);
+    for (size_t j = 0; j < k->n; j++) {
+        size_t i = k->index[j];
+        float best;
+        int32_t class_id = om_box_best(h, m, i, BOX_PLANES, &best);
+        float score = sigmoid(k->best[j]) * sigmoid(best);
         if (!(score > conf)) continue;
-        float x = ((float)(i % (size_t)columns) + sigmoid(t[0]) * s->scale_xy - shift) * step_x;
-        float y = ((float)(i / (size_t)columns) + sigmoid(t[area]) * s->scale_xy - shift) * step_y;
-        float dx = expf(t[2 * area]) * anchor[0] / 2, dy = expf(t[3 * area]) * anchor[1] / 2;
-        om_cands_add(h, c, (float[]){x - dx, y - dy, x + dx, y + dy}, score, k, (uint32_t)i);
+        float x =
+            ((float)(i % (size_t)columns) + sigmoid(om_box_number(m, i, 0)) * s->scale_xy - shift) * step_x;
+        float y =
+            ((float)(i / (size_t)columns) + sigmoid(om_box_number(m, i, 1)) * s->scale_xy - shift) * step_y;
+        float dx = expf(om_box_number(m, i, 2)) * anchor[0] / 2,
+              dy = expf(om_box_number(m, i, 3)) * anchor[1] / 2;
+        om_cands_add(h, c, (float[]){x - dx, y - dy, x + dx, y + dy}, score, class_id, (uint32_t)i);
     }
 }
 
@@ -169,27 +145,31 @@ static int decode(const om_head *h, om_head_scratch *s, const om_tensor *outputs
                   const om_geometry *g, om_dets *out)
 {
     const yolov3 *p = h->priv;
-    size_t cells = 0, floats = 0;
+    size_t cells = 0, most = 0;
     for (int i = 0; i < p->n; i++) {
         const om_tensor *t = &outputs[i];
         int rc = om_head_expect(h, t, i, 4, item);
         if (rc < 0) return rc;
         if (t->shape.dim[1] != p->scales[i].n * (BOX_PLANES + p->classes))
             return om_head_misfit(h->desc, h->ops->name, "as many planes as its metadata tells");
-        cells += (size_t)(t->shape.dim[2] * t->shape.dim[3]) * (size_t)p->scales[i].n;
-        floats += om_floats_size(t);
+        size_t area = (size_t)(t->shape.dim[2] * t->shape.dim[3]);
+        cells += area * (size_t)p->scales[i].n;
+        most = area > most ? area : most;
     }
-    uint8_t *mem = om_head_scratch_get(s, om_cands_size(cells) + floats);
+    uint8_t *mem = om_head_scratch_get(s, om_cands_size(cells) + om_picks_size(most));
     if (!mem) return OM_ERR_NOMEM;
     om_cands c;
+    om_picks k;
     om_cands_init(&c, &mem, cells);
+    om_picks_init(&k, &mem, most);
     for (int i = 0; i < p->n; i++) {
         int rows = (int)outputs[i].shape.dim[2], columns = (int)outputs[i].shape.dim[3];
-        const float *m = om_floats(&outputs[i], item, &mem);
-        size_t planes = (size_t)(BOX_PLANES + p->classes) * (size_t)rows * (size_t)columns;
-        for (int a = 0; a < p->scales[i].n; a++)
-            decode_anchor(h, &p->scales[i], m + (size_t)a * planes, rows, columns, p->scales[i].anchor[a], g,
-                          &c);
+        size_t area = (size_t)rows * (size_t)columns, numbers = (size_t)(BOX_PLANES + p->classes);
+        om_box_matrix m = {om_item_data(&outputs[i], item), outputs[i].dtype, area, numbers, 1, area};
+        for (int a = 0; a < p->scales[i].n; a++) {
+            decode_anchor(h, &p->scales[i], &m, rows, columns, p->scales[i].anchor[a], g, &k, &c);
+            m.data = (const uint8_t *)m.data + numbers * area * om_dtype_size(m.dtype);
+        }
     }
     return om_cands_finish(h, &c, g, out);
 }

@@ -1,14 +1,18 @@
 /* YOLOv5 as its own export writes it: [N, anchors, 5 + classes], a row an anchor: centre x, centre y, width,
  * height in input pixels, objectness, then the classes' scores, all decoded. Exports that add the raw grids
- * put them behind and with more dimensions; they are not read. */
+ * put them behind and with more dimensions; they are not read. The same matrix turned, a column an anchor, is
+ * known by the number of labels. Objectness rules nearly all boxes out, and is all that is read of those. */
 #include "base/error.h"
 #include "head/candidate.h"
 #include "head/family.h"
 
 #define BOX_COLUMNS 5
 
+#define OBJECTNESS 4
+
 typedef struct yolov5 {
     int output;
+    bool columns; /* an anchor is one */
 } yolov5;
 
 static int init(om_head *h, const om_model_desc *desc)
@@ -17,7 +21,10 @@ static int init(om_head *h, const om_model_desc *desc)
     yolov5 *p = h->priv;
     while (p->output < desc->n_outputs && desc->outputs[p->output].shape.rank != 3) p->output++;
     if (p->output == desc->n_outputs) return om_head_misfit(desc, h->ops->name, what);
-    int64_t columns = desc->outputs[p->output].shape.dim[2];
+    const om_shape *s = &desc->outputs[p->output].shape;
+    int64_t labelled = BOX_COLUMNS + desc->n_labels;
+    p->columns = desc->n_labels && s->dim[1] == labelled && s->dim[2] != labelled;
+    int64_t columns = s->dim[p->columns ? 1 : 2];
     if (columns < 0) return OM_OK;
     if (columns <= BOX_COLUMNS) return om_head_misfit(desc, h->ops->name, what);
     if (desc->n_labels && columns != BOX_COLUMNS + desc->n_labels)
@@ -28,15 +35,6 @@ static int init(om_head *h, const om_model_desc *desc)
     return OM_OK;
 }
 
-/* The largest class's index; NaN never wins. */
-static int best_class(const float *score, int n)
-{
-    int best = 0;
-    for (int k = 1; k < n; k++)
-        if (score[k] > score[best] || score[best] != score[best]) best = k;
-    return best;
-}
-
 static int decode(const om_head *h, om_head_scratch *s, const om_tensor *outputs, int n_outputs, int item,
                   const om_geometry *g, om_dets *out)
 {
@@ -44,22 +42,25 @@ static int decode(const om_head *h, om_head_scratch *s, const om_tensor *outputs
     const om_tensor *t = &outputs[p->output];
     int rc = om_head_expect(h, t, p->output, 3, item);
     if (rc < 0) return rc;
-    if (t->shape.dim[2] <= BOX_COLUMNS) return om_head_misfit(h->desc, h->ops->name, "more than 5 columns");
-    size_t n = (size_t)t->shape.dim[1], columns = (size_t)t->shape.dim[2];
+    om_box_matrix m;
+    om_box_matrix_init(&m, t, item, p->columns);
+    if (m.numbers <= BOX_COLUMNS) return om_head_misfit(h->desc, h->ops->name, "more than 5 columns");
 
-    uint8_t *mem = om_head_scratch_get(s, om_cands_size(n) + om_floats_size(t));
+    uint8_t *mem = om_head_scratch_get(s, om_cands_size(m.n) + om_picks_size(m.n));
     if (!mem) return OM_ERR_NOMEM;
     om_cands c;
-    om_cands_init(&c, &mem, n);
-    const float *row = om_floats(t, item, &mem);
+    om_picks k;
+    om_cands_init(&c, &mem, m.n);
+    om_picks_init(&k, &mem, m.n);
+    om_scores objectness = om_box_matrix_scores(&m, OBJECTNESS, 1);
     float conf = h->params.conf;
-    for (size_t i = 0; i < n; i++, row += columns) {
-        if (!(row[4] > conf)) continue;
-        int k = best_class(row + BOX_COLUMNS, (int)(columns - BOX_COLUMNS));
-        float score = row[4] * row[BOX_COLUMNS + k], dx = row[2] / 2, dy = row[3] / 2;
-        if (!(score > conf)) continue;
-        om_cands_add(h, &c, (float[]){row[0] - dx, row[1] - dy, row[0] + dx, row[1] + dy}, score, k,
-                     (uint32_t)i);
+    k.n = h->kernels->pick(&objectness, conf, k.index, k.best, k.which);
+    for (size_t i = 0; i < k.n; i++) {
+        float best;
+        if (i + OM_AHEAD < k.n) om_box_prefetch(&m, k.index[i + OM_AHEAD]);
+        int32_t class_id = om_box_best(h, &m, k.index[i], BOX_COLUMNS, &best);
+        float score = k.best[i] * best;
+        if (score > conf) om_cands_add_centred(h, &c, &m, k.index[i], score, class_id);
     }
     return om_cands_finish(h, &c, g, out);
 }

@@ -33,6 +33,14 @@ int om_build_op(om_build *b, const char *op, const char *name, int n_in, ...)
     return b->err ? OM_NO_VALUE : om_node_out(b->g, b->node);
 }
 
+int om_build_many(om_build *b, const char *op, const char *name, int n_out, int n_in, const int *in)
+{
+    if (b->err) return OM_NO_VALUE;
+    b->node = om_graph_add_node(b->g, op, name, in, n_in, n_out);
+    if (b->node < 0) b->err = b->node;
+    return om_build_out(b, 0);
+}
+
 int om_build_out(const om_build *b, int n) { return b->err ? OM_NO_VALUE : b->g->nodes[b->node].outputs[n]; }
 
 void om_build_int(om_build *b, const char *key, int64_t v)
@@ -48,6 +56,11 @@ void om_build_ints(om_build *b, const char *key, int n, ...)
     for (int i = 0; i < n; i++) v[i] = va_arg(ap, int);
     va_end(ap);
     if (!b->err) b->err = om_node_set_ints(&b->g->nodes[b->node], key, v, n);
+}
+
+void om_build_float(om_build *b, const char *key, float v)
+{
+    if (!b->err) b->err = om_node_set_float(&b->g->nodes[b->node], key, v);
 }
 
 void om_build_string(om_build *b, const char *key, const char *v)

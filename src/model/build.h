@@ -20,11 +20,14 @@ const char *om_build_name(char out[OM_BUILD_NAME], const char *fmt, ...)
 /* A node with `n_in` inputs (ints behind it); returns its first output. A Split has as many as its sizes say.
  */
 int om_build_op(om_build *b, const char *op, const char *name, int n_in, ...);
+/* The same of any number of inputs and outputs. */
+int om_build_many(om_build *b, const char *op, const char *name, int n_out, int n_in, const int *in);
 /* The n-th output of the last node. */
 int om_build_out(const om_build *b, int n);
 /* Attributes of the last node. */
 void om_build_int(om_build *b, const char *key, int64_t v);
 void om_build_ints(om_build *b, const char *key, int n, ...);
+void om_build_float(om_build *b, const char *key, float v);
 void om_build_string(om_build *b, const char *key, const char *v);
 void om_build_tensor(om_build *b, const char *key, float v); /* of one float */
 

@@ -5,12 +5,18 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "model/family.h"
 #include "model/labels.h"
 
 #define DEFAULT_SIZE 640
 #define IMAGENET_SIZE 224
+#define FACE_SIZE 112
+#define TEXT_SIZE 960
+#define LINE_WIDTH 320
+#define LINE_HEIGHT 48
 #define DEFAULT_STRIDE 32
 #define MAX_SIZE 65536
+#define MAX_END 128 /* nodes before the outputs that are looked at */
 
 const char *om_model_desc_meta(const om_model_desc *d, const char *key)
 {
@@ -98,23 +104,23 @@ static int labels_from_meta(om_model_desc *d)
     return OM_OK;
 }
 
-/* COCO's names where a YOLO says nothing, "face" for faces; none where the model's own contradict its
- * outputs. */
+/* COCO's names where a YOLO says nothing, "face" for faces, "text" for text; none where the model's own
+ * contradict its outputs. */
 static int settle_labels(om_model_desc *d)
 {
-    bool yolo =
-        d->family == OM_FAMILY_YOLOV3 || d->family == OM_FAMILY_YOLOV5 || d->family == OM_FAMILY_YOLOV8;
+    bool yolo = d->family == OM_FAMILY_YOLOV3 || d->family == OM_FAMILY_YOLOV5 ||
+                d->family == OM_FAMILY_YOLOV8 || d->family == OM_FAMILY_YOLOX;
+    const char *only = om_family_only_label(d);
     if (d->n_labels > 0 && d->n_classes > 0 && d->n_labels != d->n_classes) {
         om_log(OM_LOG_WARN, "metadata has %d class names but the outputs %d classes; classes go by number",
                d->n_labels, d->n_classes);
         free_labels(d);
         return OM_OK;
     }
-    bool face = d->family == OM_FAMILY_CENTERFACE;
-    if (d->n_labels > 0 || !(face || (yolo && d->n_classes == OM_COCO_CLASSES))) return OM_OK;
+    if (d->n_labels > 0 || !(only || (yolo && d->n_classes == OM_COCO_CLASSES))) return OM_OK;
     om_strlist list = {0};
     int e = OM_OK;
-    for (int i = 0; !e && i < d->n_classes; i++) e = om_strlist_add(&list, face ? "face" : om_coco_names[i]);
+    for (int i = 0; !e && i < d->n_classes; i++) e = om_strlist_add(&list, only ? only : om_coco_names[i]);
     if (!e) adopt_labels(d, &list);
     om_strlist_fini(&list);
     return e;
@@ -145,11 +151,17 @@ static void settle_size(om_model_desc *d, const om_tensor_spec *in, int channel)
 {
     int rank = in->shape.rank, row = channel == rank - 1 ? rank - 3 : rank - 2;
     int64_t h = in->shape.dim[row], w = in->shape.dim[row + 1];
-    int fallback = d->family == OM_FAMILY_CLASSIFY ? IMAGENET_SIZE : DEFAULT_SIZE;
+    int fallback = d->family == OM_FAMILY_CLASSIFY    ? IMAGENET_SIZE
+                   : d->family == OM_FAMILY_EMBEDDING ? FACE_SIZE
+                   : d->family == OM_FAMILY_DB        ? TEXT_SIZE
+                   : d->family == OM_FAMILY_CTC       ? LINE_WIDTH
+                                                      : DEFAULT_SIZE;
     const char *text = om_model_desc_meta(d, "imgsz");
     int meta_h = text ? next_number(&text) : 0, meta_w = text ? next_number(&text) : 0;
     d->dynamic_batch = rank == 4 && in->shape.dim[0] == OM_DIM_DYNAMIC;
     d->dynamic_size = h <= 0 && w <= 0;
+    d->dynamic_width = d->family == OM_FAMILY_CTC && w <= 0;
+    if (d->family == OM_FAMILY_CTC && h <= 0) h = LINE_HEIGHT;
     if (d->native_size) {
         /* Declared for one size, but fully convolutional: any other does. */
         d->dynamic_batch = d->dynamic_size = true;
@@ -165,7 +177,6 @@ static void settle_input(om_model_desc *d)
     const om_tensor_spec *in = om_desc_picture(d, &channel);
     d->width = d->height = DEFAULT_SIZE;
     d->prep.layout = OM_LAYOUT_NCHW;
-    d->prep.channels = OM_CHANNELS_RGB;
     d->prep.dtype = d->n_inputs > 0 ? d->inputs[0].dtype : OM_DTYPE_F32;
     if (!in) return;
     d->prep.dtype = in->dtype;
@@ -190,6 +201,28 @@ static bool ends_in_probabilities(const om_graph *g)
     return false;
 }
 
+/* Looks at what lies between the last convolutions and the first output. */
+static om_family_hints look_at_end(const om_graph *g)
+{
+    om_family_hints hints = {0};
+    int todo[MAX_END], n = 0;
+    int v = g->n_outputs > 0 ? g->outputs[0] : OM_NO_VALUE;
+    if (v < 0 || g->values[v].producer < 0) return hints;
+    todo[n++] = g->values[v].producer;
+    hints.transposed = strcmp(g->nodes[todo[0]].op, "Transpose") == 0;
+    for (int i = 0; i < n; i++) {
+        const om_node *node = &g->nodes[todo[i]];
+        if (strcmp(node->op, "Exp") == 0) hints.exponential = true;
+        if (strcmp(node->op, "Conv") == 0) continue;
+        for (int k = 0; k < node->n_inputs && n < MAX_END; k++) {
+            int from = node->inputs[k] >= 0 ? g->values[node->inputs[k]].producer : -1, seen = from < 0;
+            for (int j = 0; j < n && !seen; j++) seen = todo[j] == from;
+            if (!seen) todo[n++] = from;
+        }
+    }
+    return hints;
+}
+
 static void follow_family(om_model_desc *d, om_family family)
 {
     d->family = family;
@@ -201,14 +234,16 @@ static void follow_family(om_model_desc *d, om_family family)
 static int describe(const om_graph *g, om_model_desc *d)
 {
     om_family_finding found = {0};
+    om_family_hints hints = look_at_end(g);
     int e = copy_specs(g, g->inputs, g->n_inputs, &d->inputs, &d->n_inputs);
     if (!e) e = copy_specs(g, g->outputs, g->n_outputs, &d->outputs, &d->n_outputs);
     if (!e) e = copy_metas(g, d);
     if (!e) e = labels_from_meta(d);
-    if (!e) e = om_family_recognise(d, &found);
+    if (!e) e = om_family_recognise(d, &hints, &found);
     if (!e) {
         d->stride = stride_from_meta(d);
         d->probabilities = ends_in_probabilities(g);
+        d->decoded = hints.exponential;
         follow_family(d, found.family);
         d->family_why = om_str_take(&found.why);
         e = d->family_why ? settle_labels(d) : OM_ERR_NOMEM;

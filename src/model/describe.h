@@ -9,8 +9,14 @@ typedef struct om_family_finding {
     om_str why; /* what it was recognised by, or what is near */
 } om_family_finding;
 
+/* What the graph says beyond the shapes of its outputs. */
+typedef struct om_family_hints {
+    bool transposed;  /* the first output comes from a Transpose */
+    bool exponential; /* an Exp lies between the last convolutions and the first output */
+} om_family_hints;
+
 /* By metadata, then by shapes; `d` has its specs, metadata and labels, the rest is not read. */
-int om_family_recognise(const om_model_desc *d, om_family_finding *out);
+int om_family_recognise(const om_model_desc *d, const om_family_hints *hints, om_family_finding *out);
 /* Whether the outputs can be this family's: OM_ERR_ARG says what it expects and what there is. */
 int om_family_check(const om_model_desc *d, om_family family);
 /* How many classes the outputs have under this family; 0 where they do not tell. */

@@ -43,8 +43,9 @@ static int free_node(om_freeing *f, int node)
         const char *op;
         int (*free)(om_freeing *f, int node);
     } known[] = {{"Reshape", om_free_reshape}, {"Resize", om_free_resize}, {"Slice", om_free_slice},
-                 {"Expand", om_free_expand},   {"Add", om_free_constant},  {"Sub", om_free_constant},
-                 {"Mul", om_free_constant},    {"Div", om_free_constant},  {"Pow", om_free_constant}};
+                 {"Expand", om_free_expand},   {"Concat", om_free_concat}, {"Add", om_free_constant},
+                 {"Sub", om_free_constant},    {"Mul", om_free_constant},  {"Div", om_free_constant},
+                 {"Pow", om_free_constant}};
     const om_node *n = &f->to.g->nodes[node];
     if (n->dead || n->domain[0]) return 0;
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
@@ -165,6 +166,7 @@ static int make_dynamic(om_freeing *f, bool batch, bool size)
     batch = batch && s->dim[0] != OM_DIM_DYNAMIC;
     size = size && (s->dim[f->row] != OM_DIM_DYNAMIC || s->dim[f->row + 1] != OM_DIM_DYNAMIC);
     if (!batch && !size) return OM_OK;
+    f->pictures = batch && !size && s->dim[0] == 1;
     e = record_shapes(f);
     if (!e) e = open_input(f, input, batch, size);
     if (!e) e = free_all(f, input);

@@ -8,8 +8,10 @@ typedef struct om_freeing {
     om_build to;
     om_shape *was; /* of each value when all was still fixed; values added since have none */
     int n_was;
-    int input; /* the picture's value */
-    int row;   /* its dim of rows; columns are the next */
+    int input;     /* the picture's value */
+    int row;       /* its dim of rows; columns are the next */
+    bool pictures; /* the batch alone is opened, and it was one: an open dim of k held k things of each
+                      picture */
 } om_freeing;
 
 /* The shape a value had; rank -1 if it is new. */
@@ -26,6 +28,7 @@ int om_free_resize(om_freeing *f, int node);
 int om_free_slice(om_freeing *f, int node);
 int om_free_expand(om_freeing *f, int node);
 int om_free_constant(om_freeing *f, int node);
+int om_free_concat(om_freeing *f, int node);
 
 /* A value with a constant's numbers computed for the present size: `open[i]` are the dims of the constant
  * that follow the dims `from[i]` of value `like`. OM_NO_VALUE without an error where the numbers follow no

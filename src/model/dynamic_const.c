@@ -325,3 +325,49 @@ int om_free_constant(om_freeing *f, int node)
     }
     return 0;
 }
+
+/* A constant beside pictures, as a class token is: once for each of them. */
+static int repeated(om_freeing *f, int constant, int like, const bool *open)
+{
+    const om_shape *s = &f->to.g->values[constant].shape;
+    int parts[OM_MAX_RANK], rank = s->rank, shape = op1(&f->to, "Shape", like);
+    for (int i = 0; i < rank; i++) {
+        if (open[i]) {
+            parts[i] = op2(&f->to, "Gather", shape, om_build_one(&f->to, i));
+            om_build_int(&f->to, "axis", 0);
+        } else {
+            parts[i] = om_build_one(&f->to, 1);
+        }
+    }
+    return op2(&f->to, "Expand", constant, om_build_join(&f->to, NULL, 0, rank, parts));
+}
+
+int om_free_concat(om_freeing *f, int node)
+{
+    om_graph *g = f->to.g;
+    const om_node *n = &g->nodes[node];
+    int like = OM_NO_VALUE, rank = om_freeing_was(f, n->outputs[0])->rank;
+    bool open[OM_MAX_RANK] = {false};
+    if (rank < 1) return 0;
+    int64_t axis = om_node_attr_int(n, "axis", 0);
+    if (axis < 0) axis += rank;
+    for (int i = 0; i < n->n_inputs; i++)
+        for (int k = 0; k < rank && n->inputs[i] >= 0; k++)
+            if (k != axis && om_freeing_open(f, n->inputs[i], k)) {
+                open[k] = true;
+                like = n->inputs[i];
+            }
+    for (int i = 0; i < n->n_inputs && like >= 0; i++) {
+        const om_const *c = n->inputs[i] >= 0 ? g->values[n->inputs[i]].constant : NULL;
+        if (!c || c->shape.rank != rank) continue;
+        for (int k = 0; k < rank; k++)
+            if (open[k] && c->shape.dim[k] != 1)
+                return om_freeing_refuse(f, node, "its constant input %d has %lld places along an open dim",
+                                         i, (long long)c->shape.dim[k]);
+        int v = repeated(f, n->inputs[i], like, open);
+        if (v < 0) return f->to.err;
+        g->nodes[node].inputs[i] = v;
+        return 1;
+    }
+    return 0;
+}

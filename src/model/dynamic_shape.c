@@ -26,11 +26,13 @@ static int replace_ints(om_freeing *f, int node, int input, const int64_t *v, in
     return 1;
 }
 
-/* What one dim of a Reshape's output is: a number, a dim of the input, or the product of several. */
+/* What one dim of a Reshape's output is: a number, a dim of the input, the product of several, or a dim of a
+ * value further up, where a Reshape had joined what this one takes apart. */
 typedef struct origin {
-    enum { NUMBER, COPY, PRODUCT } kind;
+    enum { NUMBER, COPY, PRODUCT, ELSEWHERE } kind;
     int64_t number;
-    int from; /* COPY: the input's dim */
+    int from;  /* COPY, ELSEWHERE: the dim */
+    int value; /* ELSEWHERE */
 } origin;
 
 typedef struct group {
@@ -55,6 +57,99 @@ static bool next_group(const om_shape *in, const om_shape *out, group *g)
     return a == b;
 }
 
+/* The open dim of a group that holds several things of each picture; -1 if there is none. */
+static int many_of_each(const om_freeing *f, int value, const om_shape *in, const group *g)
+{
+    for (int i = g->in0; i < g->in1 && f->pictures; i++)
+        if (om_freeing_open(f, value, i) && in->dim[i] > 1) return i;
+    return -1;
+}
+
+/* Which input a dim of a node's output comes from unchanged, and which dim of it; false: that is not known.
+ */
+static bool step_back(const om_freeing *f, const om_node *n, int *value, int *dim)
+{
+    const om_shape *to = om_freeing_was(f, *value);
+    int64_t perm[OM_MAX_RANK], size = to->rank > *dim ? to->dim[*dim] : -1;
+    bool product = strcmp(n->op, "MatMul") == 0 || strcmp(n->op, "Gemm") == 0;
+    if (strcmp(n->op, "Transpose") == 0) {
+        if (om_node_attr_ints(n, "perm", perm, OM_MAX_RANK) != to->rank) return false;
+        *dim = (int)perm[*dim];
+        *value = n->inputs[0];
+        return true;
+    }
+    for (int i = product && *dim == to->rank - 1; i < n->n_inputs; i++) {
+        const om_shape *from = om_freeing_was(f, n->inputs[i]);
+        if (from->rank != to->rank || from->dim[*dim] != size || !om_freeing_open(f, n->inputs[i], *dim))
+            continue;
+        *value = n->inputs[i];
+        return true;
+    }
+    return false;
+}
+
+/* The Reshape that made an open dim out of several: its input's dims [in0, in1) of *g. OM_NO_VALUE: none is
+ * found. */
+static int joined_from(const om_freeing *f, int value, int dim, group *g)
+{
+    for (int steps = 0; steps < f->n_was && f->to.g->values[value].producer >= 0; steps++) {
+        const om_node *n = &f->to.g->nodes[f->to.g->values[value].producer];
+        if (strcmp(n->op, "Reshape") != 0) {
+            if (!step_back(f, n, &value, &dim)) return OM_NO_VALUE;
+            continue;
+        }
+        const om_shape *in = om_freeing_was(f, n->inputs[0]), *out = om_freeing_was(f, value);
+        if (!om_shape_static(in) || !om_shape_static(out)) return OM_NO_VALUE;
+        *g = (group){0, 0, 0, 0};
+        while (next_group(in, out, g))
+            if (g->out1 > dim) return g->out1 - g->out0 == 1 ? n->inputs[0] : OM_NO_VALUE;
+        return OM_NO_VALUE;
+    }
+    return OM_NO_VALUE;
+}
+
+/* Whether the pictures of a dim that holds several things of each run faster than those: [things, pictures]
+ * and not [pictures, things]. */
+static bool pictures_inside(const om_freeing *f, int value, int dim)
+{
+    group g;
+    int from = joined_from(f, value, dim, &g);
+    return from >= 0 && g.in1 - g.in0 > 1 && om_freeing_open(f, from, g.in1 - 1) &&
+           om_freeing_was(f, from)->dim[g.in1 - 1] == 1;
+}
+
+/* Takes apart what was joined; false where it is not the same dims. */
+static bool apart_again(const om_freeing *f, int value, int dim, const om_shape *out, group g, origin *o)
+{
+    group joined;
+    int from = joined_from(f, value, dim, &joined);
+    if (from < 0 || joined.in1 - joined.in0 != g.out1 - g.out0) return false;
+    for (int i = 0; i < g.out1 - g.out0; i++)
+        if (om_freeing_was(f, from)->dim[joined.in0 + i] != out->dim[g.out0 + i]) return false;
+    for (int i = 0; i < g.out1 - g.out0; i++)
+        if (om_freeing_open(f, from, joined.in0 + i))
+            o[g.out0 + i] = (origin){ELSEWHERE, 0, joined.in0 + i, from};
+    return true;
+}
+
+/* A dim of one that takes the pictures out of what held several things of each. */
+static void take_following_one(const om_freeing *f, int value, const om_shape *in, const om_shape *out,
+                               group *g)
+{
+    bool other = g->in1 < in->rank && in->dim[g->in1] == 1;
+    if (many_of_each(f, value, in, g) >= 0 && !other && g->out1 < out->rank && out->dim[g->out1] == 1)
+        g->out1++;
+}
+
+/* Pictures before a dim that is split go with its first part, as those before an attention's heads do. */
+static void leave_to_split(const om_freeing *f, int value, const om_shape *in, const om_shape *out, group *g)
+{
+    bool split = g->in1 < in->rank && g->out1 + 1 < out->rank && out->dim[g->out1] < in->dim[g->in1];
+    if (f->pictures && split && g->in1 - g->in0 > 1 && in->dim[g->in1 - 1] == 1 &&
+        om_freeing_open(f, value, g->in1 - 1))
+        g->in1--;
+}
+
 /* Fills the origins of one group's output dims; false where they do not follow from the input's. */
 static bool trace_group(const om_freeing *f, int value, const om_shape *in, const om_shape *out, group g,
                         origin *o)
@@ -70,25 +165,38 @@ static bool trace_group(const om_freeing *f, int value, const om_shape *in, cons
         n_open++;
         last = i;
     }
-    for (int j = g.out0; j < g.out1; j++) o[j] = (origin){NUMBER, out->dim[j], 0};
+    for (int j = g.out0; j < g.out1; j++) o[j] = (origin){NUMBER, out->dim[j], 0, 0};
     if (n_open == 0) return true;
     int n_out = g.out1 - g.out0;
+    bool each = n_out > 1 && n_open == 1 && many_of_each(f, value, in, &g) >= 0;
+    for (int j = g.out0; j < g.out1 && each; j++) {
+        if (out->dim[j] != 1) continue;
+        o[j] = (origin){PRODUCT, 0, last, 0};
+        return j == (pictures_inside(f, value, last) ? g.out1 - 1 : g.out0);
+    }
     for (int j = g.out0; j < g.out1; j++) {
         bool whole = n_out == 1, part = n_out > 1 && out->dim[j] == open;
         if (!whole && !part) continue;
         bool copies = n_open == 1 && (part || fixed == 1);
-        o[j] = (origin){copies ? COPY : PRODUCT, 0, last};
+        o[j] = (origin){copies ? COPY : PRODUCT, 0, last, 0};
         return true;
     }
-    return false;
+    if (n_open == 1 && !f->pictures && g.in1 - g.in0 == 1) return apart_again(f, value, last, out, g, o);
+    /* What comes first in memory stays first: the first dim takes what the others leave. */
+    if (!f->pictures || n_open != 1 || last != g.in0) return false;
+    o[g.out0] = (origin){PRODUCT, 0, last, 0};
+    return true;
 }
 
 /* Where each dim of a Reshape's output comes from; false where some does not follow. */
 static bool trace_dims(const om_freeing *f, int value, const om_shape *in, const om_shape *out, origin *o)
 {
     group g = {0, 0, 0, 0};
-    while (next_group(in, out, &g))
+    while (next_group(in, out, &g)) {
+        leave_to_split(f, value, in, out, &g);
+        take_following_one(f, value, in, out, &g);
         if (!trace_group(f, value, in, out, g, o)) return false;
+    }
     return g.in1 == in->rank && g.out1 == out->rank;
 }
 
@@ -108,8 +216,9 @@ static int computed_target(om_freeing *f, int value, const origin *o, int rank)
 {
     int parts[OM_MAX_RANK], shape = om_build_op(&f->to, "Shape", NULL, 1, value), open = 0;
     for (int j = 0; j < rank; j++) {
-        if (o[j].kind == COPY) {
-            parts[j] = om_build_op(&f->to, "Gather", NULL, 2, shape, om_build_one(&f->to, o[j].from));
+        if (o[j].kind == COPY || o[j].kind == ELSEWHERE) {
+            int of = o[j].kind == COPY ? shape : om_build_op(&f->to, "Shape", NULL, 1, o[j].value);
+            parts[j] = om_build_op(&f->to, "Gather", NULL, 2, of, om_build_one(&f->to, o[j].from));
             om_build_int(&f->to, "axis", 0);
         } else {
             parts[j] = om_build_one(&f->to, o[j].kind == NUMBER ? (int)o[j].number : -1);
@@ -128,7 +237,7 @@ int om_free_reshape(om_freeing *f, int node)
     origin o[OM_MAX_RANK];
     rank = constant_ints(g, node_input(&g->nodes[node], 1), target, OM_MAX_RANK);
     if (rank < 0 || rank != out->rank || !om_shape_static(in) || !om_shape_static(out)) return 0;
-    bool open = false;
+    bool open = false, elsewhere = false;
     for (int i = 0; i < in->rank; i++) open = open || om_freeing_open(f, value, i);
     if (!open) return 0;
     if (!trace_dims(f, value, in, out, o)) {
@@ -141,10 +250,11 @@ int om_free_reshape(om_freeing *f, int node)
     for (int j = 0; j < rank; j++) {
         target[j] = o[j].kind == NUMBER ? o[j].number : o[j].kind == COPY && o[j].from == j ? 0 : -1;
         deferred += target[j] == -1;
+        elsewhere = elsewhere || o[j].kind == ELSEWHERE;
     }
     if (om_node_attr(&g->nodes[node], "allowzero") && om_node_set_int(&g->nodes[node], "allowzero", 0) < 0)
         return OM_ERR_NOMEM;
-    if (deferred <= 1) return replace_ints(f, node, 1, target, rank);
+    if (deferred <= 1 && !elsewhere) return replace_ints(f, node, 1, target, rank);
     int computed = computed_target(f, value, o, rank);
     if (computed < 0)
         return f->to.err ? f->to.err : om_freeing_refuse(f, node, "two of its dims follow from products");

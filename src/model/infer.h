@@ -115,7 +115,8 @@ om_infer_fn om_infer_conv, om_infer_conv_transpose, om_infer_pool, om_infer_glob
 /* infer_matmul.c */
 om_infer_fn om_infer_matmul, om_infer_gemm, om_infer_einsum, om_infer_rnn;
 /* infer_reduce.c */
-om_infer_fn om_infer_reduce, om_infer_arg, om_infer_topk, om_infer_nonzero, om_infer_nms, om_infer_onehot;
+om_infer_fn om_infer_reduce, om_infer_arg, om_infer_topk, om_infer_nonzero, om_infer_roi_align, om_infer_nms,
+    om_infer_onehot;
 /* infer_make.c */
 om_infer_fn om_infer_constant, om_infer_constant_of_shape, om_infer_range, om_infer_shape, om_infer_size,
     om_infer_random, om_infer_like, om_infer_eye;

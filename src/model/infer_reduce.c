@@ -60,6 +60,18 @@ int om_infer_topk(const om_call *c)
     return err < 0 ? err : om_call_set(c, 1, OM_DTYPE_I64, &out);
 }
 
+int om_infer_roi_align(const om_call *c)
+{
+    const om_shape *x = om_call_shape(c, 0), *rois = om_call_shape(c, 1);
+    if ((x && x->rank != 4) || (rois && rois->rank != 2))
+        return om_call_bad(c, "features of rank %d and regions of rank %d, 4 and 2 are expected",
+                           x ? x->rank : 4, rois ? rois->rank : 2);
+    om_shape out = om_shape_make(
+        4, rois ? rois->dim[0] : (int64_t)OM_DIM_DYNAMIC, x ? x->dim[1] : (int64_t)OM_DIM_DYNAMIC,
+        om_node_attr_int(c->n, "output_height", 1), om_node_attr_int(c->n, "output_width", 1));
+    return om_call_set(c, 0, om_call_dtype(c, 0), &out);
+}
+
 int om_infer_nonzero(const om_call *c)
 {
     const om_shape *x = om_call_shape(c, 0);

@@ -73,7 +73,8 @@ static bool is_op(const om_node *n, const char *const *names)
     return false;
 }
 
-/* The constant behind an input, also where it is stored quantised or in another type; -1 if there is none. */
+/* The constant behind an input, an initializer or a Constant node's output, also where it is stored quantised
+ * or in another type; -1 if there is none. */
 static int constant_behind(const om_graph *g, int value)
 {
     static const char *const wrappers[] = {"DequantizeLinear", "Cast", "Identity", "Transpose", NULL};
@@ -82,6 +83,7 @@ static int constant_behind(const om_graph *g, int value)
         if (v->constant) return value;
         if (v->producer < 0) return -1;
         const om_node *n = &g->nodes[v->producer];
+        if (!strcmp(n->op, "Constant")) return value;
         if (!is_op(n, wrappers) || n->n_inputs < 1) return -1;
         value = n->inputs[0];
     }
@@ -128,7 +130,8 @@ int64_t om_graph_params(const om_graph *g)
             int v = constant_behind(g, n->inputs[k]);
             if (v < 0 || counted[v]) continue;
             counted[v] = true;
-            int64_t count = om_shape_count(&g->values[v].constant->shape);
+            int64_t count =
+                om_shape_count(g->values[v].constant ? &g->values[v].constant->shape : &g->values[v].shape);
             sum += count > 0 ? count : 0;
         }
     }

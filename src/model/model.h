@@ -2,6 +2,7 @@
 #ifndef OM_MODEL_MODEL_H
 #define OM_MODEL_MODEL_H
 
+#include "base/option.h"
 #include "kernel/kernel.h"
 #include "model/graph.h"
 
@@ -35,6 +36,32 @@ int om_graph_clone(const om_graph *g, om_graph **out);
  * as they are. */
 int om_graph_fold_constants(om_graph *g);
 
+/* What om_graph_simplify() may do; any of them alone is valid. Outputs stay the same up to rounding, and
+ * inputs, outputs and their names as they are. */
+enum {
+    OM_SIMPLIFY_DEAD = 1,       /* nodes that no output needs go */
+    OM_SIMPLIFY_FOLD = 2,       /* what comes from constants or from known shapes becomes a constant */
+    OM_SIMPLIFY_IDENTITY = 4,   /* nodes that do nothing go */
+    OM_SIMPLIFY_COMMON = 8,     /* equal nodes and equal constants become one */
+    OM_SIMPLIFY_MERGE = 16,     /* reshapes, transposes, joins, cuts, pads in a row; MatMul + Add to Gemm */
+    OM_SIMPLIFY_BATCHNORM = 32, /* BatchNormalization into the Conv, ConvTranspose or Gemm before it */
+    OM_SIMPLIFY_SCALE = 64,     /* a constant a channel that is added or multiplied, likewise */
+    OM_SIMPLIFY_ALL = 127
+};
+/* Infers shapes, rewrites until nothing is left to do, drops what is dead and infers shapes again. Shapes
+ * that are static when it is called are taken for granted: fix them before, or leave open what shall stay
+ * open. After a failure the graph is good for nothing but om_graph_destroy(). */
+int om_graph_simplify(om_graph *g, unsigned flags);
+/* How many were folded, or an error. */
+int om_graph_fold_batchnorm(om_graph *g);
+/* How many nodes went, or an error. */
+int om_graph_eliminate_dead(om_graph *g);
+/* Keeps what lies between. A name is a tensor's, or a layer's: its inputs for `from`, its outputs for `to`.
+ * No names: the model's own inputs or outputs. New inputs and outputs get the types and shapes that are
+ * inferred. OM_ERR_ARG: an unknown name (with near ones), or a tensor that would have to be named too; the
+ * graph has not changed then. Where the outputs change, metadata that tells the family goes. */
+int om_graph_cut(om_graph *g, const char *const *from, int n_from, const char *const *to, int n_to);
+
 /* Multiply-accumulates and parameters of one node, and of all. -1 where shapes are not known. */
 int64_t om_node_macs(const om_graph *g, const om_node *n);
 int64_t om_graph_macs(const om_graph *g);
@@ -48,7 +75,17 @@ typedef enum om_family {
     OM_FAMILY_CENTERFACE,
     OM_FAMILY_BOXES, /* boxes, labels, scores (torchvision) */
     OM_FAMILY_CLASSIFY,
-    OM_FAMILY_RAW
+    OM_FAMILY_RAW,         /* the outputs' own numbers */
+    OM_FAMILY_YOLOV5_FACE, /* [N, A, 16] decoded, or three raw grids */
+    OM_FAMILY_YOLOV10,     /* [N, n, 6], chosen by the model */
+    OM_FAMILY_YOLOX,       /* [N, A, 5+classes], a row a cell */
+    OM_FAMILY_SSD,         /* boxes or offsets [N, A, 4] and scores [N, A, classes], or TensorFlow's four */
+    OM_FAMILY_RETINAFACE,  /* offsets, scores and points over computed priors */
+    OM_FAMILY_SCRFD,       /* scores, distances and points for each stride */
+    OM_FAMILY_CTC,         /* a line of text, [N, T, chars] */
+    OM_FAMILY_SLOTS,       /* a plate of fixed places, [N, slots, chars] */
+    OM_FAMILY_EMBEDDING,   /* a vector */
+    OM_FAMILY_DB           /* a map of text's likeness, [N, 1, h, w] */
 } om_family;
 
 const char *om_family_name(om_family f); /* "yolov8" */
@@ -75,9 +112,11 @@ typedef struct om_model_desc {
     int width, height; /* the preferred or fixed input size; 640x640 where both are dynamic and nothing else
                           is said */
     bool dynamic_batch, dynamic_size;
+    bool dynamic_width; /* the width alone is free (lines of text) */
     int stride;         /* sizes must be a multiple of it; 32 unless metadata says otherwise */
     bool native_size;   /* the input is the picture's own size, rounded up to `stride` (CenterFace) */
-    bool probabilities; /* CLASSIFY: the scores are a softmax's or a sigmoid's already */
+    bool probabilities; /* the one output is a softmax's or a sigmoid's already */
+    bool decoded;       /* YOLOX: the boxes are in pixels already */
     om_prep prep;       /* normalisation, channel order, layout, padding of this family */
     om_fit fit;
 } om_model_desc;
@@ -90,6 +129,19 @@ int om_model_describe(const om_graph *g, om_model_desc **out);
  * model). */
 int om_model_desc_set_family(om_model_desc *d, om_family family);
 int om_model_desc_load_labels(om_model_desc *d, const char *path);
+typedef enum om_normalize {
+    OM_NORMALIZE_OWN,
+    OM_NORMALIZE_UNIT,     /* 0..1 */
+    OM_NORMALIZE_HALF,     /* -1..1 */
+    OM_NORMALIZE_IMAGENET, /* its mean and deviation */
+    OM_NORMALIZE_NONE      /* 0..255 */
+} om_normalize;
+
+extern const om_choice om_normalize_choices[], om_channels_choices[], om_fit_choices[];
+
+/* Overrides how pictures become input; channels and fit -1: as the family has them. After the family is set.
+ */
+void om_model_desc_set_input(om_model_desc *d, om_normalize normalization, int channels, int fit);
 void om_model_desc_free(om_model_desc *d);
 
 /* Batch and/or spatial size become dynamic: reshape targets, resize scales and anchor grids that were frozen

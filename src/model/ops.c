@@ -130,6 +130,7 @@ static const om_op_row rows[] = {
     {"Reshape", om_infer_reshape, om_eval_copy, 0},
     {"Resize", om_infer_resize, NULL, 0},
     {"ReverseSequence", om_infer_same, NULL, 0},
+    {"RoiAlign", om_infer_roi_align, NULL, 0},
     {"Round", om_infer_same, om_eval_unary, OM_U_ROUND},
     {"Scatter", om_infer_scatter_elements, NULL, 0},
     {"ScatterElements", om_infer_scatter_elements, NULL, 0},

@@ -11,6 +11,8 @@ typedef struct om_synth {
     om_build to;
     om_synth_params p; /* its defaults filled in */
     uint64_t random[4];
+    const char *module; /* the path of the layer that om_synth_at() names nodes of */
+    char name[OM_BUILD_NAME];
 } om_synth;
 
 typedef struct om_synth_tensor {
@@ -21,7 +23,14 @@ typedef struct om_synth_tensor {
 /* A convolution's window and shape. */
 typedef struct om_synth_conv {
     int out, size, stride, pad;
+    int groups;  /* 0: one */
+    int pad_end; /* what the far sides get beyond `pad`, as "same" padding of even sizes asks */
 } om_synth_conv;
+/* The numbers of one filter. */
+int om_synth_filter(om_synth_tensor x, om_synth_conv c);
+
+/* "/module/leaf", good until the next call. */
+const char *om_synth_at(om_synth *b, const char *leaf);
 
 void om_synth_seed(om_synth *b, uint64_t seed);
 float om_synth_gauss(om_synth *b); /* mean 0, variance 1 */
@@ -31,23 +40,45 @@ float om_synth_gauss(om_synth *b); /* mean 0, variance 1 */
 /* Weights and biases that take x to mean 0 and that deviation. */
 void om_synth_draw(om_synth *b, om_synth_tensor x, om_synth_conv c, float *w, float *bias);
 /* What becomes of a Gaussian's mean and variance. */
-void om_synth_silu_stats(om_synth_tensor *t);
+typedef enum om_synth_act {
+    OM_SYNTH_SILU,
+    OM_SYNTH_RELU,
+    OM_SYNTH_RELU6,
+    OM_SYNTH_LEAKY, /* 0.1, Darknet's */
+    OM_SYNTH_GELU
+} om_synth_act;
+void om_synth_act_stats(om_synth_act act, om_synth_tensor *t);
 void om_synth_maxpool_stats(om_synth_tensor *t);
 
 /* Conv of the module `path` ("model.2/m.0/cv1"): weights drawn for x's statistics. */
 om_synth_tensor om_synth_conv_random(om_synth *b, const char *path, om_synth_tensor x, om_synth_conv c);
-/* The same with given numbers: weight [out][x.c][size][size], bias [out]. */
+/* The same with given numbers: weight [out][x.c/groups][size][size], bias [out]. */
 om_synth_tensor om_synth_conv_given(om_synth *b, const char *path, om_synth_tensor x, om_synth_conv c,
                                     const float *w, const float *bias);
-/* SiLU as the exports have it, Sigmoid and Mul, on an input of that mean and variance. */
+/* An activation as the exports have it: SiLU is Sigmoid and Mul, GELU five nodes. */
+om_synth_tensor om_synth_activate(om_synth *b, om_synth_act act, const char *path, om_synth_tensor x);
 om_synth_tensor om_synth_silu(om_synth *b, const char *path, om_synth_tensor x);
+/* `path`/conv of any form, then SiLU. */
+om_synth_tensor om_synth_cbs_of(om_synth *b, const char *path, om_synth_tensor x, om_synth_conv c);
 /* Conv then SiLU: the module "Conv" of both projects. */
 om_synth_tensor om_synth_cbs(om_synth *b, const char *path, om_synth_tensor x, int out, int size, int stride);
 om_synth_tensor om_synth_concat(om_synth *b, const char *name, const om_synth_tensor *x, int n);
 om_synth_tensor om_synth_add(om_synth *b, const char *name, om_synth_tensor x, om_synth_tensor y);
 om_synth_tensor om_synth_bottleneck(om_synth *b, const char *path, om_synth_tensor x, int size1, bool add);
+/* The two outputs of a Split of the channels into halves. */
+void om_synth_halves(om_synth *b, const char *path, om_synth_tensor x, om_synth_tensor out[2]);
+om_synth_tensor om_synth_maxpool(om_synth *b, const char *name, om_synth_tensor x, om_synth_conv window);
+/* Gemm of rows [N, x.c] with weights [out, x.c]: a classifier's last layer. */
+om_synth_tensor om_synth_linear(om_synth *b, const char *path, om_synth_tensor x, int out);
 om_synth_tensor om_synth_sppf(om_synth *b, const char *path, om_synth_tensor x);
+om_synth_tensor om_synth_spp(om_synth *b, const char *path, om_synth_tensor x, const int windows[3]);
 om_synth_tensor om_synth_upsample(om_synth *b, const char *path, om_synth_tensor x);
+
+/* `path`/conv, then an activation. */
+om_synth_tensor om_synth_cba(om_synth *b, const char *path, om_synth_tensor x, om_synth_conv c,
+                             om_synth_act act);
+/* Each channel's mean, as rows [N, c]. */
+om_synth_tensor om_synth_pooled(om_synth *b, om_synth_tensor x);
 
 /* Classification that lets a chosen share of the anchors pass, whatever the picture.
  *
@@ -66,11 +97,63 @@ om_synth_tensor om_synth_project_stats(om_synth_tensor t);
 #define OM_SYNTH_SLOPE 3.0f
 float om_synth_quantile_bias(double probability, int units, int bits, double logit);
 
+/* A layer of such a chain, `path`/conv and its activation. */
+typedef enum om_synth_role {
+    OM_SYNTH_PLAIN,
+    OM_SYNTH_DETAIL, /* depthwise, before bits that see one cell only: it ignores a flat picture */
+    OM_SYNTH_BITS,
+    OM_SYNTH_PASS,   /* hands on what it gets: a layer between bits and their projection */
+    OM_SYNTH_PROJECT /* of `n_bits` */
+} om_synth_role;
+om_synth_tensor om_synth_role_layer(om_synth *b, om_synth_role role, const char *path, om_synth_tensor x,
+                                    om_synth_conv c, int n_bits, om_synth_act act);
+/* The last layer, where each class listens to one unit of the projection, if there are enough; plain random
+ * weights where no boxes are planned. */
+om_synth_tensor om_synth_class_layer(om_synth *b, const char *path, om_synth_tensor x, int classes,
+                                     float shift);
+
+/* C3 blocks and YOLOv5's last layers, which YOLOv5-Face shares. */
+om_synth_tensor om_synth_c3(om_synth *b, const char *path, om_synth_tensor x, int out, int n, bool add,
+                            bool classifying);
+/* One level's raw layer: 3 anchor shapes of `before` values, classes behind them; `x` is a projection of so
+ * many bits, and there are so many anchors in all. */
+om_synth_tensor om_synth_anchors_layer(om_synth *b, const char *path, om_synth_tensor x, int before, int bits,
+                                       int anchors);
+om_synth_tensor om_synth_join(om_synth *b, const char *name, om_synth_tensor x, om_synth_tensor y);
+/* YOLOv8's block of split halves, the bottlenecks between by `inner`. */
+typedef om_synth_tensor om_synth_inner(om_synth *b, const char *path, om_synth_tensor x, bool add);
+om_synth_tensor om_synth_c2f(om_synth *b, const char *path, om_synth_tensor x, int hidden, int out, int n,
+                             bool add, om_synth_inner *inner);
+om_synth_inner om_synth_bottleneck3;
+
+/* Ultralytics' attention over cells with the feed-forward layers behind it, each beside its input: one block
+ * of C2PSA and what PSA is made of. */
+om_synth_tensor om_synth_psa_block(om_synth *b, const char *path, const char *attention, om_synth_tensor x);
+
+/* Ultralytics' detection layer. */
+typedef struct om_synth_detect {
+    const char *module; /* "model.22" */
+    bool light;         /* its class branches have depthwise layers */
+    bool corners;       /* boxes as two corners, not centre and size */
+} om_synth_detect;
+int om_synth_detect_layer(om_synth *b, const om_synth_detect *d, const om_synth_tensor x[3]);
+
 int om_synth_width(int channels, float width);
 int om_synth_depth(int n, float depth);
 
+/* Makes `made` an output of that name; dims[i] not NULL: open, and called so. */
+void om_synth_output(om_synth *b, const char *name, int made, om_dtype dtype, const om_shape *shape,
+                     const char *const *dims);
+
 /* Whole models; the value of the output. */
-int om_synth_yolov8(om_synth *b, float width, float depth, om_synth_tensor images);
-int om_synth_yolov5(om_synth *b, float width, float depth, om_synth_tensor images);
+/* `width` and `depth` scale the channels and repeats of a model that comes in several sizes. */
+typedef int om_synth_make(om_synth *b, float width, float depth, om_synth_tensor images);
+om_synth_make om_synth_yolov8, om_synth_yolov5, om_synth_yolo11, om_synth_yolov10, om_synth_yolox;
+om_synth_make om_synth_yolov5n_face, om_synth_yolov5_face, om_synth_yolov3_tiny;
+om_synth_make om_synth_resnet50, om_synth_mobilenet_v2, om_synth_efficientnet_lite0, om_synth_vit_b_16;
+om_synth_make om_synth_fasterrcnn;
+/* The levels at strides 4, 8, 16 and 32. */
+void om_synth_resnet50_body(om_synth *b, const char *path, om_synth_tensor x, om_synth_tensor out[4]);
+#define OM_SYNTH_BEST 300 /* the rows of a YOLOv10's output */
 
 #endif

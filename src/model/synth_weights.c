@@ -48,11 +48,23 @@ float om_synth_gauss(om_synth *b)
     return (float)(sum - 6 * 65535) / 65536.0f;
 }
 
-void om_synth_silu_stats(om_synth_tensor *t)
+static double activated(om_synth_act act, double x)
+{
+    switch (act) {
+    case OM_SYNTH_SILU: return x / (1 + exp(-x));
+    case OM_SYNTH_RELU: return fmax(x, 0);
+    case OM_SYNTH_RELU6: return fmin(fmax(x, 0), 6);
+    case OM_SYNTH_LEAKY: return x < 0 ? 0.1 * x : x;
+    case OM_SYNTH_GELU: return 0.5 * x * (1 + erf(x / sqrt(2)));
+    }
+    return x;
+}
+
+void om_synth_act_stats(om_synth_act act, om_synth_tensor *t)
 {
     double sum = 0, square = 0, weight = 0;
     for (int i = -60; i <= 60; i++) {
-        double g = i / 10.0, p = exp(-g * g / 2), x = t->mean + g * sqrt(t->var), y = x / (1 + exp(-x));
+        double g = i / 10.0, p = exp(-g * g / 2), y = activated(act, t->mean + g * sqrt(t->var));
         weight += p;
         sum += p * y;
         square += p * y * y;
@@ -64,16 +76,22 @@ void om_synth_silu_stats(om_synth_tensor *t)
 /* The largest of neighbours that are much alike. */
 void om_synth_maxpool_stats(om_synth_tensor *t) { t->mean += 0.8f * sqrtf(t->var); }
 
+int om_synth_filter(om_synth_tensor x, om_synth_conv c)
+{
+    return x.c / (c.groups ? c.groups : 1) * c.size * c.size;
+}
+
 void om_synth_draw(om_synth *b, om_synth_tensor x, om_synth_conv c, float *w, float *bias)
 {
-    int each = x.c * c.size * c.size;
+    int each = om_synth_filter(x, c);
+    bool shared = each > c.size * c.size; /* a filter over several channels */
     float deviation = OM_SYNTH_SCALE / sqrtf((float)each * x.var);
     for (int o = 0; o < c.out; o++) {
         float *filter = w + (size_t)o * (size_t)each;
         double sum = 0;
         for (int i = 0; i < each; i++) sum += filter[i] = deviation * om_synth_gauss(b);
         bias[o] = 0.1f * OM_SYNTH_SCALE * om_synth_gauss(b);
-        if (x.c <= 3) { /* a picture's brightness is news: only its mean is taken off */
+        if (x.c <= 3 || !shared) { /* a picture's brightness is news: only its mean is taken off */
             bias[o] -= (float)sum * x.mean;
             continue;
         }
@@ -89,11 +107,13 @@ void om_synth_bits(om_synth *b, om_synth_tensor x, om_synth_conv c, float *w, fl
     float deviation = BIT_GAIN / sqrtf((float)each * x.var * DETAIL);
     for (int o = 0; o + 1 < c.out; o += 2) {
         float *filter = w + (size_t)o * (size_t)each;
-        for (int i = 0; i < x.c;
-             i++) { /* each channel's window sums to nothing, so that flat pictures yield 0 */
+        /* Flat pictures are to yield 0: each channel's window sums to nothing. Where the window is one cell
+         * the layer before sees to that, and what all channels share is taken off. */
+        int group = window > 1 ? window : each;
+        for (int i = 0; i < each; i += group) {
             double sum = 0;
-            for (int k = 0; k < window; k++) sum += filter[i * window + k] = deviation * om_synth_gauss(b);
-            for (int k = 0; k < window; k++) filter[i * window + k] -= (float)(sum / window);
+            for (int k = 0; k < group; k++) sum += filter[i + k] = deviation * om_synth_gauss(b);
+            for (int k = 0; k < group; k++) filter[i + k] -= (float)(sum / group);
         }
         memcpy(filter + each, filter, (size_t)each * sizeof *filter);
         bias[o] = BIT_RANGE / 2;
@@ -109,7 +129,7 @@ om_synth_tensor om_synth_bits_stats(om_synth_tensor t)
 {
     t.mean = 0;
     t.var = BIT_GAIN * BIT_GAIN;
-    om_synth_silu_stats(&t);
+    om_synth_act_stats(OM_SYNTH_SILU, &t);
     return t;
 }
 
@@ -138,7 +158,7 @@ om_synth_tensor om_synth_project_stats(om_synth_tensor t)
 {
     t.mean = 0;
     t.var = (float)BIT_POWER * PROJECT_GAIN * PROJECT_GAIN;
-    om_synth_silu_stats(&t);
+    om_synth_act_stats(OM_SYNTH_SILU, &t);
     return t;
 }
 

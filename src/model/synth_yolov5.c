@@ -6,142 +6,116 @@
 #include "omma/error.h"
 
 #define LEVELS 3
-#define SHAPES 3           /* anchor shapes a level */
-#define OBJECTNESS 4.0f    /* nearly certain: the classes decide */
-#define BOX_DEVIATION 0.7f /* of the raw box numbers */
+#define SHAPES 3             /* anchor shapes a level */
+#define OBJECTNESS 4.0f      /* nearly certain: the classes decide */
+#define BOX_DEVIATION 0.7f   /* of the raw box numbers */
+#define MARK_DEVIATION 0.15f /* of raw landmarks, which are counted in anchors' sizes */
 
 static const float anchor_shapes[LEVELS][2 * SHAPES] = {
     {10, 13, 16, 30, 33, 23}, {30, 61, 62, 45, 59, 119}, {116, 90, 156, 198, 373, 326}};
 
-/* How a C3 block's last two layers get their numbers. */
-typedef enum c3_end { PLAIN, CLASSIFYING } c3_end;
-
-/* The last bottleneck's 3x3 layer makes bits and the block's last layer projects them. */
-static om_synth_tensor bits_layer(om_synth *b, const char *path, om_synth_tensor x)
+/* In a classifying block the last bottleneck's 3x3 layer makes bits and the block's last layer projects them.
+ */
+om_synth_tensor om_synth_c3(om_synth *b, const char *path, om_synth_tensor x, int out, int n, bool add,
+                            bool classifying)
 {
     char name[OM_BUILD_NAME];
-    om_synth_conv c = {.out = x.c, .size = 3, .stride = 1, .pad = 1};
-    float *w = om_alloc((size_t)(x.c * x.c) * 9 * sizeof *w), *bias = om_alloc((size_t)x.c * sizeof *bias);
-    if (!w || !bias) b->to.err = OM_ERR_NOMEM;
-    if (!b->to.err) {
-        om_synth_bits(b, x, c, w, bias);
-        x = om_synth_silu(b, path,
-                          om_synth_conv_given(b, om_build_name(name, "%s/conv", path), x, c, w, bias));
-        x = om_synth_bits_stats(x);
-    }
-    om_free(w);
-    om_free(bias);
-    return x;
-}
-
-static om_synth_tensor project_layer(om_synth *b, const char *path, om_synth_tensor x, int out)
-{
-    char name[OM_BUILD_NAME];
-    om_synth_conv c = {.out = out, .size = 1, .stride = 1, .pad = 0};
-    float *w = om_alloc((size_t)(out * x.c) * sizeof *w), *bias = om_alloc((size_t)out * sizeof *bias);
-    if (!w || !bias) b->to.err = OM_ERR_NOMEM;
-    if (!b->to.err) {
-        om_synth_project(b, x.c / 4, x, c, w, bias);
-        x = om_synth_silu(b, path,
-                          om_synth_conv_given(b, om_build_name(name, "%s/conv", path), x, c, w, bias));
-        x = om_synth_project_stats(x);
-    }
-    om_free(w);
-    om_free(bias);
-    return x;
-}
-
-static om_synth_tensor c3(om_synth *b, const char *path, om_synth_tensor x, int out, int n, bool add,
-                          c3_end end)
-{
-    char name[OM_BUILD_NAME];
-    om_synth_tensor y = om_synth_cbs(b, om_build_name(name, "%s/cv1", path), x, out / 2, 1, 1);
+    int half = out / 2;
+    om_synth_conv bits = {.out = half, .size = 3, .stride = 1, .pad = 1},
+                  last = {.out = out, .size = 1, .stride = 1};
+    om_synth_tensor y = om_synth_cbs(b, om_build_name(name, "%s/cv1", path), x, half, 1, 1);
     for (int i = 0; i < n; i++) {
-        if (end == CLASSIFYING && i == n - 1) {
-            y = om_synth_cbs(b, om_build_name(name, "%s/m/m.%d/cv1", path, i), y, y.c, 1, 1);
-            y = bits_layer(b, om_build_name(name, "%s/m/m.%d/cv2", path, i), y);
+        if (classifying && i == n - 1) {
+            y = om_synth_cbs(b, om_build_name(name, "%s/m/m.%d/cv1", path, i), y, half, 1, 1);
+            om_build_name(name, "%s/m/m.%d/cv2", path, i);
+            y = om_synth_role_layer(b, OM_SYNTH_BITS, name, y, bits, 0, OM_SYNTH_SILU);
         } else {
             y = om_synth_bottleneck(b, om_build_name(name, "%s/m/m.%d", path, i), y, 1, add);
         }
     }
-    om_synth_tensor side = om_synth_cbs(b, om_build_name(name, "%s/cv2", path), x, out / 2, 1, 1);
-    y = om_synth_concat(b, om_build_name(name, "/%s/Concat", path), (om_synth_tensor[]){y, side}, 2);
+    om_synth_tensor side = om_synth_cbs(b, om_build_name(name, "%s/cv2", path), x, half, 1, 1);
+    y = om_synth_join(b, om_build_name(name, "/%s/Concat", path), y, side);
     om_build_name(name, "%s/cv3", path);
-    return end == CLASSIFYING ? project_layer(b, name, y, out) : om_synth_cbs(b, name, y, out, 1, 1);
-}
-
-static om_synth_tensor join(om_synth *b, const char *name, om_synth_tensor x, om_synth_tensor y)
-{
-    return om_synth_concat(b, name, (om_synth_tensor[]){x, y}, 2);
+    return om_synth_role_layer(b, classifying ? OM_SYNTH_PROJECT : OM_SYNTH_PLAIN, name, y, last, half / 2,
+                               OM_SYNTH_SILU);
 }
 
 /* Grids at strides 8, 16 and 32. */
 static void body(om_synth *b, float width, float depth, om_synth_tensor x, om_synth_tensor out[LEVELS])
 {
     int c[5], n3 = om_synth_depth(3, depth), n6 = om_synth_depth(6, depth), n9 = om_synth_depth(9, depth);
-    c3_end end = b->p.boxes > 0 ? CLASSIFYING : PLAIN;
+    bool end = b->p.boxes > 0;
     for (int i = 0; i < 5; i++) c[i] = om_synth_width(64 << i, width);
     x = om_synth_cbs(b, "model.0", x, c[0], 6, 2);
     x = om_synth_cbs(b, "model.1", x, c[1], 3, 2);
-    x = c3(b, "model.2", x, c[1], n3, true, PLAIN);
+    x = om_synth_c3(b, "model.2", x, c[1], n3, true, false);
     x = om_synth_cbs(b, "model.3", x, c[2], 3, 2);
-    om_synth_tensor p3 = c3(b, "model.4", x, c[2], n6, true, PLAIN);
+    om_synth_tensor p3 = om_synth_c3(b, "model.4", x, c[2], n6, true, false);
     x = om_synth_cbs(b, "model.5", p3, c[3], 3, 2);
-    om_synth_tensor p4 = c3(b, "model.6", x, c[3], n9, true, PLAIN);
+    om_synth_tensor p4 = om_synth_c3(b, "model.6", x, c[3], n9, true, false);
     x = om_synth_cbs(b, "model.7", p4, c[4], 3, 2);
-    x = c3(b, "model.8", x, c[4], n3, true, PLAIN);
+    x = om_synth_c3(b, "model.8", x, c[4], n3, true, false);
     x = om_synth_sppf(b, "model.9", x);
 
     om_synth_tensor l5 = om_synth_cbs(b, "model.10", x, c[3], 1, 1);
-    x = join(b, "/model.12/Concat", om_synth_upsample(b, "model.11", l5), p4);
-    x = c3(b, "model.13", x, c[3], n3, false, PLAIN);
+    x = om_synth_join(b, "/model.12/Concat", om_synth_upsample(b, "model.11", l5), p4);
+    x = om_synth_c3(b, "model.13", x, c[3], n3, false, false);
     om_synth_tensor l4 = om_synth_cbs(b, "model.14", x, c[2], 1, 1);
-    x = join(b, "/model.16/Concat", om_synth_upsample(b, "model.15", l4), p3);
-    out[0] = c3(b, "model.17", x, c[2], n3, false, end);
-    x = join(b, "/model.19/Concat", om_synth_cbs(b, "model.18", out[0], c[2], 3, 2), l4);
-    out[1] = c3(b, "model.20", x, c[3], n3, false, end);
-    x = join(b, "/model.22/Concat", om_synth_cbs(b, "model.21", out[1], c[3], 3, 2), l5);
-    out[2] = c3(b, "model.23", x, c[4], n3, false, end);
+    x = om_synth_join(b, "/model.16/Concat", om_synth_upsample(b, "model.15", l4), p3);
+    out[0] = om_synth_c3(b, "model.17", x, c[2], n3, false, end);
+    x = om_synth_join(b, "/model.19/Concat", om_synth_cbs(b, "model.18", out[0], c[2], 3, 2), l4);
+    out[1] = om_synth_c3(b, "model.20", x, c[3], n3, false, end);
+    x = om_synth_join(b, "/model.22/Concat", om_synth_cbs(b, "model.21", out[1], c[3], 3, 2), l5);
+    out[2] = om_synth_c3(b, "model.23", x, c[4], n3, false, end);
 }
 
 /* Box numbers are small; a class of an anchor shape listens to one unit of the projection, if there are
  * enough. */
-static void detect_weights(om_synth *b, om_synth_tensor x, int anchors, float *w, float *bias)
+static void detect_weights(om_synth *b, om_synth_tensor x, int before, float shift, int units, float *w,
+                           float *bias)
 {
-    int classes = b->p.classes, values = 5 + classes, units = x.c / SHAPES < classes ? x.c / SHAPES : classes;
-    double objectness = 1 / (1 + exp(-OBJECTNESS)), score = 0.25 / objectness;
-    float shift =
-        om_synth_quantile_bias((double)b->p.boxes / anchors, units, x.c / 4, log(score / (1 - score)));
+    int values = before + b->p.classes;
     for (int row = 0; row < SHAPES * values; row++) {
-        int shape = row / values, value = row % values;
-        float deviation = (value < 4 ? BOX_DEVIATION : 0.1f) / sqrtf((float)x.c * x.var);
+        int shape = row / values, value = row % values, class = value - before;
+        float deviation = value < 4 ? BOX_DEVIATION : value > 4 && class < 0 ? MARK_DEVIATION : 0.1f;
+        deviation /= sqrtf((float)x.c * x.var);
         double sum = 0;
         for (int u = 0; u < x.c; u++) {
-            bool speaks = value > 4 && u % SHAPES == shape && u / SHAPES < units && u / SHAPES == value - 5;
+            bool speaks = class >= 0 && u % SHAPES == shape && u / SHAPES < units && u / SHAPES == class;
             float draw = deviation * om_synth_gauss(b);
             w[row * x.c + u] = speaks ? OM_SYNTH_SLOPE : draw;
             if (!speaks) sum += draw;
         }
-        bias[row] = (float)(-sum * x.mean) + (value < 4 ? 0 : value == 4 ? OBJECTNESS : shift);
-        if (value > 4 && value - 5 >= units) bias[row] -= 4; /* no unit speaks for this one */
+        bias[row] = (float)(-sum * x.mean) + (value == 4 ? OBJECTNESS : class < 0 ? 0 : shift);
+        if (class >= units) bias[row] -= 4; /* no unit speaks for this one */
     }
+}
+
+om_synth_tensor om_synth_anchors_layer(om_synth *b, const char *path, om_synth_tensor x, int before, int bits,
+                                       int anchors)
+{
+    int classes = b->p.classes, units = x.c / SHAPES < classes ? x.c / SHAPES : classes;
+    double score = 0.25 * (1 + exp(-OBJECTNESS));
+    om_synth_conv c = {.out = SHAPES * (before + classes), .size = 1, .stride = 1, .pad = 0};
+    if (b->p.boxes == 0) return om_synth_conv_random(b, path, x, c);
+    float *w = om_alloc((size_t)(c.out * x.c) * sizeof *w), *bias = om_alloc((size_t)c.out * sizeof *bias);
+    if (!w || !bias) b->to.err = OM_ERR_NOMEM;
+    if (!b->to.err) {
+        float shift =
+            om_synth_quantile_bias((double)b->p.boxes / anchors, units, bits, log(score / (1 - score)));
+        detect_weights(b, x, before, shift, units, w, bias);
+        x = om_synth_conv_given(b, path, x, c, w, bias);
+    }
+    om_free(w);
+    om_free(bias);
+    return x;
 }
 
 static int raw_level(om_synth *b, int level, om_synth_tensor x, int anchors)
 {
     char name[OM_BUILD_NAME];
-    om_synth_conv c = {.out = SHAPES * (5 + b->p.classes), .size = 1, .stride = 1, .pad = 0};
     om_build_name(name, "model.24/m.%d", level);
-    if (b->p.boxes == 0) return om_synth_conv_random(b, name, x, c).v;
-    float *w = om_alloc((size_t)(c.out * x.c) * sizeof *w), *bias = om_alloc((size_t)c.out * sizeof *bias);
-    if (!w || !bias) b->to.err = OM_ERR_NOMEM;
-    if (!b->to.err) {
-        detect_weights(b, x, anchors, w, bias);
-        x = om_synth_conv_given(b, name, x, c, w, bias);
-    }
-    om_free(w);
-    om_free(bias);
-    return x.v;
+    return om_synth_anchors_layer(b, name, x, 5, x.c / 4, anchors).v;
 }
 
 /* What the decoding of one level is made of: constants of a static model, values of a dynamic one. */

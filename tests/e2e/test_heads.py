@@ -442,7 +442,7 @@ def test_committed_models_are_what_their_scripts_make(tmp_path):
 
 
 def test_complaints(decode):
-    m = np.zeros((1, 84, 10), np.float32)
+    m = np.zeros((1, 84, 100), np.float32)
     assert "expected an output [N, anchors, 5+classes]" in decode("yolov5", {"o": m[0]}, code=1)
     assert "no metadata omma.classes" in decode("yolov3", {"o": m[None]}, code=1)
     assert "class 99: the model's classes are 0 to 79" in decode("yolov8", {"o": m}, code=1, classes=99)
