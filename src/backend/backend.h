@@ -13,7 +13,7 @@
 #include "head/head.h"
 #include "model/model.h"
 
-#define OM_BACKEND_API_VERSION 1u
+#define OM_BACKEND_API_VERSION 2u
 
 typedef struct om_plan om_plan;
 typedef struct om_session om_session;
@@ -52,6 +52,7 @@ typedef struct om_layer_time {
     char name[128], type[64], exec[64]; /* layer, operator, the engine's implementation */
     int64_t ns;
     bool ran;
+    int64_t runs; /* ns is the mean of the plan's first `runs` inferences; 0 or 1: it is the last one's own */
 } om_layer_time;
 
 typedef struct om_backend_device {
@@ -87,7 +88,8 @@ typedef struct om_backend_ops {
     int (*wait)(om_session *s);
     /* Optional: decodes where the outputs are. NULL: the wrapper runs the head on the host outputs. */
     int (*decode)(om_session *s, const om_head *head, int n, const om_geometry *geo, om_dets *out);
-    /* Optional: timings of the session's last inference; returns how many layers there are. */
+    /* Optional: timings of the session's inferences; fills at most `max`, returns how many layers there are.
+     * What was fused into a layer may follow it as entries that did not run. */
     int (*layers)(om_session *s, om_layer_time *out, int max);
 } om_backend_ops;
 
@@ -110,10 +112,15 @@ struct om_session {
     om_tensor *outputs;
     int n_outputs;
     size_t item_bytes; /* of one item of the input */
+    om_stream
+        *stream; /* of plan->memory: submit's work runs in its order, so that gathers into `input` go there
+                    without waiting; NULL: they are done when submit is called. Set by session_init */
     om_session_done_fn done;
     void *user;
     om_head_scratch scratch;
-    bool in_flight; /* from a successful submit to the wait that follows */
+    bool in_flight;  /* from a successful submit to the wait that follows */
+    bool collecting; /* the wait is one of om_session_collect(): decode comes next, nobody reads `outputs`
+                        before */
     void *priv;
 };
 

@@ -65,7 +65,9 @@ int om_session_collect(om_session *s, const om_head *head, int n, const om_geome
 {
     if (n < 1 || n > s->plan->batch)
         return om_fail(OM_ERR_ARG, "%d items collected from a plan for 1 to %d", n, s->plan->batch);
+    s->collecting = true;
     int rc = om_session_wait(s);
+    s->collecting = false;
     if (rc != OM_OK) return rc;
     om_trace_begin("session_decode", n);
     if (s->plan->ops->decode) {

@@ -261,11 +261,30 @@ int om_device_event_query(om_device *d, om_event *e)
 int om_device_event_sync(om_device *d, om_event *e)
 {
     if (!d->ops->event_sync) return absent(d, "wait for events");
-    atomic_fetch_add_explicit(&((opened *)d)->syncs, 1, memory_order_relaxed);
+    om_device_count_sync(d);
     om_trace_begin("event sync", -1);
     int err = d->ops->event_sync(d, e);
     om_trace_end("event sync");
     return err;
+}
+
+int om_device_native(om_device *d, void **context, void **stream)
+{
+    *context = *stream = NULL;
+    return d->ops->native ? d->ops->native(d, context, stream) : absent(d, "lend itself to decoders");
+}
+
+int om_device_usage_get(om_device *d, om_device_usage *out)
+{
+    *out = (om_device_usage){-1, -1, -1, -1, -1, -1};
+    return d->ops->usage ? d->ops->usage(d, out) : absent(d, "tell its load");
+}
+
+bool om_device_is_lost(om_device *d, bool probe) { return d->ops->lost && d->ops->lost(d, probe); }
+
+void om_device_count_sync(om_device *d)
+{
+    atomic_fetch_add_explicit(&((opened *)d)->syncs, 1, memory_order_relaxed);
 }
 
 uint64_t om_device_sync_count(const om_device *d)

@@ -5,7 +5,7 @@
 
 #include "kernel/kernel.h"
 
-#define OM_DEVICE_API_VERSION 1u
+#define OM_DEVICE_API_VERSION 2u
 
 typedef struct om_device om_device;
 typedef struct om_stream om_stream; /* an ordered sequence of work */
@@ -15,7 +15,9 @@ typedef struct om_event om_event;   /* a point in a stream */
 typedef struct om_gather_item {
     om_frame *frame; /* the device takes its own reference if it reads it after the call has returned */
     om_geometry geometry;
-    void *dst; /* device memory of one item */
+    void *dst;         /* device memory of one item */
+    const float *quad; /* not NULL: straightens this quadrilateral, as om_kernels.warp has it, into all of the
+                          geometry's dst_w x dst_h; nothing else of the geometry is read */
 } om_gather_item;
 
 typedef struct om_device_info {
@@ -23,6 +25,14 @@ typedef struct om_device_info {
     int64_t memory_total, memory_free; /* bytes; 0: not told */
     int decoders, encoders;            /* hardware units; 0: none or not told */
 } om_device_info;
+
+/* What a device does now and holds now; negative: not told. */
+typedef struct om_device_usage {
+    double compute_percent, decode_percent, encode_percent; /* of the last moments */
+    double power_w;
+    int64_t memory_used;    /* bytes, of all that use the device */
+    int64_t memory_process; /* bytes, of this process */
+} om_device_usage;
 
 typedef enum om_copy_kind { OM_COPY_TO_DEVICE, OM_COPY_TO_HOST, OM_COPY_ON_DEVICE } om_copy_kind;
 
@@ -64,6 +74,15 @@ typedef struct om_device_ops {
     /* JPEG of the picture scaled to fit width x height; *data from om_alloc. Optional. */
     int (*thumbnail)(om_device *d, om_frame *src, int width, int height, int quality, uint8_t **data,
                      size_t *size);
+
+    /* For the decoders of the device: its context, and the stream on which frames are written, as the
+     * vendor's own pointers. A gather or crop is ordered after what is in that stream. Optional. */
+    int (*native)(om_device *d, void **context, void **stream);
+    /* Optional. */
+    int (*usage)(om_device *d, om_device_usage *out);
+    /* True once a fault has ended its use for this process; `probe` asks the device, else what is known
+     * counts. NULL: never. */
+    bool (*lost)(om_device *d, bool probe);
 } om_device_ops;
 
 /* Thread-safety: all calls from any thread; one stream is used by one thread at a time. */
@@ -102,7 +121,12 @@ int om_device_event_record(om_device *d, om_event *e, om_stream *s);
 int om_device_event_wait(om_device *d, om_event *e, om_stream *s);
 int om_device_event_query(om_device *d, om_event *e);
 int om_device_event_sync(om_device *d, om_event *e);
-/* How often the host waited for an event of this device since it was opened. */
+int om_device_native(om_device *d, void **context, void **stream);
+int om_device_usage_get(om_device *d, om_device_usage *out);
+bool om_device_is_lost(om_device *d, bool probe);
+/* How often a thread on a frame's way waited for this device since it was opened: for an event, or because
+ * all that may be in flight was. */
 uint64_t om_device_sync_count(const om_device *d);
+void om_device_count_sync(om_device *d); /* for plug-ins */
 
 #endif

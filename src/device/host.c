@@ -7,6 +7,7 @@
 #include "base/cpu.h"
 #include "base/error.h"
 #include "base/mem.h"
+#include "device/thumbnail.h"
 
 #define MEMORY_ALIGN 64
 
@@ -71,7 +72,9 @@ static int host_gather(om_device *d, const om_gather_item *items, size_t n, cons
         if (f->memory != OM_MEMORY_HOST)
             return om_fail(OM_ERR_UNSUPPORTED, "gather on the host: picture %zu of %zu lies in device memory",
                            i + 1, n);
-        int err = k->letterbox(&f->image, &items[i].geometry, prep, items[i].dst);
+        const om_geometry *g = &items[i].geometry;
+        int err = items[i].quad ? k->warp(&f->image, items[i].quad, g->dst_w, g->dst_h, prep, items[i].dst)
+                                : k->letterbox(&f->image, g, prep, items[i].dst);
         if (err < 0) return err;
     }
     return OM_OK;
@@ -115,6 +118,14 @@ static int host_crop(om_device *d, om_frame *src, int x, int y, int w, int h, om
     return OM_OK;
 }
 
+static int host_thumbnail(om_device *d, om_frame *src, int width, int height, int quality, uint8_t **data,
+                          size_t *size)
+{
+    if (src->memory != OM_MEMORY_HOST)
+        return om_fail(OM_ERR_UNSUPPORTED, "thumbnail on the host: the picture lies in device memory");
+    return om_thumbnail_make(&src->image, width, height, quality, data, size);
+}
+
 const om_device_ops om_device_host = {
     .api_version = OM_DEVICE_API_VERSION,
     .name = "host",
@@ -138,4 +149,5 @@ const om_device_ops om_device_host = {
     .copy = host_copy,
     .gather = host_gather,
     .crop = host_crop,
+    .thumbnail = host_thumbnail,
 };

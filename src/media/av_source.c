@@ -30,6 +30,8 @@ typedef struct av_priv {
     om_pace pace;
     om_timeline dts, pts;
     uint64_t seq, round_start; /* packets received before this round of a loop */
+    uint64_t
+        spliced_at; /* number of the first packet of a round that follows the one before without a break */
     bool draining;
     int end_code; /* why the demuxer ended; OM_ERR_EOF at its end */
     char end_message[256];
@@ -204,13 +206,36 @@ static void fill_info(om_source *s)
     om_pace_init(&p->pace, &s->params, s->params.live && !camera);
 }
 
+static void close_demuxer(om_source *s)
+{
+    av_priv *p = s->priv;
+    set_deadline(p, CLOSE_TIMEOUT_MS); /* a camera's goodbye goes over the network */
+    avformat_close_input(&p->fmt);
+}
+
 static void close_input(om_source *s)
 {
     av_priv *p = s->priv;
     om_decoder_close(p->dec);
     p->dec = NULL;
-    set_deadline(p, CLOSE_TIMEOUT_MS); /* a camera's goodbye goes over the network */
-    avformat_close_input(&p->fmt);
+    close_demuxer(s);
+}
+
+/* Whether the decoder of the round before will do. */
+static bool goes_on(const av_priv *p)
+{
+    return p->dec && om_decoder_fits(p->dec, p->fmt->streams[p->stream]->codecpar);
+}
+
+/* MP4 tells all in its head; of other files something is read, and decoded, to know them. */
+static int know_stream(om_source *s)
+{
+    av_priv *p = s->priv;
+    bool mp4 = strncmp(p->fmt->iformat->name, "mov,", 4) == 0;
+    if (mp4 && p->dec && choose_stream(s) == OM_OK && goes_on(p)) return OM_OK;
+    int rc = avformat_find_stream_info(p->fmt, NULL);
+    if (rc < 0 || om_cancelled(s->params.cancel)) return fail_open(s, rc);
+    return choose_stream(s);
 }
 
 /* Demuxer and decoder, at the file's beginning. */
@@ -219,15 +244,24 @@ static int start_round(om_source *s)
     av_priv *p = s->priv;
     int rc = networked(s) ? OM_OK : check_file(s);
     if (rc == OM_OK) rc = open_input(s);
-    if (rc != OM_OK) return rc;
-    rc = avformat_find_stream_info(p->fmt, NULL);
-    if (rc < 0 || om_cancelled(s->params.cancel)) return fail_open(s, rc);
-    rc = choose_stream(s);
+    if (rc == OM_OK) rc = know_stream(s);
     if (rc != OM_OK) return rc;
     p->draining = false;
     p->round_start = atomic_load_explicit(&s->counts->received, memory_order_relaxed);
-    return om_decoder_open(p->fmt->streams[p->stream]->codecpar, p->time_base, s->params.decode_threads,
-                           s->info.live || s->ops == &om_source_rtsp, s->shown, s->counts, &p->dec);
+    p->spliced_at = 0;
+    if (goes_on(p)) {
+        om_decoder_rewind(p->dec, p->time_base);
+        return OM_OK;
+    }
+    om_decoder_close(p->dec);
+    p->dec = NULL;
+    om_decoder_params dp = {.par = p->fmt->streams[p->stream]->codecpar,
+                            .time_base = p->time_base,
+                            .live = s->info.live || s->ops == &om_source_rtsp,
+                            .source = &s->params,
+                            .shown = s->shown,
+                            .counts = s->counts};
+    return om_decoder_open(&dp, &p->dec);
 }
 
 static int av_open(om_source *s)
@@ -282,10 +316,44 @@ static int start_draining(av_priv *p, int code)
     return om_decoder_send(p->dec, NULL, om_now_ns());
 }
 
+static bool loops(const om_source *s)
+{
+    const av_priv *p = s->priv;
+    return s->params.loop && !(s->info.live && !p->pace.paced);
+}
+
+static uint64_t received(const om_source *s)
+{
+    return atomic_load_explicit(&s->counts->received, memory_order_relaxed);
+}
+
+/* The file's end was reached: its first packet again, where that may follow at once. OM_ERR_EOF: the decoder
+ * has to come to an end before. */
+static int splice(om_source *s)
+{
+    av_priv *p = s->priv;
+    if (!loops(s) || received(s) == p->round_start || p->draining) return OM_ERR_EOF;
+    close_demuxer(s);
+    int rc = networked(s) ? OM_OK : check_file(s);
+    if (rc == OM_OK) rc = open_input(s);
+    if (rc == OM_OK) rc = know_stream(s);
+    if (rc == OM_OK && !goes_on(p)) rc = OM_ERR_EOF;
+    if (rc == OM_OK) rc = demux(s);
+    if (rc != OM_OK) return rc;
+    if (!om_decoder_splices(p->dec, p->pkt)) {
+        av_packet_unref(p->pkt);
+        return OM_ERR_EOF;
+    }
+    om_timeline_break(&p->dts);
+    p->round_start = p->spliced_at = received(s);
+    return OM_OK;
+}
+
 static int feed(om_source *s)
 {
     av_priv *p = s->priv;
     int rc = demux(s);
+    if (rc == OM_ERR_EOF) rc = splice(s);
     if (rc != OM_OK) return start_draining(p, rc);
     om_decoder_expect(p->dec, om_wall_us());
     int64_t due;
@@ -300,13 +368,15 @@ static int end_round(om_source *s)
 {
     av_priv *p = s->priv;
     if (p->end_code != OM_ERR_EOF) return om_fail(p->end_code, "%s", p->end_message);
-    if (atomic_load_explicit(&s->counts->received, memory_order_relaxed) == p->round_start)
+    if (received(s) == p->round_start)
         return om_fail(OM_ERR_FORMAT, "%s: holds no video packets (damaged or truncated?)", s->shown);
-    if (!s->params.loop || (s->info.live && !p->pace.paced)) return OM_ERR_EOF;
-    close_input(s);
+    if (!loops(s)) return OM_ERR_EOF;
+    close_demuxer(s);
     om_timeline_break(&p->dts);
     om_timeline_break(&p->pts);
-    return start_round(s);
+    int rc = start_round(s);
+    if (rc != OM_OK) close_input(s);
+    return rc;
 }
 
 static int av_read(om_source *s, om_frame **out)
@@ -317,6 +387,10 @@ static int av_read(om_source *s, om_frame **out)
         int64_t ts;
         int rc = om_decoder_receive(p->dec, out, &ts);
         if (rc == OM_OK) {
+            if (p->spliced_at && (*out)->packet >= p->spliced_at) {
+                om_timeline_break(&p->pts);
+                p->spliced_at = 0;
+            }
             (*out)->seq = p->seq++;
             (*out)->pts_ns = om_timeline_map(&p->pts, to_ns(ts, p->time_base));
             bool camera = s->info.live && !p->pace.paced;

@@ -1,12 +1,15 @@
 #include "media/decode.h"
 
 #include <stdint.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "media/frame_av.h"
+#include "media/hwaccel.h"
+#include "media/replay.h"
 #include "trace/trace.h"
 
 /* More than any decoder holds back: 16 reordered pictures and one a thread. */
@@ -15,6 +18,8 @@
 #define MAX_PIXELS (1 << 28)
 /* Where no picture says it is a key picture, pictures are returned all the same after this many packets. */
 #define KEY_PATIENCE 300
+/* Errors of the GPU in a row, of kinds that a damaged stream does not make. */
+#define HW_PATIENCE 3
 
 typedef enum packet_state { SLOT_SETTLED, SLOT_OPEN, SLOT_REFUSED } packet_state;
 
@@ -27,59 +32,133 @@ typedef struct packet_slot {
 
 struct om_decoder {
     AVCodecContext *ctx;
+    AVCodecParameters *par; /* for opening it again */
     AVFrame *frame;
     struct SwsContext *scaler;
+    const om_source_params *source;
     om_source_counts *counts;
     const char *shown;
+    AVRational time_base;
     uint64_t first, next; /* numbers of the first packet expected here and of the next one */
     int64_t due_ns;
     int drain_errors;
-    bool wants_key, draining, warned;
+    bool live, wants_key, draining, warned;
+    om_surfaces *surfaces; /* where a GPU decodes; else NULL */
+    int hw_errors;         /* in a row */
+    om_replay replay;
+    bool replaying;
+    uint64_t replayed; /* packets before this one were given to another decoder too */
     packet_slot ring[RING];
 };
 
-static int open_codec(om_decoder *d, const AVCodecParameters *par, AVRational time_base, int threads,
-                      bool live)
+static void close_codec(om_decoder *d)
 {
-    const AVCodec *codec = avcodec_find_decoder(par->codec_id);
+    avcodec_free_context(&d->ctx);
+    om_surfaces_unref(d->surfaces);
+    d->surfaces = NULL;
+}
+
+static int open_codec(om_decoder *d, om_hwaccel *accel)
+{
+    enum AVCodecID id = d->par->codec_id;
+    const AVCodec *codec = accel ? om_hwaccel_codec(accel, id) : NULL;
+    if (!codec) {
+        accel = NULL;
+        codec = avcodec_find_decoder(id);
+    }
     if (!codec)
         return om_fail(OM_ERR_UNSUPPORTED, "%s: no decoder for %s in this FFmpeg", d->shown,
-                       avcodec_get_name(par->codec_id));
+                       avcodec_get_name(id));
     d->ctx = avcodec_alloc_context3(codec);
-    d->frame = av_frame_alloc();
-    if (!d->ctx || !d->frame) return om_fail_nomem("a decoder");
-    int rc = avcodec_parameters_to_context(d->ctx, par);
+    if (!d->ctx) return om_fail_nomem("a decoder");
+    int rc = avcodec_parameters_to_context(d->ctx, d->par);
     if (rc < 0) return om_fail_av(rc, d->shown);
-    d->ctx->pkt_timebase = time_base;
+    int threads = d->source->decode_threads;
+    d->ctx->pkt_timebase = d->time_base;
     d->ctx->max_pixels = MAX_PIXELS;
     d->ctx->thread_count = threads < 1 ? 1 : threads > MAX_THREADS ? MAX_THREADS : threads;
     /* A thread a frame delays each picture by a picture a thread. */
-    d->ctx->thread_type = live ? FF_THREAD_SLICE : FF_THREAD_FRAME | FF_THREAD_SLICE;
+    d->ctx->thread_type = d->live ? FF_THREAD_SLICE : FF_THREAD_FRAME | FF_THREAD_SLICE;
+    if (accel && (rc = om_hwaccel_attach(accel, d->ctx, d->source->hold, &d->surfaces)) < 0) return rc;
     rc = avcodec_open2(d->ctx, codec, NULL);
     if (rc < 0) return om_fail_av(rc, d->shown);
-    const AVCodecDescriptor *desc = avcodec_descriptor_get(par->codec_id);
+    atomic_store_explicit(&d->counts->decoder, accel ? OM_DECODER_CUDA : OM_DECODER_CPU,
+                          memory_order_relaxed);
+    const AVCodecDescriptor *desc = avcodec_descriptor_get(id);
     /* H.264 and HEVC know themselves from where on their pictures are whole, also without key pictures. */
-    d->wants_key = !(desc && (desc->props & AV_CODEC_PROP_INTRA_ONLY)) && par->codec_id != AV_CODEC_ID_H264 &&
-                   par->codec_id != AV_CODEC_ID_HEVC;
+    d->wants_key = !(desc && (desc->props & AV_CODEC_PROP_INTRA_ONLY)) && id != AV_CODEC_ID_H264 &&
+                   id != AV_CODEC_ID_HEVC;
     return OM_OK;
 }
 
-int om_decoder_open(const AVCodecParameters *par, AVRational time_base, int threads, bool live,
-                    const char *shown, om_source_counts *counts, om_decoder **out)
+/* A GPU that is lost already is not asked. */
+static om_hwaccel *usable_accel(const om_decoder *d)
+{
+    om_hwaccel *accel = d->source->hwaccel;
+    return accel && !om_device_is_lost(om_hwaccel_device(accel), false) ? accel : NULL;
+}
+
+int om_decoder_open(const om_decoder_params *p, om_decoder **out)
 {
     *out = NULL;
     om_decoder *d = om_calloc(1, sizeof *d);
     if (!d) return OM_ERR_NOMEM;
-    d->shown = shown;
-    d->counts = counts;
-    d->first = d->next = atomic_load_explicit(&counts->received, memory_order_relaxed);
-    int rc = open_codec(d, par, time_base, threads, live);
+    d->shown = p->shown;
+    d->counts = p->counts;
+    d->source = p->source;
+    d->time_base = p->time_base;
+    d->live = p->live;
+    d->first = d->next = atomic_load_explicit(&d->counts->received, memory_order_relaxed);
+    d->frame = av_frame_alloc();
+    d->par = avcodec_parameters_alloc();
+    int rc = OM_OK;
+    if (!d->frame || !d->par || avcodec_parameters_copy(d->par, p->par) < 0) rc = om_fail_nomem("a decoder");
+    om_hwaccel *accel = usable_accel(d);
+    if (rc == OM_OK) rc = open_codec(d, accel);
+    if (rc < 0 && d->surfaces) { /* the CPU may do what the GPU's decoder would not even begin */
+        close_codec(d);
+        rc = open_codec(d, NULL);
+    }
     if (rc != OM_OK) {
         om_decoder_close(d);
         return rc;
     }
     *out = d;
     return OM_OK;
+}
+
+bool om_decoder_fits(const om_decoder *d, const AVCodecParameters *par)
+{
+    const AVCodecParameters *own = d->par;
+    return par->codec_id == own->codec_id && par->width == own->width && par->height == own->height &&
+           par->width > 0 && par->extradata_size == own->extradata_size && par->extradata_size > 0 &&
+           memcmp(par->extradata, own->extradata, (size_t)par->extradata_size) == 0;
+}
+
+/* NAL units behind their lengths, as MP4 has them. */
+bool om_decoder_splices(const om_decoder *d, const AVPacket *first)
+{
+    const AVCodecParameters *par = d->par;
+    if (par->codec_id != AV_CODEC_ID_H264 || par->extradata_size < 5 || par->extradata[0] != 1) return false;
+    int bytes = (par->extradata[4] & 3) + 1;
+    for (int at = 0; at + bytes < first->size;) {
+        int64_t length = 0;
+        for (int i = 0; i < bytes; i++) length = length << 8 | first->data[at + i];
+        int type = first->data[at + bytes] & 31;
+        if (type >= 1 && type <= 5) return type == 5; /* the first slice is of an IDR picture */
+        if (length > first->size - at - bytes) return false;
+        at += bytes + (int)length;
+    }
+    return false;
+}
+
+void om_decoder_rewind(om_decoder *d, AVRational time_base)
+{
+    avcodec_flush_buffers(d->ctx);
+    om_replay_drop(&d->replay);
+    d->replaying = d->draining = false;
+    d->drain_errors = 0;
+    d->time_base = d->ctx->pkt_timebase = time_base;
 }
 
 static void count(atomic_ullong *counter) { atomic_fetch_add_explicit(counter, 1, memory_order_relaxed); }
@@ -136,6 +215,71 @@ static void refuse(om_decoder *d, int averror)
     if (s) settle_corrupt(d, s, words);
 }
 
+/* Why the GPU's decoder has to be left, after a call that answered `averror` or before one (0); else NULL. */
+static const char *leave_reason(om_decoder *d, int averror)
+{
+    bool failed = averror < 0 && averror != AVERROR(EAGAIN) && averror != AVERROR_EOF;
+    if (om_device_is_lost(om_hwaccel_device(d->source->hwaccel), failed)) return "the GPU is lost";
+    if (om_surfaces_refused(d->surfaces)) return "the GPU does not take this stream";
+    bool its_own = averror == AVERROR_EXTERNAL || averror == AVERROR(ENOMEM) || averror == AVERROR_UNKNOWN;
+    if (its_own && ++d->hw_errors >= HW_PATIENCE) return "the GPU's decoder fails again and again";
+    return NULL;
+}
+
+/* 1: the CPU has taken over, and what is kept for replay comes first; 0: no reason to; negative: it cannot.
+ */
+static int leave_gpu(om_decoder *d, int averror)
+{
+    const char *why = leave_reason(d, averror);
+    if (!why) return 0;
+    atomic_fetch_add_explicit(&d->counts->fallbacks, 1, memory_order_relaxed);
+    om_log(OM_LOG_WARN, "%s: decoded on the CPU from here on: %s", d->shown, why);
+    av_frame_unref(d->frame);
+    close_codec(d);
+    d->replaying = d->replay.n > 0;
+    d->replayed = d->next;
+    int rc = open_codec(d, NULL);
+    return rc < 0 ? rc : 1;
+}
+
+static int give(om_decoder *d, const AVPacket *pkt, uint64_t number)
+{
+    if (pkt) d->ctx->reordered_opaque = (int64_t)number;
+    om_trace_begin("decode", -1);
+    int rc = avcodec_send_packet(d->ctx, pkt);
+    om_trace_end("decode");
+    return rc;
+}
+
+/* Another packet that the GPU had been given before. */
+static void replay_one(om_decoder *d)
+{
+    uint64_t number;
+    const AVPacket *pkt = om_replay_next(&d->replay, &number);
+    if (!pkt) d->replaying = false;
+    if (!pkt && !d->draining) return;
+    int rc = give(d, pkt, number);
+    packet_slot *s = rc < 0 && pkt ? find_slot(d, (int64_t)number) : NULL;
+    if (s && s->state == SLOT_OPEN) settle_corrupt(d, s, "refused");
+}
+
+/* As avcodec_send_packet(), on the GPU first; *err: an om_err that ends the stream. */
+static int send_somewhere(om_decoder *d, const AVPacket *pkt, int *err)
+{
+    int moved = 0, rc = 0;
+    if (d->surfaces) {
+        if (pkt) om_replay_keep(&d->replay, pkt, d->next - 1);
+        *err = om_surfaces_wait(d->surfaces, d->source->cancel);
+        if (*err == OM_ERR_CANCELLED) return 0;
+        moved = leave_gpu(d, 0);
+    }
+    if (moved == 0) rc = give(d, pkt, d->next - 1);
+    if (moved == 0 && d->surfaces) moved = leave_gpu(d, rc);
+    *err = moved < 0 ? moved : OM_OK;
+    if (moved <= 0) return rc;
+    return d->replaying ? 0 : give(d, pkt, d->next - 1);
+}
+
 int om_decoder_send(om_decoder *d, const AVPacket *pkt, int64_t due_ns)
 {
     d->due_ns = due_ns;
@@ -146,14 +290,12 @@ int om_decoder_send(om_decoder *d, const AVPacket *pkt, int64_t due_ns)
     }
     if (pkt) {
         last_slot(d)->key = pkt->flags & AV_PKT_FLAG_KEY;
-        d->ctx->reordered_opaque = (int64_t)(d->next - 1);
     } else {
         d->draining = true;
     }
-    om_trace_begin("decode", -1);
-    int rc = avcodec_send_packet(d->ctx, pkt);
-    om_trace_end("decode");
-    if (rc == AVERROR(ENOMEM)) return om_fail_nomem("decoding");
+    int err = OM_OK, rc = send_somewhere(d, pkt, &err);
+    if (err != OM_OK) return err;
+    if (rc == AVERROR(ENOMEM) && !d->surfaces) return om_fail_nomem("decoding");
     if (rc == AVERROR(EAGAIN)) return om_fail(OM_ERR_INTERNAL, "%s: decoder takes no packet", d->shown);
     if (rc < 0 && rc != AVERROR_EOF) refuse(d, rc);
     return OM_OK;
@@ -162,7 +304,9 @@ int om_decoder_send(om_decoder *d, const AVPacket *pkt, int64_t due_ns)
 /* The packet that this picture settles, or NULL where the picture is not to be returned. */
 static packet_slot *claim(om_decoder *d)
 {
-    packet_slot *s = find_slot(d, d->frame->reordered_opaque);
+    int64_t number = d->frame->reordered_opaque;
+    packet_slot *s = find_slot(d, number);
+    if (number < (int64_t)d->replayed && (!s || s->state != SLOT_OPEN)) return NULL; /* it was out before */
     if (s && s->state == SLOT_REFUSED) return NULL;
     if (!s || s->state != SLOT_OPEN) s = oldest_open(d);
     if (!s) {
@@ -179,6 +323,7 @@ static packet_slot *claim(om_decoder *d)
         return NULL;
     }
     d->wants_key = false;
+    if (s->key && d->surfaces) om_replay_reached(&d->replay, s->number);
     return s;
 }
 
@@ -190,13 +335,46 @@ static int next_picture(om_decoder *d)
     return rc;
 }
 
+/* As avcodec_receive_frame(), wherever it is decoded; *err: an om_err that ends the stream. */
+static int receive_somewhere(om_decoder *d, int *err)
+{
+    for (;;) {
+        *err = d->surfaces ? om_surfaces_wait(d->surfaces, d->source->cancel) : OM_OK;
+        if (*err == OM_ERR_CANCELLED) return 0;
+        int rc = next_picture(d);
+        int moved = d->surfaces && rc != AVERROR(EAGAIN) ? leave_gpu(d, rc) : 0;
+        *err = moved < 0 ? moved : OM_OK;
+        if (moved < 0) return 0;
+        if (d->replaying && (moved || rc == AVERROR(EAGAIN))) replay_one(d);
+        else if (!moved && !(d->replaying && rc < 0)) return rc;
+        else if (moved && d->draining) give(d, NULL, 0);
+    }
+}
+
+/* The picture in d->frame, as packet s has it, goes to the caller. */
+static int hand_out(om_decoder *d, packet_slot *s, om_frame **out, int64_t *ts)
+{
+    *ts = d->frame->best_effort_timestamp;
+    int rc = om_frame_wrap_av(d->frame, &d->scaler, out);
+    if (rc != OM_OK) return om_fail_prefix(rc, "%s", d->shown);
+    if (d->surfaces) om_surfaces_hold(d->surfaces, *out);
+    d->hw_errors = 0;
+    (*out)->packet = s->number;
+    (*out)->due_ns = d->due_ns;
+    (*out)->wall_us = s->wall_us;
+    s->state = SLOT_SETTLED;
+    count(&d->counts->decoded);
+    return OM_OK;
+}
+
 int om_decoder_receive(om_decoder *d, om_frame **out, int64_t *ts)
 {
     *out = NULL;
     for (;;) {
-        int rc = next_picture(d);
+        int err, rc = receive_somewhere(d, &err);
+        if (err != OM_OK) return err;
         if (rc == AVERROR(EAGAIN)) return OM_ERR_AGAIN;
-        if (rc == AVERROR(ENOMEM)) return om_fail_nomem("decoding");
+        if (rc == AVERROR(ENOMEM) && !d->surfaces) return om_fail_nomem("decoding");
         if (rc == AVERROR_EOF || (rc < 0 && d->draining && ++d->drain_errors > RING)) {
             settle_all(d, &d->counts->no_output);
             return OM_ERR_EOF;
@@ -206,19 +384,8 @@ int om_decoder_receive(om_decoder *d, om_frame **out, int64_t *ts)
             continue;
         }
         packet_slot *s = claim(d);
-        if (!s) {
-            av_frame_unref(d->frame);
-            continue;
-        }
-        *ts = d->frame->best_effort_timestamp;
-        rc = om_frame_wrap_av(d->frame, &d->scaler, out);
-        if (rc != OM_OK) return om_fail_prefix(rc, "%s", d->shown);
-        (*out)->packet = s->number;
-        (*out)->due_ns = d->due_ns;
-        (*out)->wall_us = s->wall_us;
-        s->state = SLOT_SETTLED;
-        count(&d->counts->decoded);
-        return OM_OK;
+        if (s) return hand_out(d, s, out, ts);
+        av_frame_unref(d->frame);
     }
 }
 
@@ -228,6 +395,8 @@ void om_decoder_close(om_decoder *d)
     settle_all(d, &d->counts->unread);
     sws_freeContext(d->scaler);
     av_frame_free(&d->frame);
-    avcodec_free_context(&d->ctx);
+    close_codec(d);
+    om_replay_drop(&d->replay);
+    avcodec_parameters_free(&d->par);
     om_free(d);
 }

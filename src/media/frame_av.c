@@ -1,16 +1,20 @@
 #include "media/frame_av.h"
 
+#include <libavutil/hwcontext.h>
 #include <libavutil/pixdesc.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "base/mem.h"
+#include "media/hwaccel.h"
 #include "media/media.h"
 
 /* An om_frame over a decoder's surface. */
 typedef struct av_holder {
     om_frame frame;
     AVFrame *av;
+    void (*released)(void *arg); /* may be NULL */
+    void *released_arg;
 } av_holder;
 
 /* A picture as swscale wants it. */
@@ -92,11 +96,18 @@ enum AVPixelFormat om_pixfmt_to_av(om_pixfmt fmt)
     return AV_PIX_FMT_NONE;
 }
 
+/* What a surface on a GPU holds, or the picture's own format. */
+static enum AVPixelFormat memory_format(const AVFrame *av)
+{
+    if (av->format != AV_PIX_FMT_CUDA || !av->hw_frames_ctx) return av->format;
+    return ((const AVHWFramesContext *)(const void *)av->hw_frames_ctx->data)->sw_format;
+}
+
 static om_range range_of(const AVFrame *av)
 {
     if (av->color_range == AVCOL_RANGE_JPEG || plain_format(av->format) != av->format) return OM_RANGE_FULL;
     if (av->color_range == AVCOL_RANGE_MPEG) return OM_RANGE_LIMITED;
-    const AVPixFmtDescriptor *desc = av_pix_fmt_desc_get(av->format);
+    const AVPixFmtDescriptor *desc = av_pix_fmt_desc_get(memory_format(av));
     bool gray_or_rgb = desc && (desc->nb_components < 3 || (desc->flags & AV_PIX_FMT_FLAG_RGB));
     return gray_or_rgb ? OM_RANGE_FULL : OM_RANGE_LIMITED;
 }
@@ -196,7 +207,30 @@ static void release_holder(om_frame *f)
 {
     av_holder *h = f->owner;
     av_frame_free(&h->av);
+    if (h->released) h->released(h->released_arg);
     om_free(h);
+}
+
+void om_frame_on_release(om_frame *f, void (*fn)(void *), void *arg)
+{
+    av_holder *h = f->owner;
+    h->released = fn;
+    h->released_arg = arg;
+}
+
+/* What lies in host memory was cut by the decoder; of a surface it only cuts the right and the bottom. */
+static void cut_left_top(om_image *img, const AVFrame *av)
+{
+    const om_pixfmt_info *info = om_pixfmt_get(img->fmt);
+    int left = (int)av->crop_left & ~1, top = (int)av->crop_top & ~1;
+    if (left >= img->width || top >= img->height) return;
+    img->width -= left;
+    img->height -= top;
+    for (int i = 0; i < info->planes; i++) {
+        int bytes, rows;
+        om_pixfmt_plane_size(img->fmt, i, left, top, &bytes, &rows);
+        img->plane[i] += (ptrdiff_t)rows * img->stride[i] + bytes;
+    }
 }
 
 static int hold_av(AVFrame *av, om_pixfmt fmt, om_frame **out)
@@ -216,7 +250,12 @@ static int hold_av(AVFrame *av, om_pixfmt fmt, om_frame **out)
         f->image.plane[i] = av->data[i];
         f->image.stride[i] = av->linesize[i];
     }
+    cut_left_top(&f->image, av);
     f->memory = OM_MEMORY_HOST;
+    if (av->format == AV_PIX_FMT_CUDA) {
+        f->memory = OM_MEMORY_CUDA;
+        f->device = om_hwaccel_device(om_hwaccel_of(av))->index;
+    }
     f->release = release_holder;
     f->owner = h;
     f->native = h->av;
@@ -230,7 +269,7 @@ int om_frame_wrap_av(AVFrame *av, struct SwsContext **scaler, om_frame **out)
     *out = NULL;
     if (av->width <= 0 || av->height <= 0) return om_fail(OM_ERR_FORMAT, "a picture without a size");
     bool key = av->key_frame;
-    om_pixfmt fmt = om_pixfmt_from_av(av->format);
+    om_pixfmt fmt = om_pixfmt_from_av(memory_format(av));
     int rc = fmt != OM_PIX_NONE ? hold_av(av, fmt, out) : convert_av(av, scaler, out);
     if (rc != OM_OK) return rc;
     if (fmt == OM_PIX_NONE) av_frame_unref(av);
@@ -246,6 +285,16 @@ int om_frame_from_av(void *avframe, om_frame **out)
     return rc;
 }
 
+void om_frame_copy_stamps(om_frame *to, const om_frame *from)
+{
+    to->seq = from->seq;
+    to->packet = from->packet;
+    to->pts_ns = from->pts_ns;
+    to->wall_us = from->wall_us;
+    to->due_ns = from->due_ns;
+    to->key = from->key;
+}
+
 static void copy_planes(const om_image *src, const om_image *dst)
 {
     for (int i = 0; i < om_pixfmt_get(src->fmt)->planes; i++) {
@@ -257,22 +306,31 @@ static void copy_planes(const om_image *src, const om_image *dst)
     }
 }
 
+/* The copy that came from the GPU is nobody else's. */
+static int download_drawable(const om_frame *src, om_frame **out)
+{
+    om_frame *f;
+    int rc = om_frame_download(src, &f);
+    if (rc != OM_OK) return rc;
+    if (f->image.fmt == OM_PIX_NV12) {
+        *out = f;
+        return OM_OK;
+    }
+    rc = om_frame_copy_drawable(f, out);
+    om_frame_unref(f);
+    return rc;
+}
+
 int om_frame_copy_drawable(const om_frame *src, om_frame **out)
 {
     *out = NULL;
-    if (src->memory != OM_MEMORY_HOST)
-        return om_fail(OM_ERR_UNSUPPORTED, "a picture in device memory cannot be drawn on");
+    if (src->memory != OM_MEMORY_HOST) return download_drawable(src, out);
     const om_image *img = &src->image;
     bool as_is = img->fmt == OM_PIX_NV12 || img->fmt == OM_PIX_I420;
     om_frame *f = NULL;
     int rc = om_frame_create(as_is ? img->fmt : OM_PIX_I420, img->width, img->height, &f);
     if (rc != OM_OK) return rc;
-    f->seq = src->seq;
-    f->packet = src->packet;
-    f->pts_ns = src->pts_ns;
-    f->wall_us = src->wall_us;
-    f->due_ns = src->due_ns;
-    f->key = src->key;
+    om_frame_copy_stamps(f, src);
     f->image.range = om_pixfmt_get(img->fmt)->yuv ? img->range : OM_RANGE_LIMITED;
     f->image.matrix = img->matrix;
     if (as_is) {

@@ -19,6 +19,11 @@ enum AVPixelFormat om_pixfmt_to_av(om_pixfmt fmt);
  * and is freed by the caller with sws_freeContext(). */
 int om_frame_wrap_av(AVFrame *av, struct SwsContext **scaler, om_frame **out);
 
+/* Calls fn(arg) once a picture that om_frame_wrap_av() made has been freed. Before it is shared. */
+void om_frame_on_release(om_frame *f, void (*fn)(void *), void *arg);
+/* Where in its stream and when: everything of a frame but its pixels. */
+void om_frame_copy_stamps(om_frame *to, const om_frame *from);
+
 /* Converts format, size, range and matrix into dst's planes. */
 int om_image_convert(const om_image *src, const om_image *dst, struct SwsContext **scaler);
 

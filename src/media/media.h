@@ -30,7 +30,12 @@ int om_encoder_write(om_encoder *e, const om_image *img, int64_t pts_ns);
 /* Flushes, finishes the file and frees `e`, also on failure: returns the first error. */
 int om_encoder_close(om_encoder *e);
 
-/* A writable NV12/I420 host copy of a frame for drawing; other formats are converted to I420. */
+/* A host copy of a picture that a GPU decoded: NV12 or P010, or as the surface has it. The caller waits for
+ * the GPU. */
+int om_frame_download(const om_frame *src, om_frame **out);
+
+/* A writable host copy of a frame for drawing: NV12 and I420 as they are, other formats converted to I420; of
+ * a picture on a GPU what om_frame_download() gives. */
 int om_frame_copy_drawable(const om_frame *src, om_frame **out);
 
 /* FFmpeg's messages go to om_log at debug level instead of stderr: the command calls it once. */

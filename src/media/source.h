@@ -14,9 +14,16 @@
 #include <stdatomic.h>
 
 #include "base/thread.h"
-#include "frame/frame.h"
+#include "device/device.h"
 
 typedef struct om_source om_source;
+
+/* Decoding on a GPU, shared by all its sources. Thread-safety: any thread. */
+typedef struct om_hwaccel om_hwaccel;
+/* OM_ERR_UNSUPPORTED: the device has no decoders, or FFmpeg cannot use them. Borrows `d`. */
+int om_hwaccel_create(om_device *d, om_hwaccel **out);
+void om_hwaccel_destroy(
+    om_hwaccel *h); /* after the sources that use it and all their pictures; NULL is allowed */
 
 typedef struct om_source_params {
     bool live;          /* packets become due at the pace of their timestamps; cameras are always live */
@@ -27,7 +34,10 @@ typedef struct om_source_params {
                                      the source waits for it before its first packet. NULL: at once */
     int open_timeout_ms, read_timeout_ms; /* network; 0: the defaults (5 s, 10 s) */
     const char *rtsp_transport;           /* "tcp" (default), "udp" */
-    om_cancel *cancel;                    /* fires: every blocking call returns OM_ERR_CANCELLED soon */
+    om_hwaccel
+        *hwaccel; /* decodes there what it can; the pictures lie in its device's memory. NULL: on the CPU */
+    int hold;     /* with hwaccel: pictures of this source that others may hold at a time */
+    om_cancel *cancel; /* fires: every blocking call returns OM_ERR_CANCELLED soon */
 } om_source_params;
 
 /* What happened so far; each counts where its event happens. Every packet ends in exactly one way, so that at
@@ -41,7 +51,11 @@ typedef struct om_source_counts {
     atomic_ullong no_output; /* packets that the decoder took and made no picture of */
     atomic_ullong corrupt;   /* packets the decoder refused, and pictures it flagged as damaged */
     atomic_ullong unread;    /* packets still in the decoder when the source was closed before its end */
+    atomic_int decoder;      /* an om_decoder_kind: what decodes now */
+    atomic_int fallbacks;    /* times that a stream went from the GPU's decoders to the CPU */
 } om_source_counts;
+
+typedef enum om_decoder_kind { OM_DECODER_NONE, OM_DECODER_CPU, OM_DECODER_CUDA } om_decoder_kind;
 
 typedef struct om_source_info {
     char kind[16];  /* "file", "rtsp", "http", "images", "pattern" */

@@ -21,6 +21,7 @@ static const om_backend_ops *ops;
 static const char *device;
 static om_device *host;
 static bool computes; /* the null backend's outputs are zero */
+static bool exact;    /* f32 asked for: what the CUDA engine takes by itself is too coarse for these bounds */
 
 /* images [N,3,H,W] -> the mean of each channel [N,3] */
 static om_graph *mean_graph(void)
@@ -74,6 +75,7 @@ static om_compile_params params_of(const fixture *f, int batch, int width, int h
     return (om_compile_params){.graph = f->g,
                                .desc = f->desc,
                                .device = device,
+                               .precision = exact ? OM_PRECISION_F32 : OM_PRECISION_AUTO,
                                .memory = host,
                                .batch = batch,
                                .width = width,
@@ -296,8 +298,9 @@ static void test_prep(void **state)
         static const float prepared[3] = {0.4f, 0.4f, 2.0f};
         for (int c = 0; c < 3; c++) {
             fill(s, 0, c, bytes[c]);
+            bool inside = s->plan->prep.layout == OM_LAYOUT_NHWC; /* the channels of a pixel side by side */
             for (size_t k = 0; k < 64 * 32 && s->input.dtype == OM_DTYPE_F32; k++)
-                ((float *)s->input.data)[(size_t)c * 64 * 32 + k] = prepared[c];
+                ((float *)s->input.data)[inside ? k * 3 + (size_t)c : (size_t)c * 64 * 32 + k] = prepared[c];
         }
         atomic_int calls = 0;
         assert_int_equal(om_session_submit(s, 1, count, &calls), OM_OK);
@@ -312,6 +315,7 @@ static void test_prep(void **state)
 /* A count that only the picture decides. */
 static void test_dynamic_output(void **state)
 {
+    if (strcmp(ops->name, "cuda") == 0) skip(); /* it has no operator of that kind, and says so */
     fixture f = make_from(op_graph("NonZero"), 1, 16, 8);
     om_session *s = session(&f);
     static const int lit[] = {3, 0, 1};
@@ -543,6 +547,7 @@ int main(int argc, char **argv)
         return 77;
     }
     computes = strcmp(ops->name, "null") != 0;
+    exact = strcmp(ops->name, "cuda") == 0;
     if (om_device_open("cpu", &host) != OM_OK) {
         fprintf(stderr, "%s\n", om_error_message());
         return 1;

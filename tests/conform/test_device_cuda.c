@@ -13,8 +13,8 @@
 #include "backend/backend.h"
 #include "base/error.h"
 #include "base/thread.h"
+#include "cuda_plugin.h"
 
-#define SKIPPED 77
 #define FORMATS (OM_PIX_COUNT - 1)
 
 static om_device *gpu;
@@ -92,8 +92,8 @@ static void compare(const om_prep *p, const uint8_t *got, const uint8_t *want, s
 
 /* Gathers n pictures on `s` and compares each with the reference. `host`: the same pictures in host memory.
  */
-static void check_gather(om_frame **frames, om_frame **host, const om_geometry *geometry, size_t n,
-                         const om_prep *p, om_stream *s)
+static void check_items(om_frame **frames, om_frame **host, const om_geometry *geometry, float (*quads)[8],
+                        size_t n, const om_prep *p, om_stream *s)
 {
     om_gather_item items[FORMATS];
     size_t elements =
@@ -103,7 +103,10 @@ static void check_gather(om_frame **frames, om_frame **host, const om_geometry *
     assert_true(got && want);
     assert_int_equal(om_device_mem_alloc(gpu, n * item, (void **)&batch), OM_OK);
     for (size_t i = 0; i < n; i++)
-        items[i] = (om_gather_item){.frame = frames[i], .geometry = geometry[i], .dst = batch + i * item};
+        items[i] = (om_gather_item){.frame = frames[i],
+                                    .geometry = geometry[i],
+                                    .dst = batch + i * item,
+                                    .quad = quads ? quads[i] : NULL};
     int err = om_device_gather(gpu, items, n, p, s);
     if (err < 0) fail_msg("%s", om_error_message());
     assert_int_equal(om_device_copy(gpu, OM_COPY_TO_HOST, got, batch, n * item, s), OM_OK);
@@ -117,12 +120,21 @@ static void check_gather(om_frame **frames, om_frame **host, const om_geometry *
         char what[96];
         snprintf(what, sizeof what, "%s %dx%d, range %d, matrix %d", om_pixfmt_get(img->fmt)->name,
                  img->width, img->height, (int)img->range, (int)img->matrix);
-        assert_int_equal(reference.letterbox(img, &geometry[i], p, want), OM_OK);
+        if (quads)
+            assert_int_equal(reference.warp(img, quads[i], geometry[i].dst_w, geometry[i].dst_h, p, want),
+                             OM_OK);
+        else assert_int_equal(reference.letterbox(img, &geometry[i], p, want), OM_OK);
         compare(p, got + i * item, want, elements, what);
     }
     om_device_mem_free(gpu, batch);
     free(got);
     free(want);
+}
+
+static void check_gather(om_frame **frames, om_frame **host, const om_geometry *geometry, size_t n,
+                         const om_prep *p, om_stream *s)
+{
+    check_items(frames, host, geometry, NULL, n, p, s);
 }
 
 #define UNIT                                                                                                 \
@@ -252,6 +264,35 @@ static void gathers_from_device_memory(void **state)
     drop_batch(host);
 }
 
+/* Quadrilaterals in every position, over the picture's edges too, in host and device memory. */
+static void straightens_as_the_reference(void **state)
+{
+    om_frame *host[FORMATS], *frames[FORMATS];
+    om_geometry geometry[FORMATS];
+    float quads[FORMATS][8];
+    uint32_t seed = 5;
+    make_batch(host, (size2){131, 77}, 4);
+    for (int i = 0; i < FORMATS; i++) {
+        frames[i] = i % 4 == 3 ? om_frame_ref(host[i]) : to_gpu(host[i]);
+        geometry[i] = (om_geometry){.dst_w = 94, .dst_h = 24};
+    }
+    for (size_t k = 0; k < 3 * PREPS; k++) {
+        om_prep p = preps[k / 3];
+        p.filter = (om_filter)(k % 3);
+        for (int i = 0; i < FORMATS; i++) {
+            float x = (float)(noise(&seed) % 90) - 10, y = (float)(noise(&seed) % 50) - 10;
+            const float corners[8] = {x, y, x + 60, y + 4, x + 55, y + 30, x + 3, y + 24};
+            for (int c = 0; c < 8; c++) quads[i][c] = corners[c] + (float)(noise(&seed) % 100) / 25;
+        }
+        check_items(frames, host, geometry, quads, FORMATS, &p, NULL);
+    }
+    float bow[8] = {0, 0, 20, 20, 20, 0, 0, 20}, room[4];
+    om_gather_item item = {.frame = host[0], .geometry = {.dst_w = 8, .dst_h = 8}, .dst = room, .quad = bow};
+    assert_int_equal(om_device_gather(gpu, &item, 1, &preps[0], NULL), OM_ERR_ARG);
+    drop_batch(frames);
+    drop_batch(host);
+}
+
 /* The device keeps its own reference while it reads, and gives it back once an event says so. */
 static void frames_are_held_while_read(void **state)
 {
@@ -272,6 +313,36 @@ static void frames_are_held_while_read(void **state)
     assert_int_equal(om_device_event_sync(gpu, e), OM_OK);
     assert_int_equal(released, 1);
     assert_int_equal(om_device_event_query(gpu, e), OM_OK);
+    om_device_event_destroy(gpu, e);
+    om_device_stream_destroy(gpu, s);
+    om_device_mem_free(gpu, out);
+    om_frame_unref(host);
+}
+
+/* Batch after batch, each in the order of its stream: the host looks whether one is done, and never waits. */
+static void many_batches_without_a_wait(void **state)
+{
+    enum { BATCHES = 40 };
+    om_stream *s;
+    om_event *e;
+    void *out;
+    om_frame *host = make_picture(OM_PIX_NV12, (size2){640, 480}, 1), *f = to_gpu(host);
+    om_gather_item item = {.frame = f};
+    om_geometry_fit(OM_FIT_LETTERBOX, 640, 480, 320, 320, &item.geometry);
+    assert_int_equal(om_device_stream_create(gpu, 1, &s), OM_OK);
+    assert_int_equal(om_device_event_create(gpu, &e), OM_OK);
+    assert_int_equal(om_device_mem_alloc(gpu, 320 * 320 * 3 * 4, &out), OM_OK);
+    item.dst = out;
+    uint64_t before = om_device_sync_count(gpu);
+    for (int i = 0; i < BATCHES; i++) {
+        assert_int_equal(om_device_gather(gpu, &item, 1, &preps[0], s), OM_OK);
+        assert_int_equal(om_device_event_record(gpu, e, s), OM_OK);
+        int err;
+        while ((err = om_device_event_query(gpu, e)) == OM_ERR_AGAIN) continue;
+        assert_int_equal(err, OM_OK);
+    }
+    assert_int_equal(om_device_sync_count(gpu), before);
+    om_frame_unref(f);
     om_device_event_destroy(gpu, e);
     om_device_stream_destroy(gpu, s);
     om_device_mem_free(gpu, out);
@@ -367,35 +438,18 @@ static void refusals_leave_the_device_usable(void **state)
     om_frame_unref(f);
 }
 
-static int skipped(const char *why)
-{
-    printf("skipped: %s\n", why);
-    return SKIPPED;
-}
-
 int main(void)
 {
-    const om_plugin_state *plugins, *found = NULL;
-    size_t n = om_plugins(&plugins);
-    for (size_t i = 0; i < n; i++)
-        if (strcmp(plugins[i].name, "cuda") == 0) found = &plugins[i];
-    if (!found) return skipped("the plug-in omma-cuda.so is not there");
-    if (!found->loaded) {
-        printf("%s: %s\n", found->path, found->state);
-        return 1;
-    }
-    int count = om_device_find("cuda")->count();
-    if (count <= 0) return skipped(count < 0 ? om_error_message() : "no GPU");
-    if (om_device_open("cuda", &gpu) < 0) {
-        printf("%s\n", om_error_message());
-        return 1;
-    }
+    int skip = open_cuda(&gpu);
+    if (skip) return skip;
     om_kernels_init(&reference, 0);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_goes_there_and_back),
         cmocka_unit_test(gathers_as_the_reference),
         cmocka_unit_test(gathers_rectangles_of_any_size),
         cmocka_unit_test(gathers_from_device_memory),
+        cmocka_unit_test(straightens_as_the_reference),
+        cmocka_unit_test(many_batches_without_a_wait),
         cmocka_unit_test(frames_are_held_while_read),
         cmocka_unit_test(threads_gather_beside_each_other),
         cmocka_unit_test(refusals_leave_the_device_usable),

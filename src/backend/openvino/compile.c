@@ -330,6 +330,7 @@ int omov_compile(om_plan *plan, const om_compile_params *params)
     if (rc != OM_OK) return rc;
     p->have_core = true;
     p->profiling = params->profiling;
+    p->means = strcmp(device, "CPU") == 0;
 
     ov_model_t *model;
     rc = omov_read(core, params->graph, &model);

@@ -3,6 +3,7 @@
 #define OM_BACKEND_OPENVINO_OPENVINO_H
 
 #include <openvino/c/openvino.h>
+#include <stdatomic.h>
 
 #include "backend/backend.h"
 
@@ -13,6 +14,8 @@ typedef struct omov_plan {
     om_tensor *outputs; /* types and shapes; OM_DIM_DYNAMIC where only the picture decides */
     int n_outputs;
     bool profiling;
+    bool means;          /* the engine's timings are means over all inferences: those of CPUs are */
+    atomic_llong n_runs; /* inferences started; only counted for profiling */
 } omov_plan;
 
 /* Of om_session.priv. */

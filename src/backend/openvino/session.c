@@ -87,7 +87,9 @@ void omov_session_fini(om_session *s)
 int omov_submit(om_session *s, int n)
 {
     omov_session *p = s->priv;
+    omov_plan *plan = s->plan->priv;
     p->started = true;
+    if (plan->profiling) atomic_fetch_add(&plan->n_runs, 1);
     ov_status_e status = ov_infer_request_start_async(p->request);
     if (status == OK) return OM_OK;
     p->started = false;
@@ -131,7 +133,8 @@ int omov_wait(om_session *s)
 int omov_layers(om_session *s, om_layer_time *out, int max)
 {
     omov_session *p = s->priv;
-    if (!((const omov_plan *)s->plan->priv)->profiling)
+    omov_plan *plan = s->plan->priv;
+    if (!plan->profiling)
         return om_fail(OM_ERR_ARG, "timings of layers need a plan that was compiled for profiling");
     ov_profiling_info_list_t list = {0};
     ov_status_e status = ov_infer_request_get_profiling_info(p->request, &list);
@@ -144,6 +147,7 @@ int omov_layers(om_session *s, om_layer_time *out, int max)
         snprintf(out[i].exec, sizeof out[i].exec, "%s", l->exec_type);
         out[i].ns = l->real_time * 1000;
         out[i].ran = l->status == EXECUTED;
+        out[i].runs = plan->means ? atomic_load(&plan->n_runs) : 1;
     }
     ov_profiling_info_list_free(&list);
     return n;

@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 
+#include "base/thread.h"
 #include "device/device.h"
 
 struct CUstream_st;
@@ -15,8 +16,9 @@ struct CUevent_st;
 typedef struct om_cuda_slot {
     uint8_t *pinned, *device; /* `size` bytes each */
     size_t size;
-    struct CUevent_st *done; /* recorded after the launch */
-    om_frame **frames;       /* references held */
+    struct CUevent_st *done;    /* recorded after the launch */
+    struct CUevent_st *written; /* the frames that are read were written before it */
+    om_frame **frames;          /* references held */
     size_t n_frames, cap_frames;
     uint64_t order; /* of its launch among the device's; guarded by the device's lock */
     enum { OM_CUDA_IDLE, OM_CUDA_FILLING, OM_CUDA_FLYING } state; /* guarded by the device's lock */
@@ -25,10 +27,16 @@ typedef struct om_cuda_slot {
 /* om_device.priv */
 typedef struct om_cuda {
     struct CUstream_st *stream; /* for callers without one; they wait for it */
-    pthread_mutex_t lock;       /* guards the slots' states and orders, and `launches` */
-    pthread_cond_t changed;     /* a slot is no longer being filled */
+    struct CUstream_st
+        *frames;          /* decoders and crops write frames here; who reads them waits for it, on the GPU */
+    pthread_mutex_t lock; /* guards the slots' states and orders, `launches` and `closing` */
+    pthread_cond_t changed; /* of a slot's state */
     om_cuda_slot slots[OM_CUDA_SLOTS];
     uint64_t launches;
+    bool closing;
+    om_thread
+        reaper; /* gives frames back as soon as their work is done, so that nobody else has to wait for it */
+    void *nvml; /* its device; NULL: not told */
 } om_cuda;
 
 static inline om_cuda *om_cuda_of(const om_device *d) { return d->priv; }
@@ -41,8 +49,17 @@ int om_cuda_check(const om_device *d, int cuda_error, const char *doing);
 /* The stream itself, or the device's own for NULL. */
 struct CUstream_st *om_cuda_stream(const om_device *d, om_stream *s);
 
+/* The stream waits for what decoders and crops have written so far. */
+int om_cuda_after_frames(const om_device *d, om_cuda_slot *slot, struct CUstream_st *stream);
+
+/* om_device_ops.crop, usage, and what the latter needs. */
+int om_cuda_crop(om_device *d, om_frame *src, int x, int y, int w, int h, om_stream *s, om_frame **out);
+int om_cuda_usage(om_device *d, om_device_usage *out);
+void om_cuda_usage_init(om_device *d);
 /* om_device_ops.gather */
 int om_cuda_gather(om_device *d, const om_gather_item *items, size_t n, const om_prep *prep, om_stream *s);
+/* From now on spans are NVTX ranges too. */
+void om_cuda_nvtx_attach(void);
 extern const om_device_ops om_device_cuda;
 
 #endif

@@ -1,7 +1,10 @@
 /* A GPU by the CUDA runtime: memory, streams, events and copies in the primary context. */
+#include <cuda.h>
 #include <cuda_runtime_api.h>
+#include <dlfcn.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/error.h"
 #include "device/cuda/cuda.h"
@@ -98,6 +101,7 @@ static void cuda_close(om_device *d)
     om_cuda *c = om_cuda_of(d);
     (void)cudaSetDevice(d->index);
     om_cuda_slots_fini(d);
+    if (c->frames) (void)cudaStreamDestroy(c->frames);
     if (c->stream) (void)cudaStreamDestroy(c->stream);
     (void)cudaGetLastError();
     pthread_cond_destroy(&c->changed);
@@ -109,10 +113,44 @@ static int cuda_open(om_device *d, int index)
     om_cuda *c = om_cuda_of(d);
     int err = enter(d);
     if (!err) err = check(d, cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking), "making a stream");
-    if (err < 0) return err;
-    pthread_mutex_init(&c->lock, NULL);
-    pthread_cond_init(&c->changed, NULL);
+    if (!err) err = check(d, cudaStreamCreateWithFlags(&c->frames, cudaStreamNonBlocking), "making a stream");
+    if (!err) err = om_cuda_slots_init(d);
+    if (err < 0) {
+        if (c->frames) (void)cudaStreamDestroy(c->frames);
+        if (c->stream) (void)cudaStreamDestroy(c->stream);
+        return err;
+    }
+    om_cuda_usage_init(d);
     return OM_OK;
+}
+
+/* The primary context, which every device of this GPU shares: the runtime made it current. Only the driver
+ * tells it, which is no library to link against: where there is none, the plug-in still loads and says so. */
+static int cuda_native(om_device *d, void **context, void **stream)
+{
+    CUresult (*get_current)(CUcontext *) = NULL;
+    CUcontext current = NULL;
+    int err = om_cuda_enter(d);
+    if (err < 0) return err;
+    void *driver = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
+    void *symbol = driver ? dlsym(driver, "cuCtxGetCurrent") : NULL;
+    memcpy(&get_current, &symbol, sizeof symbol);
+    if (!get_current || get_current(&current) != CUDA_SUCCESS || !current)
+        return om_fail(OM_ERR_DEVICE, "device %s: the driver does not tell its context", d->id);
+    *context = current;
+    *stream = om_cuda_of(d)->frames;
+    return OM_OK;
+}
+
+/* A sticky fault is told by every call: one that asks for nothing will do. */
+static bool cuda_lost(om_device *d, bool probe)
+{
+    if (atomic_load(&lost[d->index])) return true;
+    if (!probe || cudaSetDevice(d->index) != cudaSuccess) return atomic_load(&lost[d->index]);
+    cudaError_t e = cudaStreamQuery(om_cuda_of(d)->frames);
+    if (e == cudaErrorNotReady) (void)cudaGetLastError();
+    else if (e != cudaSuccess) (void)check(d, e, "asking for its health");
+    return atomic_load(&lost[d->index]);
 }
 
 static int cuda_info(om_device *d, om_device_info *out)
@@ -275,4 +313,8 @@ const om_device_ops om_device_cuda = {
     .event_sync = cuda_event_sync,
     .copy = cuda_copy,
     .gather = om_cuda_gather,
+    .crop = om_cuda_crop,
+    .native = cuda_native,
+    .usage = om_cuda_usage,
+    .lost = cuda_lost,
 };

@@ -6,6 +6,7 @@
 #include "device/cuda/cuda_slot.h"
 #include "device/cuda/gather.h"
 #include "kernel/color.h"
+#include "kernel/quad.h"
 
 #define PLANE_ALIGN ((size_t)256)
 #define ROW_ALIGN ((size_t)64)
@@ -38,6 +39,20 @@ static part part_of(const om_image *img, const om_geometry *g, int plane)
     p.row_bytes = (size_t)(right - left + 1) * pixel;
     p.rows = (size_t)(bottom - top + 1);
     return p;
+}
+
+/* All of the picture is read for a quadrilateral, which may lie anywhere. */
+static om_geometry geometry_of(const om_gather_item *item)
+{
+    const om_image *img = &item->frame->image;
+    om_geometry g = item->geometry;
+    if (!item->quad) return g;
+    return (om_geometry){.src_w = img->width,
+                         .src_h = img->height,
+                         .dst_w = g.dst_w,
+                         .dst_h = g.dst_h,
+                         .inner_w = g.dst_w,
+                         .inner_h = g.dst_h};
 }
 
 static int channels_of(const om_prep *p) { return p->channels == OM_CHANNELS_GRAY ? 1 : 3; }
@@ -94,7 +109,10 @@ static int check_item(const om_device *d, const om_gather_item *item)
     for (int p = 0; p < info->planes && f->memory == OM_MEMORY_CUDA && info->sample_bytes == 2; p++)
         if ((uintptr_t)f->image.plane[p] % 2 || f->image.stride[p] % 2)
             return om_fail(OM_ERR_UNSUPPORTED, "device %s: 16-bit samples at an odd address", d->id);
-    return check_geometry(d, &f->image, &item->geometry);
+    om_perspective view;
+    om_geometry g = geometry_of(item);
+    int err = check_geometry(d, &f->image, &g);
+    return err < 0 || !item->quad ? err : om_perspective_solve(item->quad, g.dst_w, g.dst_h, &view);
 }
 
 static int check(const om_device *d, const om_gather_item *items, size_t n, const om_prep *prep)
@@ -119,7 +137,8 @@ static size_t upload_size(const om_gather_item *items, size_t n, const om_prep *
     for (size_t i = 0; i < n; i++) {
         const om_frame *f = items[i].frame;
         for (int k = 0; k < planes_of(&f->image, prep) && f->memory == OM_MEMORY_HOST; k++) {
-            part p = part_of(&f->image, &items[i].geometry, k);
+            om_geometry g = geometry_of(&items[i]);
+            part p = part_of(&f->image, &g, k);
             size += round_up(round_up(p.row_bytes, ROW_ALIGN) * p.rows, PLANE_ALIGN);
         }
     }
@@ -136,8 +155,9 @@ static void fill_planes(om_cuda_picture *out, const om_gather_item *item, const 
                         om_cuda_slot *slot, size_t *used)
 {
     const om_frame *f = item->frame;
+    om_geometry g = geometry_of(item);
     for (int k = 0; k < planes_of(&f->image, prep); k++) {
-        part p = part_of(&f->image, &item->geometry, k);
+        part p = part_of(&f->image, &g, k);
         const uint8_t *base = p.corner;
         int64_t stride = f->image.stride[k];
         if (f->memory == OM_MEMORY_HOST) {
@@ -148,14 +168,13 @@ static void fill_planes(om_cuda_picture *out, const om_gather_item *item, const 
             *used += round_up(pitch * p.rows, PLANE_ALIGN);
         }
         for (int i = 0; i < p.step; i++)
-            out->in[out->components++] =
-                (om_cuda_component){.base = base + i * (out->wide ? 2 : 1),
-                                    .stride = stride,
-                                    .step = p.step,
-                                    .shift_x = p.shift_x,
-                                    .shift_y = p.shift_y,
-                                    .odd_x = item->geometry.src_x & ((1 << p.shift_x) - 1),
-                                    .odd_y = item->geometry.src_y & ((1 << p.shift_y) - 1)};
+            out->in[out->components++] = (om_cuda_component){.base = base + i * (out->wide ? 2 : 1),
+                                                             .stride = stride,
+                                                             .step = p.step,
+                                                             .shift_x = p.shift_x,
+                                                             .shift_y = p.shift_y,
+                                                             .odd_x = g.src_x & ((1 << p.shift_x) - 1),
+                                                             .odd_y = g.src_y & ((1 << p.shift_y) - 1)};
     }
 }
 
@@ -187,17 +206,23 @@ static void fill_picture(om_cuda_picture *out, const om_gather_item *item, const
 {
     const om_image *img = &item->frame->image;
     const om_pixfmt_info *info = om_pixfmt_get(img->fmt);
-    const om_geometry *g = &item->geometry;
+    om_geometry g = geometry_of(item);
+    om_perspective view;
     *out = (om_cuda_picture){.wide = info->sample_bytes == 2,
-                             .src_w = g->src_w,
-                             .src_h = g->src_h,
-                             .dst_w = g->dst_w,
-                             .dst_h = g->dst_h,
-                             .pad_x = g->pad_x,
-                             .pad_y = g->pad_y,
-                             .inner_w = g->inner_w,
-                             .inner_h = g->inner_h,
+                             .src_w = g.src_w,
+                             .src_h = g.src_h,
+                             .dst_w = g.dst_w,
+                             .dst_h = g.dst_h,
+                             .pad_x = g.pad_x,
+                             .pad_y = g.pad_y,
+                             .inner_w = g.inner_w,
+                             .inner_h = g.inner_h,
                              .dst = item->dst};
+    if (item->quad &&
+        om_perspective_solve(item->quad, g.dst_w, g.dst_h, &view) == OM_OK) { /* checked before */
+        out->warped = true;
+        memcpy(out->view, view.m, sizeof out->view);
+    }
     fill_planes(out, item, prep, slot, used);
     fill_matrix(out, img, prep);
 }
@@ -245,9 +270,11 @@ int om_cuda_gather(om_device *d, const om_gather_item *items, size_t n, const om
     for (size_t i = 0; i < n; i++) fill_picture(&pictures[i], &items[i], prep, slot, &used);
     hold_frames(slot, items, n);
     om_cuda_batch batch = batch_of(items, n, prep, slot);
-    err = om_cuda_check(
-        d, (int)cudaMemcpyAsync(slot->device, slot->pinned, used, cudaMemcpyHostToDevice, stream),
-        "uploading pictures");
+    if (slot->n_frames) err = om_cuda_after_frames(d, slot, stream);
+    if (!err)
+        err = om_cuda_check(
+            d, (int)cudaMemcpyAsync(slot->device, slot->pinned, used, cudaMemcpyHostToDevice, stream),
+            "uploading pictures");
     if (!err) err = om_cuda_check(d, om_cuda_gather_launch(&batch, stream), "launching a gather");
     if (!err && s) err = om_cuda_check(d, (int)cudaEventRecord(slot->done, stream), "recording an event");
     if (!err && s) {

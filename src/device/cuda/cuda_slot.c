@@ -63,20 +63,41 @@ void om_cuda_reclaim(om_device *d)
     }
 }
 
-/* A slot for this caller alone; waits for the oldest work where all are in flight. */
-static om_cuda_slot *acquire(om_cuda *c)
+/* A slot for this caller alone; waits where all are in flight, until the reaper has one back. */
+static om_cuda_slot *acquire(om_device *d)
 {
+    om_cuda *c = om_cuda_of(d);
     om_cuda_slot *slot;
+    bool waited = false;
     pthread_mutex_lock(&c->lock);
-    while (!(slot = first_idle(c)) && !(slot = oldest_flying(c))) pthread_cond_wait(&c->changed, &c->lock);
-    bool flying = slot->state == OM_CUDA_FLYING;
+    for (; !(slot = first_idle(c)); waited = true) pthread_cond_wait(&c->changed, &c->lock);
     slot->state = OM_CUDA_FILLING;
     pthread_mutex_unlock(&c->lock);
-    if (flying) {
-        (void)cudaEventSynchronize(slot->done); /* a fault shows in the calls that follow */
-        drop_frames(slot);
-    }
+    if (waited) om_device_count_sync(d);
     return slot;
+}
+
+/* Waits for the oldest work, always, so that frames come home when it is done and not when somebody happens
+ * to ask. */
+static void *reap(void *arg)
+{
+    om_device *d = arg;
+    om_cuda *c = om_cuda_of(d);
+    (void)cudaSetDevice(d->index);
+    pthread_mutex_lock(&c->lock);
+    while (!c->closing) {
+        om_cuda_slot *slot = oldest_flying(c);
+        if (!slot) {
+            pthread_cond_wait(&c->changed, &c->lock);
+            continue;
+        }
+        pthread_mutex_unlock(&c->lock);
+        (void)cudaEventSynchronize(slot->done); /* a fault shows in the calls of others */
+        om_cuda_reclaim(d);
+        pthread_mutex_lock(&c->lock);
+    }
+    pthread_mutex_unlock(&c->lock);
+    return NULL;
 }
 
 static void free_buffers(om_cuda_slot *slot)
@@ -95,6 +116,11 @@ static int fit(om_device *d, om_cuda_slot *slot, size_t size, size_t n_frames)
             "making an event");
         if (err < 0) return err;
     }
+    if (!slot->written) {
+        int err = om_cuda_check(d, (int)cudaEventCreateWithFlags(&slot->written, cudaEventDisableTiming),
+                                "making an event");
+        if (err < 0) return err;
+    }
     int err = om_grow((void **)&slot->frames, &slot->cap_frames, n_frames, sizeof(*slot->frames));
     if (err < 0 || size <= slot->size) return err;
     free_buffers(slot);
@@ -110,8 +136,7 @@ static int fit(om_device *d, om_cuda_slot *slot, size_t size, size_t n_frames)
 
 int om_cuda_slot_take(om_device *d, size_t size, size_t n_frames, om_cuda_slot **out)
 {
-    om_cuda_reclaim(d);
-    om_cuda_slot *slot = acquire(om_cuda_of(d));
+    om_cuda_slot *slot = acquire(d);
     int err = fit(d, slot, size, n_frames);
     *out = err < 0 ? NULL : slot;
     if (err < 0) set_idle(om_cuda_of(d), slot);
@@ -134,15 +159,37 @@ void om_cuda_slot_fly(om_device *d, om_cuda_slot *slot)
     pthread_mutex_unlock(&c->lock);
 }
 
+int om_cuda_after_frames(const om_device *d, om_cuda_slot *slot, struct CUstream_st *stream)
+{
+    int err =
+        om_cuda_check(d, (int)cudaEventRecord(slot->written, om_cuda_of(d)->frames), "recording an event");
+    return err < 0 ? err
+                   : om_cuda_check(d, (int)cudaStreamWaitEvent(stream, slot->written, 0), "ordering streams");
+}
+
+int om_cuda_slots_init(om_device *d)
+{
+    om_cuda *c = om_cuda_of(d);
+    pthread_mutex_init(&c->lock, NULL);
+    pthread_cond_init(&c->changed, NULL);
+    return om_thread_start(&c->reaper, "om-cuda-frames", reap, d);
+}
+
 void om_cuda_slots_fini(om_device *d)
 {
     om_cuda *c = om_cuda_of(d);
+    pthread_mutex_lock(&c->lock);
+    c->closing = true;
+    pthread_cond_broadcast(&c->changed);
+    pthread_mutex_unlock(&c->lock);
+    om_thread_join(&c->reaper);
     for (int i = 0; i < OM_CUDA_SLOTS; i++) {
         om_cuda_slot *slot = &c->slots[i];
         if (slot->state == OM_CUDA_FLYING) (void)cudaEventSynchronize(slot->done);
         drop_frames(slot);
         free_buffers(slot);
         if (slot->done) (void)cudaEventDestroy(slot->done);
+        if (slot->written) (void)cudaEventDestroy(slot->written);
         om_free(slot->frames);
     }
 }

@@ -14,6 +14,7 @@ void om_cuda_slot_fly(om_device *d, om_cuda_slot *slot);
 
 /* Unreferences the frames of work that is done. */
 void om_cuda_reclaim(om_device *d);
+int om_cuda_slots_init(om_device *d);
 /* Waits for all work and frees what it used. */
 void om_cuda_slots_fini(om_device *d);
 

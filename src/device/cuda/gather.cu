@@ -77,10 +77,40 @@ __device__ float sample_area(const om_cuda_picture &p, const om_cuda_component &
     return sum;
 }
 
+// Beyond the picture its edges go on; what is no number goes to the low end.
+__device__ double keep(double v, double high)
+{
+    v = v > 0 ? v : 0;
+    return v < high ? v : high;
+}
+
+__device__ span position(double at)
+{
+    int first = static_cast<int>(at);
+    float part = static_cast<float>(at - first);
+    return {first, part > 0 ? first + 1 : first, part};
+}
+
+// Where the pixel of a straightened picture lies in the source. Areas are sampled as points between pixels.
+__device__ void look(const om_cuda_picture &p, om_cuda_filter filter, int u, int v, span *x, span *y)
+{
+    const double *m = p.view;
+    double inverse = 1 / (m[6] * u + (m[7] * v + 1)), half = filter == OM_CUDA_NEAREST ? 0.5 : 0;
+    *x = position(keep((m[0] * u + (m[1] * v + m[2])) * inverse + half, p.src_w - 1));
+    *y = position(keep((m[3] * u + (m[4] * v + m[5])) * inverse + half, p.src_h - 1));
+}
+
 // The components of the picture's pixel (x, y).
 __device__ void pick(const om_cuda_picture &p, om_cuda_filter filter, int at_x, int at_y, float v[3])
 {
-    span x = span_of(filter, at_x, p.src_w, p.inner_w), y = span_of(filter, at_y, p.src_h, p.inner_h);
+    span x, y;
+    if (p.warped) {
+        look(p, filter, at_x, at_y, &x, &y);
+        if (filter == OM_CUDA_AREA) filter = OM_CUDA_LINEAR;
+    } else {
+        x = span_of(filter, at_x, p.src_w, p.inner_w);
+        y = span_of(filter, at_y, p.src_h, p.inner_h);
+    }
     for (int i = 0; i < 3; i++) {
         const om_cuda_component &c = p.in[i];
         if (i >= p.components) v[i] = 0;

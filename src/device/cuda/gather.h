@@ -38,6 +38,8 @@ typedef struct om_cuda_picture {
     om_cuda_component in[3];
     int components, wide; /* wide: 16-bit samples */
     int src_w, src_h, dst_w, dst_h, pad_x, pad_y, inner_w, inner_h;
+    int warped;                          /* positions follow `view` and not the rectangles */
+    double view[8];                      /* see om_perspective */
     float matrix[3][4], low[3], high[3]; /* components to channels, and their bounds */
     void *dst;
 } om_cuda_picture;

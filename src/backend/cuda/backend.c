@@ -1,0 +1,188 @@
+/* The backend "cuda": plans of our own graph engine on NVIDIA GPUs. */
+#include <cuda_runtime_api.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "backend/cuda/cuda.h"
+#include "backend/cuda/tune.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "device/cuda/cuda.h"
+
+#define TUNE_SECONDS 60
+#define DEFAULT_SESSIONS 2
+#define RUNG_STEP 4
+
+static int cuda_devices(om_backend_device *out, int max)
+{
+    int n = 0;
+    if (cudaGetDeviceCount(&n) != cudaSuccess) {
+        (void)cudaGetLastError();
+        return 0;
+    }
+    if (n > max) n = max;
+    for (int i = 0; i < n; i++) {
+        struct cudaDeviceProp prop;
+        if (cudaGetDeviceProperties(&prop, i) != cudaSuccess) return i;
+        out[i] = (om_backend_device){{0}, {0}, "f32 f16"};
+        snprintf(out[i].id, sizeof out[i].id, "cuda:%d", i);
+        snprintf(out[i].name, sizeof out[i].name, "%.150s", prop.name);
+    }
+    return n;
+}
+
+static const char *cuda_version(void)
+{
+    static char text[96];
+    const char *missing = omcu_cudnn_missing();
+    snprintf(text, sizeof text, "CUDA %d.%d, cuDNN %s", CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10,
+             missing ? "missing" : omcu_cudnn_version());
+    return text;
+}
+
+static int cuda_supports(const char *device, const om_graph *g, const om_node *n, const char **why)
+{
+    return omcu_supports(g, n, why);
+}
+
+static bool is_quantised(const om_graph *g)
+{
+    for (int i = 0; i < g->n_nodes; i++)
+        if (!g->nodes[i].dead && strcmp(g->nodes[i].op, "DequantizeLinear") == 0) return true;
+    return false;
+}
+
+static int check_precision(const om_compile_params *params)
+{
+    if (params->precision == OM_PRECISION_INT8 && !is_quantised(params->graph))
+        return om_fail(
+            OM_ERR_ARG,
+            "precision int8: the model carries no quantisation (QuantizeLinear, DequantizeLinear)");
+    if (params->precision == OM_PRECISION_INT8 || params->precision == OM_PRECISION_BF16)
+        return om_fail(OM_ERR_UNSUPPORTED,
+                       "the CUDA engine computes in f16 and f32; expected one of these as precision");
+    return OM_OK;
+}
+
+/* The caller's GPU, or one of our own where the input comes from the host. */
+static int open_device(om_plan *plan, const char *name)
+{
+    omcu_plan *p = plan->priv;
+    char id[40];
+    long long index = 0;
+    if (name && (om_parse_int(name, &index) != OM_OK || index < 0))
+        return om_fail(OM_ERR_NOT_FOUND, "device 'cuda:%s': expected the number of a GPU", name);
+    bool memory = plan->memory->ops->memory == OM_MEMORY_CUDA;
+    if (memory && name && index != plan->memory->index)
+        return om_fail(OM_ERR_ARG, "device 'cuda:%s': the input lies on %s", name, plan->memory->id);
+    if (memory) {
+        p->device = plan->memory;
+        return OM_OK;
+    }
+    snprintf(id, sizeof id, "cuda:%lld", index);
+    p->own_device = true;
+    return om_device_open(id, &p->device);
+}
+
+/* How the gather shall write: what the first kernel reads. */
+static void choose_prep(om_plan *plan, const om_compile_params *params, bool half)
+{
+    omcu_plan *p = plan->priv;
+    p->nhwc = !params->keep_prep && plan->desc->prep.layout == OM_LAYOUT_NCHW;
+    if (!p->nhwc) return;
+    plan->prep.layout = OM_LAYOUT_NHWC;
+    plan->prep.dtype = half ? OM_DTYPE_F16 : OM_DTYPE_F32;
+}
+
+static int lower(om_plan *plan, const om_compile_params *params, int batch, bool half, omcu_program **out)
+{
+    omcu_plan *p = plan->priv;
+    int c = plan->prep.channels == OM_CHANNELS_GRAY ? 1 : 3;
+    om_shape in = om_shape_make(4, (int64_t)batch, (int64_t)c, (int64_t)plan->height, (int64_t)plan->width);
+    if (plan->desc->prep.layout == OM_LAYOUT_NHWC)
+        in = om_shape_make(4, (int64_t)batch, (int64_t)plan->height, (int64_t)plan->width, (int64_t)c);
+    om_graph *g = NULL;
+    omcu_build how = {.half = half, .picture_nhwc = p->nhwc};
+    int err = omcu_settle(params->graph, &in, 1, &g);
+    if (!err) err = omcu_lower(p->device, g, &how, out);
+    om_graph_destroy(g);
+    return err;
+}
+
+/* The plan's batch, and smaller ones for what a part of it fills. */
+static int build_rungs(om_plan *plan, const om_compile_params *params, bool half)
+{
+    omcu_plan *p = plan->priv;
+    int err = OM_OK;
+    for (int batch = plan->batch; batch >= 1 && p->n_rungs < OMCU_RUNGS && !err;) {
+        /* The libraries' candidates take long to build: only for the batch that is meant to be full, and only
+         * that is remembered. */
+        bool top = batch == plan->batch;
+        omcu_tune_params tune = {.cache_dir = top ? params->cache_dir : NULL,
+                                 .seconds = TUNE_SECONDS,
+                                 .libraries = top,
+                                 .threads = params->threads};
+        err = lower(plan, params, batch, half, &p->programs[p->n_rungs]);
+        if (err) break;
+        p->rungs[p->n_rungs++] = batch;
+        err = omcu_tune(p->programs[p->n_rungs - 1], &tune);
+        int next = 1;
+        while (next * RUNG_STEP < batch) next *= RUNG_STEP;
+        if (batch == 1 || params->profiling) break;
+        batch = next;
+    }
+    return err;
+}
+
+static void cuda_plan_fini(om_plan *plan)
+{
+    omcu_plan *p = plan->priv;
+    for (int i = 0; i < OMCU_RUNGS; i++) omcu_program_destroy(p->programs[i]);
+    if (p->own_device) om_device_close(p->device);
+}
+
+static int cuda_compile(om_plan *plan, const om_compile_params *params)
+{
+    omcu_plan *p = plan->priv;
+    bool half = params->precision != OM_PRECISION_F32;
+    int err = check_precision(params);
+    if (!err) err = open_device(plan, params->device);
+    if (!err) err = om_cuda_enter(p->device);
+    if (err) return err;
+    static bool told;
+    const char *missing = omcu_cudnn_missing();
+    if (missing && half && !told) om_log(OM_LOG_INFO, "cuda: no cuDNN (%s): only own kernels", missing);
+    told = true;
+    p->profiling = params->profiling;
+    choose_prep(plan, params, half);
+    err = build_rungs(plan, params, half);
+    if (err) return err;
+    plan->sessions = params->sessions                  ? params->sessions
+                     : params->mode == OM_MODE_LATENCY ? 1
+                                                       : DEFAULT_SESSIONS;
+    snprintf(plan->note, sizeof plan->note, "cuda %s %s, %s, %zu MB", p->device->id, half ? "f16" : "f32",
+             omcu_tuner_note(p->programs[0]->tuner),
+             (p->programs[0]->arena + p->programs[0]->constants) >> 20);
+    return OM_OK;
+}
+
+const om_backend_ops om_backend_cuda = {
+    .api_version = OM_BACKEND_API_VERSION,
+    .name = "cuda",
+    .title = "own graph engine on cuDNN, cuBLASLt and own kernels",
+    .plan_priv_size = sizeof(omcu_plan),
+    .session_priv_size = sizeof(omcu_session),
+    .devices = cuda_devices,
+    .version = cuda_version,
+    .supports = cuda_supports,
+    .compile = cuda_compile,
+    .plan_fini = cuda_plan_fini,
+    .session_init = omcu_session_init,
+    .session_fini = omcu_session_fini,
+    .submit = omcu_submit,
+    .wait = omcu_wait,
+    .decode = omcu_decode,
+    .layers = omcu_layers,
+};

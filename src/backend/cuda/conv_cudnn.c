@@ -1,0 +1,398 @@
+/* Convolutions of cuDNN's backend API: the convolution, its bias, activation and residual as one graph, the
+ * engines that its heuristics name for it, and one of them as a plan. */
+#include <cuda_runtime_api.h>
+#include <cudnn_backend.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "backend/cuda/library.h"
+#include "backend/cuda/tune.h"
+#include "base/error.h"
+#include "base/mem.h"
+
+#define MAX_OPS 5
+#define MAX_TENSORS 10
+#define MAX_HANDLES 64
+#define MAX_CONFIGS 16
+
+static struct {
+    cudnnStatus_t (*create)(cudnnHandle_t *);
+    cudnnStatus_t (*set_stream)(cudnnHandle_t, cudaStream_t);
+    size_t (*version)(void);
+    cudnnStatus_t (*make)(cudnnBackendDescriptorType_t, cudnnBackendDescriptor_t *);
+    cudnnStatus_t (*free)(cudnnBackendDescriptor_t);
+    cudnnStatus_t (*finalize)(cudnnBackendDescriptor_t);
+    cudnnStatus_t (*set)(cudnnBackendDescriptor_t, cudnnBackendAttributeName_t, cudnnBackendAttributeType_t,
+                         int64_t, const void *);
+    cudnnStatus_t (*get)(cudnnBackendDescriptor_t const, cudnnBackendAttributeName_t,
+                         cudnnBackendAttributeType_t, int64_t, int64_t *, void *);
+    cudnnStatus_t (*execute)(cudnnHandle_t, cudnnBackendDescriptor_t, cudnnBackendDescriptor_t);
+} api;
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static char missing[320], version_text[32];
+
+/* Handles are the process's: making one takes long. `lock` guards the pool. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static cudnnHandle_t pool[MAX_HANDLES];
+static int pool_device[MAX_HANDLES], n_pool;
+
+static void load_library(void)
+{
+    static const char *const files[] = {"libcudnn.so.9", "/usr/local/cuda/lib64/libcudnn.so.9", NULL};
+    const omcu_symbol symbols[] = {
+        {"cudnnCreate", (void **)&api.create},
+        {"cudnnSetStream", (void **)&api.set_stream},
+        {"cudnnGetVersion", (void **)&api.version},
+        {"cudnnBackendCreateDescriptor", (void **)&api.make},
+        {"cudnnBackendDestroyDescriptor", (void **)&api.free},
+        {"cudnnBackendFinalize", (void **)&api.finalize},
+        {"cudnnBackendSetAttribute", (void **)&api.set},
+        {"cudnnBackendGetAttribute", (void **)&api.get},
+        {"cudnnBackendExecute", (void **)&api.execute},
+    };
+    const char *why = omcu_library_load("OMMA_CUDNN", files, symbols, sizeof symbols / sizeof symbols[0]);
+    if (why) {
+        snprintf(missing, sizeof missing, "%.300s", why);
+        return;
+    }
+    size_t v = api.version();
+    snprintf(version_text, sizeof version_text, "%zu.%zu.%zu", v / 10000, v / 100 % 100, v % 100);
+}
+
+const char *omcu_cudnn_missing(void)
+{
+    pthread_once(&once, load_library);
+    return missing[0] ? missing : NULL;
+}
+
+const char *omcu_cudnn_version(void) { return omcu_cudnn_missing() ? "none" : version_text; }
+
+static cudnnHandle_t take_handle(void)
+{
+    cudnnHandle_t h = NULL;
+    int device = 0;
+    (void)cudaGetDevice(&device);
+    pthread_mutex_lock(&lock);
+    for (int i = n_pool - 1; i >= 0 && !h; i--) {
+        if (pool_device[i] != device) continue;
+        h = pool[i];
+        pool[i] = pool[--n_pool];
+        pool_device[i] = pool_device[n_pool];
+    }
+    pthread_mutex_unlock(&lock);
+    if (!h && api.create(&h) != CUDNN_STATUS_SUCCESS) h = NULL;
+    return h;
+}
+
+/* One that does not fit stays until the process ends. */
+static void return_handle(cudnnHandle_t h)
+{
+    int device = 0;
+    (void)cudaGetDevice(&device);
+    pthread_mutex_lock(&lock);
+    if (h && n_pool < MAX_HANDLES) {
+        pool[n_pool] = h;
+        pool_device[n_pool++] = device;
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+/* All descriptors of one graph, freed together. */
+typedef struct graph {
+    cudnnBackendDescriptor_t all[MAX_TENSORS + 3 * MAX_OPS], ops[MAX_OPS], graph;
+    int n_all, n_ops;
+    bool failed;
+} graph;
+
+static cudnnBackendDescriptor_t make(graph *g, cudnnBackendDescriptorType_t type)
+{
+    cudnnBackendDescriptor_t d = NULL;
+    if (g->failed || api.make(type, &d) != CUDNN_STATUS_SUCCESS) {
+        g->failed = true;
+        return NULL;
+    }
+    g->all[g->n_all++] = d;
+    return d;
+}
+
+static void set(graph *g, cudnnBackendDescriptor_t d, cudnnBackendAttributeName_t name,
+                cudnnBackendAttributeType_t type, int64_t n, const void *value)
+{
+    if (!g->failed && api.set(d, name, type, n, value) != CUDNN_STATUS_SUCCESS) g->failed = true;
+}
+
+static void finish(graph *g, cudnnBackendDescriptor_t d)
+{
+    if (!g->failed && api.finalize(d) != CUDNN_STATUS_SUCCESS) g->failed = true;
+}
+
+static void free_graph(graph *g)
+{
+    if (g->graph) api.free(g->graph);
+    for (int i = g->n_all - 1; i >= 0; i--) api.free(g->all[i]);
+}
+
+typedef struct layout {
+    int64_t dim[4], stride[4];
+} layout;
+
+static cudnnBackendDescriptor_t tensor(graph *g, int64_t id, cudnnDataType_t type, const layout *l,
+                                       bool is_virtual)
+{
+    cudnnBackendDescriptor_t d = make(g, CUDNN_BACKEND_TENSOR_DESCRIPTOR);
+    int64_t align = 16;
+    set(g, d, CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_INT64, 1, &id);
+    set(g, d, CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &type);
+    set(g, d, CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, CUDNN_TYPE_INT64, 1, &align);
+    set(g, d, CUDNN_ATTR_TENSOR_DIMENSIONS, CUDNN_TYPE_INT64, 4, l->dim);
+    set(g, d, CUDNN_ATTR_TENSOR_STRIDES, CUDNN_TYPE_INT64, 4, l->stride);
+    if (is_virtual) set(g, d, CUDNN_ATTR_TENSOR_IS_VIRTUAL, CUDNN_TYPE_BOOLEAN, 1, &is_virtual);
+    finish(g, d);
+    return d;
+}
+
+/* y = mode(x, b); b NULL: of one number. */
+static void pointwise(graph *g, cudnnPointwiseMode_t mode, const omcu_act *act, cudnnBackendDescriptor_t x,
+                      cudnnBackendDescriptor_t b, cudnnBackendDescriptor_t y)
+{
+    cudnnDataType_t type = CUDNN_DATA_FLOAT;
+    cudnnBackendDescriptor_t d = make(g, CUDNN_BACKEND_POINTWISE_DESCRIPTOR), op;
+    set(g, d, CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, 1, &mode);
+    set(g, d, CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_TYPE_DATA_TYPE, 1, &type);
+    if (act && act->op == OMCU_LEAKY) {
+        double slope = (double)act->a;
+        set(g, d, CUDNN_ATTR_POINTWISE_RELU_LOWER_CLIP_SLOPE, CUDNN_TYPE_DOUBLE, 1, &slope);
+    }
+    if (act && act->op == OMCU_CLIP) {
+        double low = (double)act->a, high = (double)act->b;
+        set(g, d, CUDNN_ATTR_POINTWISE_RELU_LOWER_CLIP, CUDNN_TYPE_DOUBLE, 1, &low);
+        set(g, d, CUDNN_ATTR_POINTWISE_RELU_UPPER_CLIP, CUDNN_TYPE_DOUBLE, 1, &high);
+    }
+    finish(g, d);
+    op = make(g, CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR);
+    set(g, op, CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &d);
+    set(g, op, CUDNN_ATTR_OPERATION_POINTWISE_XDESC, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &x);
+    if (b) set(g, op, CUDNN_ATTR_OPERATION_POINTWISE_BDESC, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &b);
+    set(g, op, CUDNN_ATTR_OPERATION_POINTWISE_YDESC, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &y);
+    finish(g, op);
+    if (!g->failed) g->ops[g->n_ops++] = op;
+}
+
+static bool act_mode(const omcu_act *a, cudnnPointwiseMode_t *mode)
+{
+    switch (a->op) {
+    case OMCU_CLIP:
+        if (!isfinite(a->a) || !isfinite(a->b)) return false;
+        *mode = CUDNN_POINTWISE_RELU_FWD;
+        return true;
+    case OMCU_RELU:
+    case OMCU_LEAKY: *mode = CUDNN_POINTWISE_RELU_FWD; return true;
+    case OMCU_SILU: *mode = CUDNN_POINTWISE_SWISH_FWD; return true;
+    case OMCU_SIGMOID: *mode = CUDNN_POINTWISE_SIGMOID_FWD; return true;
+    case OMCU_TANH: *mode = CUDNN_POINTWISE_TANH_FWD; return true;
+    case OMCU_GELU: *mode = CUDNN_POINTWISE_GELU_FWD; return true;
+    default: return false;
+    }
+}
+
+enum { ID_X = 1, ID_W, ID_BIAS, ID_RES, ID_Y, ID_VIRTUAL };
+
+static void convolution(graph *g, const omcu_conv *c, cudnnBackendDescriptor_t x, cudnnBackendDescriptor_t w,
+                        cudnnBackendDescriptor_t y)
+{
+    cudnnDataType_t type = CUDNN_DATA_FLOAT;
+    cudnnConvolutionMode_t mode = CUDNN_CROSS_CORRELATION;
+    int64_t n = 2, dil[2] = {c->dil_y, c->dil_x}, stride[2] = {c->stride_y, c->stride_x},
+            pre[2] = {c->pad_y, c->pad_x};
+    int64_t post[2] = {(c->ho - 1) * stride[0] + (c->r - 1) * dil[0] + 1 - c->h - pre[0],
+                       (c->wo - 1) * stride[1] + (c->s - 1) * dil[1] + 1 - c->wd - pre[1]};
+    for (int i = 0; i < 2; i++)
+        if (post[i] < 0) post[i] = 0;
+    cudnnBackendDescriptor_t d = make(g, CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR), op;
+    set(g, d, CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &type);
+    set(g, d, CUDNN_ATTR_CONVOLUTION_CONV_MODE, CUDNN_TYPE_CONVOLUTION_MODE, 1, &mode);
+    set(g, d, CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, CUDNN_TYPE_INT64, 1, &n);
+    set(g, d, CUDNN_ATTR_CONVOLUTION_DILATIONS, CUDNN_TYPE_INT64, 2, dil);
+    set(g, d, CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, CUDNN_TYPE_INT64, 2, stride);
+    set(g, d, CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, CUDNN_TYPE_INT64, 2, pre);
+    set(g, d, CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, CUDNN_TYPE_INT64, 2, post);
+    finish(g, d);
+    float one = 1, zero = 0;
+    op = make(g, CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR);
+    set(g, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &d);
+    set(g, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &x);
+    set(g, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &w);
+    set(g, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &y);
+    set(g, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA, CUDNN_TYPE_FLOAT, 1, &one);
+    set(g, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA, CUDNN_TYPE_FLOAT, 1, &zero);
+    finish(g, op);
+    if (!g->failed) g->ops[g->n_ops++] = op;
+}
+
+/* conv -> + bias -> act1 -> + residual -> act2: what is between is virtual, the last one is y. */
+static bool describe(const omcu_conv *c, bool half, bool residual, cudnnHandle_t handle, graph *g)
+{
+    cudnnDataType_t type = half ? CUDNN_DATA_HALF : CUDNN_DATA_FLOAT;
+    const layout x = {{c->n, c->c, c->h, c->wd}, {c->x_n, 1, c->x_h, c->x_w}};
+    const layout w = {{c->k, c->c, c->r, c->s}, {c->kdim, 1, (int64_t)c->s * c->c, c->c}};
+    const layout bias = {{1, c->k, 1, 1}, {c->k, 1, c->k, c->k}};
+    const layout y = {{c->n, c->k, c->ho, c->wo}, {c->y_n, 1, c->y_h, c->y_w}};
+    const layout res = {{c->n, c->k, c->ho, c->wo}, {c->r_n, 1, c->r_h, c->r_w}};
+    cudnnPointwiseMode_t mode[2];
+    const omcu_act *acts[2] = {&c->act1, &c->act2};
+    int left = 1 + (residual ? 1 : 0), virtual_id = ID_VIRTUAL;
+    for (int i = 0; i < 2; i++) {
+        if (acts[i]->op == OMCU_NONE) continue;
+        if (!act_mode(acts[i], &mode[i])) return false;
+        left++;
+    }
+    *g = (graph){.failed = false};
+    cudnnBackendDescriptor_t at = tensor(g, virtual_id++, CUDNN_DATA_FLOAT, &y, true), next;
+    convolution(g, c, tensor(g, ID_X, type, &x, false), tensor(g, ID_W, type, &w, false), at);
+#define NEXT (--left ? tensor(g, virtual_id++, CUDNN_DATA_FLOAT, &y, true) : tensor(g, ID_Y, type, &y, false))
+    next = NEXT;
+    pointwise(g, CUDNN_POINTWISE_ADD, NULL, at, tensor(g, ID_BIAS, CUDNN_DATA_FLOAT, &bias, false), next);
+    for (int i = 0; i < 2; i++) {
+        at = next;
+        if (i == 1 && residual) {
+            next = NEXT;
+            pointwise(g, CUDNN_POINTWISE_ADD, NULL, at, tensor(g, ID_RES, type, &res, false), next);
+            at = next;
+        }
+        if (acts[i]->op == OMCU_NONE) continue;
+        next = NEXT;
+        pointwise(g, mode[i], acts[i], at, NULL, next);
+    }
+#undef NEXT
+    if (g->failed || api.make(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR, &g->graph) != CUDNN_STATUS_SUCCESS)
+        g->failed = true;
+    set(g, g->graph, CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, g->n_ops, g->ops);
+    set(g, g->graph, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1, &handle);
+    finish(g, g->graph);
+    return !g->failed;
+}
+
+struct omcu_cudnn_plan {
+    omcu_conv conv; /* shapes only */
+    bool half, residual;
+    int index; /* in the heuristics' list */
+    cudnnBackendDescriptor_t config, plan;
+    graph graph;
+    int64_t workspace;
+    char name[32];
+};
+
+static int configs(const graph *g, cudnnBackendDescriptor_t out[MAX_CONFIGS])
+{
+    cudnnBackendDescriptor_t h = NULL;
+    cudnnBackendHeurMode_t mode = CUDNN_HEUR_MODE_A;
+    int64_t n = 0;
+    int made = 0;
+    if (api.make(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR, &h) != CUDNN_STATUS_SUCCESS) return 0;
+    bool ok =
+        api.set(h, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &g->graph) ==
+            CUDNN_STATUS_SUCCESS &&
+        api.set(h, CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, &mode) == CUDNN_STATUS_SUCCESS &&
+        api.finalize(h) == CUDNN_STATUS_SUCCESS;
+    for (; ok && made < MAX_CONFIGS; made++)
+        if (api.make(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, &out[made]) != CUDNN_STATUS_SUCCESS) break;
+    if (ok && api.get(h, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, made, &n, out) !=
+                  CUDNN_STATUS_SUCCESS)
+        n = 0;
+    for (int i = (int)n; i < made; i++) api.free(out[i]);
+    api.free(h);
+    return n < made ? (int)n : made;
+}
+
+int omcu_cudnn_candidates(const omcu_program *p, const omcu_step *s, omcu_cudnn_plan **out, int max)
+{
+    const omcu_conv *c = &s->u.conv;
+    if (omcu_cudnn_missing() || !s->half || c->groups != 1 || s->tactic == OMCU_TACTIC_FIRST || c->wide ||
+        !c->vector || c->k % 8 || c->c % 8)
+        return 0;
+    cudnnHandle_t handle = take_handle();
+    graph g = {.failed = false};
+    cudnnBackendDescriptor_t list[MAX_CONFIGS];
+    bool ok = handle && describe(c, s->half, s->has_res, handle, &g);
+    int n = ok ? configs(&g, list) : 0, made = 0;
+    for (int i = 0; i < n; i++) {
+        api.free(list[i]);
+        omcu_cudnn_plan *plan = made < max ? om_calloc(1, sizeof *plan) : NULL;
+        if (!plan) continue;
+        plan->conv = *c;
+        plan->half = s->half;
+        plan->residual = s->has_res;
+        plan->index = i;
+        snprintf(plan->name, sizeof plan->name, "cudnn %d", i);
+        out[made++] = plan;
+    }
+    free_graph(&g);
+    return_handle(handle);
+    (void)p;
+    return made;
+}
+
+int omcu_cudnn_build(omcu_cudnn_plan *plan)
+{
+    cudnnHandle_t handle = take_handle();
+    cudnnBackendDescriptor_t list[MAX_CONFIGS];
+    int n = 0;
+    bool ok = handle && describe(&plan->conv, plan->half, plan->residual, handle, &plan->graph);
+    if (ok) n = configs(&plan->graph, list);
+    for (int i = 0; i < n; i++)
+        if (i == plan->index) plan->config = list[i];
+        else api.free(list[i]);
+    ok = plan->config &&
+         api.make(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR, &plan->plan) == CUDNN_STATUS_SUCCESS &&
+         api.set(plan->plan, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1, &handle) ==
+             CUDNN_STATUS_SUCCESS &&
+         api.set(plan->plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1,
+                 &plan->config) == CUDNN_STATUS_SUCCESS &&
+         api.finalize(plan->plan) == CUDNN_STATUS_SUCCESS;
+    int64_t got = 0;
+    if (ok)
+        ok = api.get(plan->plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &got,
+                     &plan->workspace) == CUDNN_STATUS_SUCCESS;
+    return_handle(handle);
+    return ok ? OM_OK : om_fail(OM_ERR_UNSUPPORTED, "cuDNN has no plan %d for a convolution", plan->index);
+}
+
+void omcu_cudnn_destroy(omcu_cudnn_plan *plan)
+{
+    if (!plan) return;
+    if (plan->plan) api.free(plan->plan);
+    if (plan->config) api.free(plan->config);
+    free_graph(&plan->graph);
+    om_free(plan);
+}
+
+size_t omcu_cudnn_workspace(const omcu_cudnn_plan *plan) { return (size_t)plan->workspace; }
+const char *omcu_cudnn_name(const omcu_cudnn_plan *plan) { return plan->name; }
+
+int omcu_cudnn_run(const omcu_program *p, const omcu_step *s, const omcu_conv *c, void *workspace,
+                   struct CUstream_st *stream)
+{
+    void *data[5] = {(void *)(uintptr_t)c->x, (void *)(uintptr_t)c->w, (void *)(uintptr_t)c->bias, c->y,
+                     (void *)(uintptr_t)c->res};
+    int64_t ids[5] = {ID_X, ID_W, ID_BIAS, ID_Y, ID_RES}, n = s->has_res ? 5 : 4;
+    cudnnHandle_t handle = take_handle();
+    cudnnBackendDescriptor_t pack = NULL;
+    bool ok =
+        handle && api.set_stream(handle, stream) == CUDNN_STATUS_SUCCESS &&
+        api.make(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, &pack) == CUDNN_STATUS_SUCCESS &&
+        api.set(pack, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, n, data) ==
+            CUDNN_STATUS_SUCCESS &&
+        api.set(pack, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, n, ids) == CUDNN_STATUS_SUCCESS &&
+        api.set(pack, CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1, &workspace) ==
+            CUDNN_STATUS_SUCCESS &&
+        api.finalize(pack) == CUDNN_STATUS_SUCCESS &&
+        api.execute(handle, s->cudnn->plan, pack) == CUDNN_STATUS_SUCCESS;
+    if (pack) api.free(pack);
+    return_handle(handle);
+    (void)p;
+    cudaError_t e = cudaGetLastError();
+    return e != cudaSuccess ? (int)e : ok ? (int)cudaSuccess : (int)cudaErrorUnknown;
+}

@@ -1,0 +1,43 @@
+/* What the backend's own files share. */
+#ifndef OM_BACKEND_CUDA_CUDA_H
+#define OM_BACKEND_CUDA_CUDA_H
+
+#include "backend/backend.h"
+#include "backend/cuda/engine.h"
+#include "device/cuda/head.h"
+
+#define OMCU_RUNGS 8
+
+/* Of om_plan.priv. */
+typedef struct omcu_plan {
+    om_device *device; /* the GPU: plan->memory, or our own where the caller's memory is the host's */
+    bool own_device, profiling, nhwc;
+    omcu_program *programs[OMCU_RUNGS]; /* for falling batches; the first for the plan's */
+    int rungs[OMCU_RUNGS], n_rungs;
+} omcu_plan;
+
+/* Of om_session.priv. */
+typedef struct omcu_session {
+    struct CUstream_st *stream;
+    struct CUevent_st *done; /* behind the callback of the last submit */
+    omcu_binding binding;
+    void *inputs[1], **device_outputs;
+    struct CUgraphExec_st *graphs[OMCU_RUNGS]; /* NULL: the program is launched step by step */
+    om_cuda_head *head;                        /* made when the first decode tells which */
+    const om_head *head_of;
+    bool head_ran;             /* behind the last submit */
+    struct CUevent_st **marks; /* profiling: before each step, and behind the last */
+    bool started;
+    int n; /* of the last submit */
+} omcu_session;
+
+int omcu_session_init(om_session *s);
+void omcu_session_fini(om_session *s);
+int omcu_submit(om_session *s, int n);
+int omcu_wait(om_session *s);
+int omcu_decode(om_session *s, const om_head *head, int n, const om_geometry *geo, om_dets *out);
+int omcu_layers(om_session *s, om_layer_time *out, int max);
+
+extern const om_backend_ops om_backend_cuda;
+
+#endif

@@ -1,0 +1,16 @@
+/* The tensor-core convolutions' forms, listed by the files that compile them. C++. */
+#ifndef OM_BACKEND_CUDA_FORMS_H
+#define OM_BACKEND_CUDA_FORMS_H
+
+struct omcu_form {
+    const char *name;
+    const void *kernel;
+    int bm, bn, threads, bytes;
+};
+
+/* By the width of their tiles. */
+const omcu_form *omcu_forms_narrow(int *n);
+const omcu_form *omcu_forms_middle(int *n);
+const omcu_form *omcu_forms_wide(int *n);
+
+#endif

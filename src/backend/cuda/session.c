@@ -1,0 +1,317 @@
+/* Sessions: one batch in flight on a stream of its own, replayed as a CUDA graph. */
+#include <cuda_runtime_api.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "backend/cuda/cuda.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "device/cuda/cuda.h"
+
+static int check(const omcu_plan *p, cudaError_t e, const char *doing)
+{
+    return om_cuda_check(p->device, (int)e, doing);
+}
+
+static bool is_staged(const om_session *s) { return s->plan->memory->ops->memory == OM_MEMORY_HOST; }
+
+/* The graph of a rung; a program that cannot be captured is launched step by step. */
+static void capture(om_session *s, int rung)
+{
+    const omcu_plan *p = s->plan->priv;
+    omcu_session *c = s->priv;
+    cudaGraph_t graph = NULL;
+    if (cudaStreamBeginCapture(c->stream, cudaStreamCaptureModeThreadLocal) != cudaSuccess) return;
+    int err = omcu_run(p->programs[rung], &c->binding, c->stream);
+    if (cudaStreamEndCapture(c->stream, &graph) != cudaSuccess) graph = NULL;
+    if (!err && graph && cudaGraphInstantiate(&c->graphs[rung], graph, 0) != cudaSuccess)
+        c->graphs[rung] = NULL;
+    if (graph) (void)cudaGraphDestroy(graph);
+    if (!c->graphs[rung]) {
+        (void)cudaGetLastError();
+        om_log(OM_LOG_DEBUG, "cuda: batch %d runs without a graph", p->rungs[rung]);
+    } else {
+        (void)cudaGraphUpload(c->graphs[rung], c->stream);
+    }
+}
+
+static int alloc_outputs(om_session *s)
+{
+    const omcu_plan *p = s->plan->priv;
+    const omcu_program *top = p->programs[0];
+    omcu_session *c = s->priv;
+    s->outputs = om_calloc((size_t)top->n_outputs + 1, sizeof *s->outputs);
+    c->device_outputs = om_calloc((size_t)top->n_outputs + 1, sizeof *c->device_outputs);
+    if (!s->outputs || !c->device_outputs) return om_fail_nomem("a session's tensors");
+    c->binding.outputs = c->device_outputs;
+    s->n_outputs = top->n_outputs;
+    int err = OM_OK;
+    for (int i = 0; i < top->n_outputs && !err; i++) {
+        s->outputs[i] = top->out[i];
+        size_t bytes = top->buffers[top->outputs[i]].bytes;
+        err = om_device_pinned_alloc(p->device, bytes, &s->outputs[i].data);
+        if (!err) err = om_device_mem_alloc(p->device, bytes, &c->device_outputs[i]);
+    }
+    return err;
+}
+
+static int alloc_input(om_session *s)
+{
+    const om_plan *plan = s->plan;
+    const omcu_plan *p = plan->priv;
+    omcu_session *c = s->priv;
+    int64_t ch = plan->prep.channels == OM_CHANNELS_GRAY ? 1 : 3, n = plan->batch, h = plan->height,
+            w = plan->width;
+    bool nhwc = plan->prep.layout == OM_LAYOUT_NHWC;
+    s->input.dtype = plan->prep.dtype;
+    s->input.shape = nhwc ? om_shape_make(4, n, h, w, ch) : om_shape_make(4, n, ch, h, w);
+    s->item_bytes = (size_t)(ch * h * w) * om_dtype_size(plan->prep.dtype);
+    c->binding.inputs = c->inputs;
+    size_t bytes = s->item_bytes * (size_t)n;
+    if (bytes != p->programs[0]->buffers[p->programs[0]->inputs[0]].bytes)
+        return om_fail(OM_ERR_UNSUPPORTED, "the model's input has not the %lld channels of a picture",
+                       (long long)ch);
+    int err = om_device_mem_alloc(p->device, bytes, &c->inputs[0]);
+    if (!err && is_staged(s)) err = om_device_pinned_alloc(p->device, bytes, &s->input.data);
+    if (!err && !is_staged(s)) s->input.data = c->inputs[0];
+    if (!err && is_staged(s)) memset(s->input.data, 0, bytes);
+    return err ? err : check(p, cudaMemsetAsync(c->inputs[0], 0, bytes, c->stream), "clearing an input");
+}
+
+static int make_marks(om_session *s)
+{
+    const omcu_plan *p = s->plan->priv;
+    omcu_session *c = s->priv;
+    int n = p->programs[0]->n_steps + 1;
+    c->marks = om_calloc((size_t)n, sizeof *c->marks);
+    if (!c->marks) return om_fail_nomem("a session's marks");
+    int err = OM_OK;
+    for (int i = 0; i < n && !err; i++) err = check(p, cudaEventCreate(&c->marks[i]), "making an event");
+    return err;
+}
+
+int omcu_session_init(om_session *s)
+{
+    const omcu_plan *p = s->plan->priv;
+    omcu_session *c = s->priv;
+    size_t arena = 1, workspace = 1;
+    for (int i = 0; i < p->n_rungs; i++) {
+        if (p->programs[i]->arena > arena) arena = p->programs[i]->arena;
+        if (p->programs[i]->workspace > workspace) workspace = p->programs[i]->workspace;
+    }
+    int err = om_cuda_enter(p->device);
+    if (!err) err = check(p, cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking), "making a stream");
+    if (!err)
+        err = check(p, cudaEventCreateWithFlags(&c->done, cudaEventDisableTiming | cudaEventBlockingSync),
+                    "making an event");
+    if (!err) err = om_device_mem_alloc(p->device, arena, &c->binding.arena);
+    if (!err) err = om_device_mem_alloc(p->device, workspace, &c->binding.workspace);
+    if (!err) err = alloc_outputs(s);
+    if (!err) err = alloc_input(s);
+    if (!err && p->profiling) err = make_marks(s);
+    for (int i = 0; i < p->n_rungs && !err && !p->profiling; i++) capture(s, i);
+    if (!err) err = check(p, cudaStreamSynchronize(c->stream), "making a session");
+    if (!err && !is_staged(s)) s->stream = (om_stream *)(void *)c->stream;
+    return err;
+}
+
+void omcu_session_fini(om_session *s)
+{
+    const omcu_plan *p = s->plan->priv;
+    omcu_session *c = s->priv;
+    if (!p->device) return;
+    (void)cudaSetDevice(p->device->index);
+    if (c->stream) (void)cudaStreamSynchronize(c->stream);
+    om_cuda_head_destroy(c->head);
+    for (int i = 0; i < OMCU_RUNGS; i++)
+        if (c->graphs[i]) (void)cudaGraphExecDestroy(c->graphs[i]);
+    for (int i = 0; c->marks && i <= p->programs[0]->n_steps; i++)
+        if (c->marks[i]) (void)cudaEventDestroy(c->marks[i]);
+    om_free(c->marks);
+    if (c->done) (void)cudaEventDestroy(c->done);
+    if (c->stream) (void)cudaStreamDestroy(c->stream);
+    for (int i = 0; i < s->n_outputs; i++) {
+        if (s->outputs[i].data) om_device_pinned_free(p->device, s->outputs[i].data);
+        if (c->device_outputs && c->device_outputs[i]) om_device_mem_free(p->device, c->device_outputs[i]);
+    }
+    om_free(s->outputs);
+    om_free(c->device_outputs);
+    if (is_staged(s) && s->input.data) om_device_pinned_free(p->device, s->input.data);
+    if (c->inputs[0]) om_device_mem_free(p->device, c->inputs[0]);
+    if (c->binding.arena) om_device_mem_free(p->device, c->binding.arena);
+    if (c->binding.workspace) om_device_mem_free(p->device, c->binding.workspace);
+    (void)cudaGetLastError();
+}
+
+/* A callback, not a host function: it comes after a fault too, and whoever waits learns of it. */
+static void CUDART_CB on_done(cudaStream_t stream, cudaError_t status, void *user)
+{
+    om_session *s = user;
+    s->done(s->user);
+}
+
+static int run_marked(const omcu_plan *p, omcu_session *c)
+{
+    const omcu_program *top = p->programs[0];
+    int err = check(p, cudaEventRecord(c->marks[0], c->stream), "recording an event");
+    for (int i = 0; i < top->n_steps && !err; i++) {
+        err = omcu_step_run(top, &top->steps[i], &c->binding, c->stream);
+        if (!err) err = check(p, cudaEventRecord(c->marks[i + 1], c->stream), "recording an event");
+    }
+    return err;
+}
+
+int omcu_submit(om_session *s, int n)
+{
+    const omcu_plan *p = s->plan->priv;
+    omcu_session *c = s->priv;
+    int rung = 0, err = om_cuda_enter(p->device);
+    while (rung + 1 < p->n_rungs && p->rungs[rung + 1] >= n) rung++;
+    if (!err && is_staged(s))
+        err = check(p,
+                    cudaMemcpyAsync(c->inputs[0], s->input.data, s->item_bytes * (size_t)n,
+                                    cudaMemcpyHostToDevice, c->stream),
+                    "uploading an input");
+    if (err) return err;
+    if (p->profiling) err = run_marked(p, c);
+    else if (c->graphs[rung])
+        err = check(p, cudaGraphLaunch(c->graphs[rung], c->stream), "launching an inference");
+    else err = omcu_run(p->programs[rung], &c->binding, c->stream);
+    c->head_ran = false;
+    if (!err && c->head) {
+        err = om_cuda_head_launch(c->head, c->device_outputs[0], n, (om_stream *)(void *)c->stream);
+        c->head_ran = !err;
+    }
+    if (err) {
+        (void)cudaStreamSynchronize(c->stream);
+        (void)cudaGetLastError();
+        return err;
+    }
+    c->started = true;
+    c->n = n;
+    err = check(p, cudaStreamAddCallback(c->stream, on_done, s, 0), "asking for a callback");
+    if (err) return err;
+    /* Failing now would be telling twice: the wait will say it. */
+    (void)cudaEventRecord(c->done, c->stream);
+    return OM_OK;
+}
+
+static int fetch_outputs(om_session *s)
+{
+    const omcu_plan *p = s->plan->priv;
+    omcu_session *c = s->priv;
+    int err = OM_OK;
+    for (int i = 0; i < s->n_outputs && !err; i++) {
+        const om_shape *shape = &s->outputs[i].shape;
+        size_t bytes = p->programs[0]->buffers[p->programs[0]->outputs[i]].bytes;
+        /* Of a part of the batch that part; an output without a batch dimension whole. */
+        if (shape->rank > 0 && shape->dim[0] == s->plan->batch)
+            bytes = bytes / (size_t)s->plan->batch * (size_t)c->n;
+        err = check(p,
+                    cudaMemcpyAsync(s->outputs[i].data, c->device_outputs[i], bytes, cudaMemcpyDeviceToHost,
+                                    c->stream),
+                    "fetching an output");
+    }
+    return err ? err : check(p, cudaStreamSynchronize(c->stream), "fetching the outputs");
+}
+
+int omcu_wait(om_session *s)
+{
+    const omcu_plan *p = s->plan->priv;
+    omcu_session *c = s->priv;
+    if (!c->started) return OM_OK;
+    int err = om_cuda_enter(p->device);
+    if (!err) err = check(p, cudaEventSynchronize(c->done), "an inference");
+    /* Raw outputs travel only where nobody decodes them on the GPU. */
+    if (!err && !s->collecting) err = fetch_outputs(s);
+    return err;
+}
+
+/* ---- detections ---- */
+
+static bool head_params(const om_session *s, const om_head *head, om_cuda_head_params *out)
+{
+    if (s->n_outputs != 1 || s->outputs[0].shape.rank != 3) return false;
+    const om_shape *shape = &s->outputs[0].shape;
+    bool rows = head->ops->family == OM_FAMILY_YOLOV5, columns = head->ops->family == OM_FAMILY_YOLOV8;
+    if (!rows && !columns) return false;
+    *out = (om_cuda_head_params){.kind = rows ? OM_CUDA_HEAD_ROWS : OM_CUDA_HEAD_COLUMNS,
+                                 .dtype = OM_DTYPE_F32,
+                                 .anchors = (int)shape->dim[rows ? 1 : 2],
+                                 .classes = (int)(rows ? shape->dim[2] - 5 : shape->dim[1] - 4),
+                                 .conf = head->params.conf,
+                                 .iou = head->params.iou,
+                                 .max_boxes = head->params.max_boxes,
+                                 .agnostic = head->params.agnostic,
+                                 .wanted = head->params.classes,
+                                 .n_wanted = head->params.n_classes};
+    return out->classes > 0;
+}
+
+static int decode_here(om_session *s, const om_head *head, int n, const om_geometry *geo, om_dets *out)
+{
+    int err = fetch_outputs(s);
+    for (int i = 0; i < n && !err; i++)
+        err = om_head_decode(head, &s->scratch, s->outputs, s->n_outputs, i, &geo[i], &out[i]);
+    return err;
+}
+
+int omcu_decode(om_session *s, const om_head *head, int n, const om_geometry *geo, om_dets *out)
+{
+    const omcu_plan *p = s->plan->priv;
+    omcu_session *c = s->priv;
+    om_cuda_head_params params;
+    if (!head_params(s, head, &params)) return decode_here(s, head, n, geo, out);
+    if (c->head_of != head) {
+        om_cuda_head_destroy(c->head);
+        c->head = NULL;
+        c->head_of = head;
+        c->head_ran = false;
+        if (om_cuda_head_create(p->device, &params, s->plan->batch, &c->head) != OM_OK) {
+            om_log(OM_LOG_DEBUG, "cuda: boxes are decoded on the host: %s", om_error_message());
+            c->head = NULL;
+        }
+    }
+    if (!c->head) return decode_here(s, head, n, geo, out);
+    int err = om_cuda_enter(p->device);
+    if (!err && !c->head_ran) {
+        err = om_cuda_head_launch(c->head, c->device_outputs[0], n, (om_stream *)(void *)c->stream);
+        if (!err) err = check(p, cudaStreamSynchronize(c->stream), "decoding boxes");
+    }
+    return err ? err : om_cuda_head_fetch(c->head, n, geo, out);
+}
+
+/* ---- profile ---- */
+
+static void exec_name(const omcu_step *s, char *out, size_t size)
+{
+    static const char *const kinds[] = {"conv",   "depthwise", "transposed conv", "pointwise", "pool",
+                                        "sppf",   "resize",    "reduce",          "softmax",   "layer norm",
+                                        "matmul", "attention", "gather",          "clear"};
+    if (s->kind != OMCU_STEP_CONV) snprintf(out, size, "own %s", kinds[s->kind]);
+    else if (s->cudnn) snprintf(out, size, "cudnn %d", s->tactic - OMCU_TACTIC_CUDNN);
+    else if (s->lt) snprintf(out, size, "cublaslt %d", s->tactic - OMCU_TACTIC_LT);
+    else if (s->tactic == OMCU_TACTIC_FIRST) snprintf(out, size, "own first conv");
+    else if (s->tactic >= 0) snprintf(out, size, "own tiles %s", omcu_conv_form_name(s->tactic));
+    else snprintf(out, size, "own plain conv");
+}
+
+int omcu_layers(om_session *s, om_layer_time *out, int max)
+{
+    const omcu_plan *p = s->plan->priv;
+    const omcu_session *c = s->priv;
+    const omcu_program *top = p->programs[0];
+    if (!c->marks) return om_fail(OM_ERR_ARG, "the plan was compiled without profiling");
+    int n = top->n_steps < max ? top->n_steps : max;
+    for (int i = 0; i < n; i++) {
+        float ms = 0;
+        const omcu_step *step = &top->steps[i];
+        bool ran = c->started && cudaEventElapsedTime(&ms, c->marks[i], c->marks[i + 1]) == cudaSuccess;
+        out[i] = (om_layer_time){.ns = (int64_t)((double)ms * 1e6), .ran = ran};
+        snprintf(out[i].name, sizeof out[i].name, "%s", step->name);
+        snprintf(out[i].type, sizeof out[i].type, "%s", step->type);
+        exec_name(step, out[i].exec, sizeof out[i].exec);
+    }
+    return top->n_steps;
+}

@@ -1,0 +1,47 @@
+/* Which way of computing each convolution and matrix product is the fastest here: measured, remembered. */
+#ifndef OM_BACKEND_CUDA_TUNE_H
+#define OM_BACKEND_CUDA_TUNE_H
+
+#include "backend/cuda/engine.h"
+
+typedef struct omcu_tuner omcu_tuner;
+
+typedef struct omcu_tune_params {
+    const char *cache_dir; /* NULL: nothing is remembered */
+    double seconds;        /* for building and timing candidates; 0: none are timed */
+    bool libraries;        /* cuDNN and cuBLASLt take part, where they are there */
+    int threads;           /* that build candidates; 0: as many as there are cores, at most 16 */
+} omcu_tune_params;
+
+/* Chooses tactics for all steps of a placed program; its arena is allocated for the while. */
+int omcu_tune(omcu_program *p, const omcu_tune_params *params);
+void omcu_tuner_destroy(omcu_tuner *t); /* takes NULL */
+/* "cuDNN 9.19, 52 of 63 convolutions" for the plan's note. */
+const char *omcu_tuner_note(const omcu_tuner *t);
+
+/* conv_cudnn.c: fused convolutions of cuDNN's backend API. */
+typedef struct omcu_cudnn_plan omcu_cudnn_plan;
+/* NULL: cuDNN is there; else why not (static). */
+const char *omcu_cudnn_missing(void);
+const char *omcu_cudnn_version(void); /* "9.19.0" */
+/* Up to `max` candidates for a step, not built yet: descriptions of engines. Returns how many. */
+int omcu_cudnn_candidates(const omcu_program *p, const omcu_step *s, omcu_cudnn_plan **out, int max);
+/* Builds the one (compiles kernels where the engine does that). Any thread. */
+int omcu_cudnn_build(omcu_cudnn_plan *plan);
+void omcu_cudnn_destroy(omcu_cudnn_plan *plan);
+size_t omcu_cudnn_workspace(const omcu_cudnn_plan *plan);
+const char *omcu_cudnn_name(const omcu_cudnn_plan *plan);
+/* A cudaError_t. */
+int omcu_cudnn_run(const omcu_program *p, const omcu_step *s, const omcu_conv *c, void *workspace,
+                   struct CUstream_st *stream);
+
+/* gemm_lt.c: matrix products of cuBLASLt, for steps that are convolutions of 1x1 over a row of pixels. */
+typedef struct omcu_lt_plan omcu_lt_plan;
+const char *omcu_lt_missing(void);
+int omcu_lt_candidates(const omcu_program *p, const omcu_step *s, omcu_lt_plan **out, int max);
+void omcu_lt_destroy(omcu_lt_plan *plan);
+size_t omcu_lt_workspace(const omcu_lt_plan *plan);
+int omcu_lt_run(const omcu_program *p, const omcu_step *s, const omcu_conv *c, void *workspace,
+                struct CUstream_st *stream);
+
+#endif

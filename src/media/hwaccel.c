@@ -1,0 +1,240 @@
+#include "media/hwaccel.h"
+
+/* FFmpeg's header asks for CUDA's unless told its version; the two types it needs only pass through here. */
+typedef struct CUctx_st *CUcontext;
+typedef struct CUstream_st *CUstream;
+#define CUDA_VERSION 0
+#include <libavutil/hwcontext.h>
+#include <libavutil/hwcontext_cuda.h>
+#include <libavutil/pixdesc.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "media/frame_av.h"
+#include "media/media.h"
+
+/* More surfaces than this make some GPUs refuse a decoder. */
+#define MAX_SURFACES 32
+#define POLL_NS (100 * OM_NS_PER_MS)
+
+struct om_hwaccel {
+    om_device *device;
+    AVBufferRef *ref; /* of an AVHWDeviceContext */
+};
+
+/* Thread-safety: hold, and the release of a picture, from any thread. */
+struct om_surfaces {
+    om_ref ref; /* the decoder's, and one a picture */
+    om_hwaccel *accel;
+    pthread_mutex_t lock; /* guards held */
+    pthread_cond_t back;
+    int held, limit;
+    int wish;
+    bool refused;
+};
+
+int om_hwaccel_create(om_device *d, om_hwaccel **out)
+{
+    void *context, *stream;
+    *out = NULL;
+    int rc = om_device_native(d, &context, &stream);
+    if (rc != OM_OK) return rc;
+    om_hwaccel *h = om_calloc(1, sizeof *h);
+    if (!h) return OM_ERR_NOMEM;
+    h->device = d;
+    h->ref = av_hwdevice_ctx_alloc(AV_HWDEVICE_TYPE_CUDA);
+    if (!h->ref) {
+        rc = om_fail(OM_ERR_UNSUPPORTED, "this FFmpeg has no CUDA");
+        goto fail;
+    }
+    AVHWDeviceContext *dev = (AVHWDeviceContext *)(void *)h->ref->data;
+    AVCUDADeviceContext *cuda = dev->hwctx;
+    cuda->cuda_ctx = context;
+    cuda->stream = stream;
+    dev->user_opaque = h;
+    rc = av_hwdevice_ctx_init(h->ref);
+    if (rc < 0) {
+        rc = om_fail_av(rc, "FFmpeg's CUDA");
+        goto fail;
+    }
+    *out = h;
+    return OM_OK;
+fail:
+    om_hwaccel_destroy(h);
+    return rc;
+}
+
+void om_hwaccel_destroy(om_hwaccel *h)
+{
+    if (!h) return;
+    av_buffer_unref(&h->ref);
+    om_free(h);
+}
+
+om_device *om_hwaccel_device(const om_hwaccel *h) { return h->device; }
+
+const om_hwaccel *om_hwaccel_of(const AVFrame *av)
+{
+    const AVHWFramesContext *frames = (const AVHWFramesContext *)(void *)av->hw_frames_ctx->data;
+    return frames->device_ctx->user_opaque;
+}
+
+static bool speeds_up(const AVCodec *codec)
+{
+    const AVCodecHWConfig *config;
+    for (int i = 0; (config = avcodec_get_hw_config(codec, i)); i++)
+        if (config->pix_fmt == AV_PIX_FMT_CUDA && (config->methods & AV_CODEC_HW_CONFIG_METHOD_HW_DEVICE_CTX))
+            return true;
+    return false;
+}
+
+/* FFmpeg's own decoder with an accelerator in it, never NVIDIA's wrapped as a decoder: that one has its own
+ * way with surfaces and damaged streams. */
+const AVCodec *om_hwaccel_codec(const om_hwaccel *h, enum AVCodecID id)
+{
+    const AVCodec *codec;
+    for (void *at = NULL; (codec = av_codec_iterate(&at));)
+        if (codec->id == id && av_codec_is_decoder(codec) && !codec->wrapper_name && speeds_up(codec))
+            return codec;
+    return NULL;
+}
+
+/* The buffers of FFmpeg's pool stay empty: the pictures lie in the decoder's surfaces. */
+static AVBufferRef *no_buffer(size_t size) { return av_buffer_create(NULL, 0, NULL, NULL, 0); }
+
+static void free_pool(AVHWFramesContext *frames) { av_buffer_pool_uninit(&frames->pool); }
+
+/* As libavcodec would make it, with as many surfaces as are needed and no more: they are the memory a stream
+ * costs. */
+static int make_frames(om_surfaces *s, AVCodecContext *ctx)
+{
+    AVBufferRef *ref = NULL;
+    int rc = avcodec_get_hw_frames_parameters(ctx, ctx->hw_device_ctx, AV_PIX_FMT_CUDA, &ref);
+    if (rc < 0) return rc;
+    AVHWFramesContext *frames = (AVHWFramesContext *)(void *)ref->data;
+    int room = MAX_SURFACES - frames->initial_pool_size;
+    int limit = s->wish < room ? s->wish : room;
+    if (limit < 1 || om_pixfmt_from_av(frames->sw_format) == OM_PIX_NONE) {
+        av_buffer_unref(&ref);
+        return AVERROR(ENOSYS);
+    }
+    frames->initial_pool_size +=
+        limit; /* om_surfaces_wait() counts the one that waits inside to be received */
+    frames->free = free_pool;
+    frames->pool = av_buffer_pool_init(0, no_buffer);
+    rc = frames->pool ? av_hwframe_ctx_init(ref) : AVERROR(ENOMEM);
+    if (rc < 0) {
+        av_buffer_unref(&ref);
+        return rc;
+    }
+    ctx->hw_frames_ctx = ref;
+    pthread_mutex_lock(&s->lock);
+    s->limit = limit;
+    pthread_mutex_unlock(&s->lock);
+    return 0;
+}
+
+/* libavcodec asks anew whenever the stream's parameters change, and after a failure without the format that
+ * failed. */
+static enum AVPixelFormat choose_format(AVCodecContext *ctx, const enum AVPixelFormat *formats)
+{
+    om_surfaces *s = ctx->opaque;
+    for (const enum AVPixelFormat *f = formats; *f != AV_PIX_FMT_NONE; f++)
+        if (*f == AV_PIX_FMT_CUDA && make_frames(s, ctx) >= 0) return *f;
+    s->refused = true;
+    return AV_PIX_FMT_NONE;
+}
+
+int om_hwaccel_attach(om_hwaccel *h, AVCodecContext *ctx, int hold, om_surfaces **out)
+{
+    *out = NULL;
+    om_surfaces *s = om_calloc(1, sizeof *s);
+    if (!s) return OM_ERR_NOMEM;
+    om_ref_init(&s->ref);
+    pthread_mutex_init(&s->lock, NULL);
+    om_cond_init(&s->back);
+    s->accel = h;
+    s->wish = s->limit = hold < 1 ? 1 : hold;
+    ctx->hw_device_ctx = av_buffer_ref(h->ref);
+    if (!ctx->hw_device_ctx) {
+        om_surfaces_unref(s);
+        return om_fail_nomem("a decoder");
+    }
+    ctx->opaque = s;
+    ctx->get_format = choose_format;
+    ctx->thread_count = 1; /* the GPU is what works; threads would only hold more surfaces */
+    *out = s;
+    return OM_OK;
+}
+
+bool om_surfaces_refused(const om_surfaces *s) { return s->refused; }
+
+int om_surfaces_wait(om_surfaces *s, om_cancel *cancel)
+{
+    int rc = OM_OK;
+    pthread_mutex_lock(&s->lock);
+    while (s->held >= s->limit && rc == OM_OK) {
+        om_cond_wait_until(&s->back, &s->lock, om_now_ns() + POLL_NS);
+        if (om_cancelled(cancel)) rc = om_fail(OM_ERR_CANCELLED, "cancelled");
+        else if (om_device_is_lost(s->accel->device, false)) rc = OM_ERR_DEVICE_LOST;
+    }
+    pthread_mutex_unlock(&s->lock);
+    return rc;
+}
+
+static void came_back(void *arg)
+{
+    om_surfaces *s = arg;
+    pthread_mutex_lock(&s->lock);
+    s->held--;
+    pthread_cond_signal(&s->back);
+    pthread_mutex_unlock(&s->lock);
+    om_surfaces_unref(s);
+}
+
+void om_surfaces_hold(om_surfaces *s, om_frame *f)
+{
+    pthread_mutex_lock(&s->lock);
+    s->held++;
+    pthread_mutex_unlock(&s->lock);
+    om_ref_inc(&s->ref);
+    om_frame_on_release(f, came_back, s);
+}
+
+void om_surfaces_unref(om_surfaces *s)
+{
+    if (!s || !om_ref_dec(&s->ref)) return;
+    pthread_cond_destroy(&s->back);
+    pthread_mutex_destroy(&s->lock);
+    om_free(s);
+}
+
+/* Into host memory, by the decoder's stream; the caller waits. */
+int om_frame_download(const om_frame *src, om_frame **out)
+{
+    *out = NULL;
+    AVFrame *from = src->native, *to = av_frame_alloc();
+    if (!to) return om_fail_nomem("a frame");
+    int rc = src->memory != OM_MEMORY_CUDA || !from
+                 ? om_fail(OM_ERR_ARG, "a picture that no GPU decoder made cannot be copied from one")
+                 : OM_OK;
+    if (rc == OM_OK) {
+        int av = av_hwframe_transfer_data(to, from, 0);
+        if (av >= 0) av = av_frame_copy_props(to, from);
+        if (av < 0) rc = om_fail_av(av, "copying a picture from the GPU");
+        /* FFmpeg keeps a copy's failure to itself. */
+        else if (om_device_is_lost(om_hwaccel_of(from)->device, true))
+            rc = om_fail(OM_ERR_DEVICE_LOST, "copying a picture from the GPU: it is lost");
+    }
+    if (rc == OM_OK) {
+        to->crop_left = from->crop_left;
+        to->crop_top = from->crop_top;
+        rc = om_frame_from_av(to, out);
+    }
+    av_frame_free(&to);
+    if (rc != OM_OK) return rc;
+    om_frame_copy_stamps(*out, src);
+    return OM_OK;
+}

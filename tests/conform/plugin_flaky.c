@@ -1,0 +1,83 @@
+/* A device that is lost, or short of memory, and an engine on it that computes nothing: what a failing GPU
+ * looks like to the pipeline.   flaky:N   is lost at submit N;   flaky:1000+B   has memory for batches of B
+ * at most. */
+#include <stdatomic.h>
+#include <string.h>
+
+#include "backend/backend.h"
+#include "backend/registry.h"
+#include "base/error.h"
+#include "base/str.h"
+#include "device/host.h"
+
+#define SMALL 1000 /* from here on the number means memory */
+
+static atomic_int submits_left;
+static atomic_bool is_lost;
+static int largest_batch;
+static const om_backend_ops *null_ops;
+
+static int lost(void) { return om_fail(OM_ERR_DEVICE_LOST, "device flaky: it fell off the bus"); }
+
+static int count(void) { return 2 * SMALL; }
+
+static int open_device(om_device *d, int index)
+{
+    atomic_store(&is_lost, false);
+    atomic_store(&submits_left, index < SMALL ? index : 1 << 30);
+    largest_batch = index < SMALL ? 1 << 30 : index - SMALL;
+    return OM_OK;
+}
+
+static bool device_lost(om_device *d, bool probe) { return atomic_load(&is_lost); }
+
+static int gather(om_device *d, const om_gather_item *items, size_t n, const om_prep *prep, om_stream *s)
+{
+    return atomic_load(&is_lost) ? lost() : om_device_host.gather(d, items, n, prep, s);
+}
+
+static int compile(om_plan *plan, const om_compile_params *params)
+{
+    om_compile_params own = *params;
+    own.device = "2000";
+    if (params->batch > largest_batch) return om_fail(OM_ERR_NOMEM, "device flaky: out of memory");
+    return atomic_load(&is_lost) ? lost() : null_ops->compile(plan, &own);
+}
+
+static int submit(om_session *s, int n)
+{
+    if (atomic_fetch_sub(&submits_left, 1) <= 1) atomic_store(&is_lost, true);
+    return atomic_load(&is_lost) ? lost() : null_ops->submit(s, n);
+}
+
+/* What was in flight goes down with it. */
+static int wait_session(om_session *s)
+{
+    int rc = null_ops->wait(s);
+    return atomic_load(&is_lost) ? lost() : rc;
+}
+
+/* Null's sessions and plans know each other by their plan's ops, which are these. */
+const om_plugin *omma_plugin(void);
+const om_plugin *omma_plugin(void)
+{
+    static om_device_ops device;
+    static om_backend_ops backend;
+    static const om_plugin plugin = {
+        .api_version = OM_BACKEND_API_VERSION, .backend = &backend, .device = &device};
+    null_ops = om_backend_lookup("null");
+    device = om_device_host;
+    device.name = "flaky";
+    device.memory =
+        OM_MEMORY_CUDA; /* so that it counts as a GPU; pictures in host memory it reads all the same */
+    device.count = count;
+    device.open = open_device;
+    device.lost = device_lost;
+    device.gather = gather;
+    backend = *null_ops;
+    backend.name = "flaky";
+    backend.compile = compile;
+    backend.submit = submit;
+    backend.wait = wait_session;
+    return &plugin;
+}

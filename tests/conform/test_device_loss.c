@@ -1,0 +1,179 @@
+/* What the pipeline does when the device fails: everything goes on elsewhere, and nothing is lost but what
+ * was on it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "pipeline/pipeline.h"
+
+#define STREAMS 4
+#define FRAMES 120
+
+typedef struct seen {
+    unsigned long long frames[STREAMS], last[STREAMS]; /* of one worker at a time */
+    int disorder;
+    double latest_gap_ms;
+} seen;
+
+static void on_result(void *user, const om_frame_result *r)
+{
+    seen *s = user;
+    int i = r->stream_index;
+    if (s->frames[i]++ && r->seq <= s->last[i]) s->disorder++;
+    s->last[i] = r->seq;
+}
+
+static void check(int err)
+{
+    if (err) print_error("%s\n", om_error_message());
+    assert_int_equal(err, OM_OK);
+}
+
+static om_pipeline *make(seen *s, const char *device, const char *fallback, const char *uri)
+{
+    om_pipeline *p;
+    memset(s, 0, sizeof(*s));
+    check(om_pipeline_create(&p));
+    check(om_pipeline_set(p, "model", TEST_DATA "/shapes.onnx"));
+    check(om_pipeline_set(p, "device", device));
+    check(om_pipeline_set(p, "fallback", fallback));
+    check(om_pipeline_on_result(p, on_result, s));
+    for (int i = 0; i < STREAMS; i++) check(om_pipeline_add_stream(p, uri, NULL));
+    return p;
+}
+
+static uint64_t check_books(om_pipeline *p, const seen *s, uint64_t frames)
+{
+    uint64_t dropped = 0;
+    for (int i = 0; i < STREAMS; i++) {
+        om_stream_stats st;
+        check(om_pipeline_stats(p, i, &st));
+        assert_int_equal(st.received, frames);
+        assert_int_equal(st.in_flight, 0);
+        assert_int_equal(st.skipped, 0);
+        assert_int_equal(st.received, st.inferred + st.dropped);
+        assert_int_equal(st.inferred, s->frames[i]);
+        dropped += st.dropped;
+    }
+    assert_int_equal(s->disorder, 0);
+    return dropped;
+}
+
+/* Files: no frame is missing but those of the batches that were on the device. */
+static void goes_on_elsewhere(void **state)
+{
+    static const char *const at[] = {"flaky:1", "flaky:17"};
+    for (size_t i = 0; i < sizeof at / sizeof at[0]; i++) {
+        seen s;
+        om_pipeline *p = make(&s, at[i], "null:500", "pattern:160x120:frames=120");
+        check(om_pipeline_start(p));
+        check(om_pipeline_wait(p, 60000));
+        uint64_t lost = check_books(p, &s, FRAMES);
+        /* At most as many batches as the device took at a time, each with what the mailboxes held. */
+        assert_in_range(lost, 1, 3 * STREAMS * 2);
+        char *report = NULL;
+        check(om_pipeline_report(p, &report));
+        const char *moved = strstr(report, "\"moved\": {");
+        assert_non_null(moved);
+        assert_non_null(strstr(moved, "\"from\": \"flaky:"));
+        assert_non_null(strstr(moved, "\"to\": \"null:500\""));
+        assert_non_null(strstr(moved, "fell off the bus"));
+        assert_non_null(strstr(report, "\"device_lost\": "));
+        double took = atof(strstr(moved, "\"took_s\": ") + 10);
+        assert_true(took < 5);
+        om_free_string(report);
+        om_pipeline_destroy(p);
+    }
+}
+
+/* Live: the streams go on at their pace. */
+static void live_streams_go_on(void **state)
+{
+    seen s;
+    om_stream_stats st;
+    om_pipeline *p = make(&s, "flaky:9", "null:500", "pattern:160x120@50:frames=75");
+    check(om_pipeline_set(p, "live", "yes"));
+    check(om_pipeline_start(p));
+    check(om_pipeline_wait(p, 60000));
+    for (int i = 0; i < STREAMS; i++) {
+        check(om_pipeline_stats(p, i, &st));
+        assert_int_equal(st.received, st.inferred + st.dropped + st.skipped);
+        assert_true(st.inferred >= 60);
+        assert_true(s.last[i] >= 73);
+    }
+    om_pipeline_destroy(p);
+}
+
+static void a_run_without_a_way_out_ends(void **state)
+{
+    seen s;
+    om_pipeline *p = make(&s, "flaky:5", "none", "pattern:160x120:frames=0");
+    check(om_pipeline_start(p));
+    assert_int_equal(om_pipeline_wait(p, 60000), OM_ERR_DEVICE);
+    assert_non_null(strstr(om_error_message(), "fell off the bus"));
+    om_pipeline_destroy(p);
+}
+
+/* A way out that is none: the run ends with both reasons. */
+static void a_way_out_that_fails_ends_the_run(void **state)
+{
+    seen s;
+    om_pipeline *p = make(&s, "flaky:5", "null:never", "pattern:160x120:frames=0");
+    check(om_pipeline_start(p));
+    assert_true(om_pipeline_wait(p, 60000) < 0);
+    assert_non_null(strstr(om_error_message(), "fell off the bus"));
+    assert_non_null(strstr(om_error_message(), "null:never"));
+    om_pipeline_destroy(p);
+}
+
+static void short_memory_shrinks_the_batch(void **state)
+{
+    seen s;
+    om_pipeline *p = make(&s, "flaky:1005", "null:500", "pattern:160x120:frames=120");
+    check(om_pipeline_start(p));
+    check(om_pipeline_wait(p, 60000));
+    assert_int_equal(check_books(p, &s, FRAMES), 0);
+    char *report = NULL;
+    check(om_pipeline_report(p, &report));
+    assert_non_null(strstr(report, "\"moved\": null"));
+    assert_non_null(strstr(report, "\"backend\": \"flaky\""));
+    om_free_string(report);
+    om_pipeline_destroy(p);
+}
+
+static void no_memory_at_all_moves_the_work(void **state)
+{
+    seen s;
+    om_pipeline *p = make(&s, "flaky:1000", "null:500", "pattern:160x120:frames=120");
+    check(om_pipeline_start(p));
+    check(om_pipeline_wait(p, 60000));
+    assert_int_equal(check_books(p, &s, FRAMES), 0);
+    char *report = NULL;
+    check(om_pipeline_report(p, &report));
+    assert_non_null(strstr(report, "\"backend\": \"null\""));
+    assert_non_null(strstr(report, "out of memory"));
+    om_free_string(report);
+    om_pipeline_destroy(p);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2 || setenv("OMMA_PLUGINS", argv[1], 1) != 0) return 2;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(goes_on_elsewhere),
+        cmocka_unit_test(live_streams_go_on),
+        cmocka_unit_test(a_run_without_a_way_out_ends),
+        cmocka_unit_test(a_way_out_that_fails_ends_the_run),
+        cmocka_unit_test(short_memory_shrinks_the_batch),
+        cmocka_unit_test(no_memory_at_all_moves_the_work),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

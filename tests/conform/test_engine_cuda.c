@@ -1,0 +1,256 @@
+/* The CUDA engine against ONNX Runtime:   test_engine_cuda DEVICE CASES [NAME]
+ *
+ * CASES is a folder that make_engine_cases.py wrote: cases.txt with a line "NAME f32-bound f16-bound" for
+ * each NAME.onnx and NAME.bin, which holds the inputs and then the expected outputs as 32-bit floats. A bound
+ * is the largest difference allowed, relative to the largest expected number; where they are negative (whole
+ * networks), of the root mean squares. DEVICE "cpu" needs the emulated kernels; "cuda:0" the real ones, and
+ * there each case runs in f32, in f16 as guessed, and in f16 tuned. Names that start with "pic_" have their
+ * first input written as the gather writes pictures: [n, h, w, c], in the program's own type. Exit status 77:
+ * no such device. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend/cuda/engine.h"
+#include "backend/cuda/tune.h"
+#include "base/error.h"
+#include "base/mem.h"
+#include "base/str.h"
+
+#define MAX_FILE ((size_t)1 << 30)
+#define MAX_PORTS 16
+
+typedef struct test_case {
+    const char *name;
+    om_graph *g;
+    float *data;
+    size_t count;
+} test_case;
+
+/* Absent where the kernels are emulated. */
+extern const om_device_ops om_device_cuda __attribute__((weak));
+
+static om_device *device;
+
+static bool finite_near(float a, float b, float bound)
+{
+    if (isnan(b)) return isnan(a);
+    if (isinf(b)) return a == b;
+    return fabsf(a - b) <= bound;
+}
+
+/* The largest difference by the largest expected number, or (`mean`) root mean square by root mean square;
+ * negative: not comparable. */
+static double difference(const float *got, const float *want, size_t n, bool mean)
+{
+    double top = 1e-6, worst = 0, square = 1e-12, off = 0;
+    for (size_t i = 0; i < n; i++)
+        if (isfinite(want[i])) top = fmax(top, fabs(want[i]));
+    for (size_t i = 0; i < n; i++) {
+        if (!finite_near(got[i], want[i], INFINITY) || isnan(got[i]) != isnan(want[i])) return -1;
+        if (!isfinite(want[i])) continue;
+        double d = (double)got[i] - want[i];
+        worst = fmax(worst, fabs(d));
+        off += d * d;
+        square += (double)want[i] * want[i];
+    }
+    return mean ? sqrt(off / square) : worst / top;
+}
+
+/* Input `i` as the program reads it. */
+static int put_input(const omcu_program *p, const test_case *c, int i, const float *from, bool picture,
+                     void *to)
+{
+    const om_shape *s = &c->g->values[c->g->inputs[i]].shape;
+    int64_t n = om_shape_count(s);
+    bool turn = picture && i == 0 && s->rank == 4, half = turn && p->half;
+    uint8_t *bytes = om_calloc((size_t)n + 1, 4);
+    if (!bytes) return OM_ERR_NOMEM;
+    int64_t area = turn ? s->dim[2] * s->dim[3] : 1, channels = turn ? s->dim[1] : 1;
+    for (int64_t k = 0; k < n; k++) {
+        int64_t at = k;
+        if (turn) {
+            int64_t image = k / (area * channels), rest = k % (area * channels);
+            at = image * area * channels + rest % area * channels + rest / area;
+        }
+        if (half) ((uint16_t *)(void *)bytes)[at] = om_f32_to_f16(from[k]);
+        else ((float *)(void *)bytes)[at] = from[k];
+    }
+    int err = om_device_copy(device, OM_COPY_TO_DEVICE, to, bytes, (size_t)n * (half ? 2 : 4), NULL);
+    om_free(bytes);
+    return err;
+}
+
+static int run(const test_case *c, bool half, bool tuned, bool fused, bool mean, double *worst)
+{
+    bool picture = strncmp(c->name, "pic_", 4) == 0;
+    omcu_build how = {.half = half, .picture_nhwc = picture, .no_fusion = !fused};
+    omcu_program *p = NULL;
+    void *inputs[MAX_PORTS] = {NULL}, *outputs[MAX_PORTS] = {NULL};
+    omcu_binding b = {.inputs = inputs, .outputs = outputs};
+    const float *at = c->data;
+    int err = omcu_lower(device, c->g, &how, &p);
+    if (err) return err;
+    omcu_tune_params tune = {.seconds = 20, .libraries = true, .threads = 4};
+    if (tuned) err = omcu_tune(p, &tune);
+    if (!err) err = om_device_mem_alloc(device, p->arena, &b.arena);
+    if (!err) err = om_device_mem_alloc(device, p->workspace ? p->workspace : 1, &b.workspace);
+    for (int i = 0; i < p->n_inputs && !err; i++) {
+        err = om_device_mem_alloc(device, p->buffers[p->inputs[i]].bytes, &inputs[i]);
+        if (!err) err = put_input(p, c, i, at, picture, inputs[i]);
+        at += om_shape_count(&c->g->values[c->g->inputs[i]].shape);
+    }
+    for (int i = 0; i < p->n_outputs && !err; i++)
+        err = om_device_mem_alloc(device, p->buffers[p->outputs[i]].bytes, &outputs[i]);
+    om_stream *stream = NULL;
+    om_event *event = NULL;
+    bool gpu = device->ops->memory == OM_MEMORY_CUDA;
+    if (!err && gpu) err = om_device_stream_create(device, 0, &stream);
+    if (!err && gpu) err = om_device_event_create(device, &event);
+    if (!err) err = omcu_run(p, &b, (void *)stream);
+    if (!err && gpu) err = om_device_event_record(device, event, stream);
+    if (!err && gpu) err = om_device_event_sync(device, event);
+    *worst = 0;
+    for (int i = 0; i < p->n_outputs && !err; i++) {
+        size_t n = (size_t)om_shape_count(&p->out[i].shape);
+        float *got = om_alloc((n + 1) * sizeof *got);
+        if (!got) err = OM_ERR_NOMEM;
+        if (!err && at + n > c->data + c->count) err = om_fail(OM_ERR_FORMAT, "its .bin is too short");
+        if (!err) err = om_device_copy(device, OM_COPY_TO_HOST, got, outputs[i], n * sizeof *got, NULL);
+        double d = err ? 0 : difference(got, at, n, mean);
+        if (d < 0 || *worst < 0) *worst = -1;
+        else if (d > *worst) *worst = d;
+        at += n;
+        om_free(got);
+    }
+    if (event) om_device_event_destroy(device, event);
+    if (stream) om_device_stream_destroy(device, stream);
+    for (int i = 0; i < MAX_PORTS; i++) {
+        if (inputs[i]) om_device_mem_free(device, inputs[i]);
+        if (outputs[i]) om_device_mem_free(device, outputs[i]);
+    }
+    if (b.arena) om_device_mem_free(device, b.arena);
+    if (b.workspace) om_device_mem_free(device, b.workspace);
+    omcu_program_destroy(p);
+    return err;
+}
+
+/* Every allocation of the lowering fails once: that error, and nothing left behind (AddressSanitizer looks).
+ */
+static int starve(const test_case *c)
+{
+    omcu_build how = {.half = true};
+    bool met = true;
+    for (long n = 0; met; n++) {
+        omcu_program *p = NULL;
+        om_mem_fail_after(n);
+        int err = omcu_lower(device, c->g, &how, &p);
+        met = om_mem_injected();
+        om_mem_fail_after(-1);
+        omcu_program_destroy(p);
+        if (err == (met ? OM_ERR_NOMEM : OM_OK)) continue;
+        printf("FAILED  %s: allocation %ld failed, and so the lowering: %d, %s\n", c->name, n, err,
+               om_error_message());
+        return 1;
+    }
+    return 0;
+}
+
+static int load(const char *folder, const char *name, test_case *c)
+{
+    om_graph *g = NULL;
+    char *model = om_sprintf("%s/%s.onnx", folder, name), *data = om_sprintf("%s/%s.bin", folder, name),
+         *bytes = NULL;
+    size_t len = 0;
+    *c = (test_case){.name = name};
+    int err = model && data ? om_model_load(model, &g) : OM_ERR_NOMEM;
+    if (!err) err = omcu_settle(g, NULL, 0, &c->g);
+    if (!err) err = om_read_file(data, MAX_FILE, &bytes, &len);
+    c->data = (float *)(void *)bytes;
+    c->count = len / sizeof(float);
+    om_graph_destroy(g);
+    om_free(model);
+    om_free(data);
+    return err;
+}
+
+/* How many of its ways failed; -1: a node test of something the engine says it does not do. */
+static int one(const char *folder, const char *name, const double bound[2], bool gpu)
+{
+    test_case c;
+    int failed = 0, err = load(folder, name, &c);
+    if (err) {
+        printf("FAILED  %s: %s\n", name, om_error_message());
+        failed = 1;
+    }
+    static const struct {
+        const char *what;
+        bool half, tuned, fused, gpu;
+    } ways[] = {{"f32", false, false, true, false},
+                {"f16", true, false, true, false},
+                {"f16 apart", true, false, false, false},
+                {"f16 tuned", true, true, true, true}};
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0] && !err; i++) {
+        double worst = 0;
+        if (ways[i].gpu && !gpu) continue;
+        bool mean = bound[1] < 0;
+        double most = fabs(bound[ways[i].half]);
+        err = run(&c, ways[i].half, ways[i].tuned, ways[i].fused, mean, &worst);
+        if (err == OM_ERR_UNSUPPORTED && strncmp(name, "node_", 5) == 0) {
+            printf("skipped %s: %s\n", name, om_error_message());
+            failed = -1;
+            break;
+        }
+        if (err) printf("FAILED  %s %s: %s\n", name, ways[i].what, om_error_message());
+        else if (worst < 0 || worst > most)
+            printf("FAILED  %s %s: differs by %.3g, bound %.3g\n", name, ways[i].what, worst, most);
+        else {
+            printf("ok      %s %s: %.2g\n", name, ways[i].what, worst);
+            continue;
+        }
+        failed++;
+        if (err == OM_ERR_DEVICE_LOST) break;
+        err = OM_OK;
+    }
+    static const char *const starved[] = {"c2f",          "sppf", "head_v5", "head_v8", "attention_64_50",
+                                          "linear_resize"};
+    for (size_t i = 0; i < sizeof starved / sizeof starved[0] && !gpu && !failed; i++)
+        if (strcmp(name, starved[i]) == 0) failed = starve(&c);
+    om_graph_destroy(c.g);
+    om_free(c.data);
+    return failed;
+}
+
+int main(int argc, char **argv)
+{
+    char path[512], line[256], name[128];
+    double bound[2];
+    int failed = 0, skipped = 0, n = 0;
+    if (argc < 3) return 2;
+    if (&om_device_cuda) om_device_register(&om_device_cuda);
+    if (om_device_open(argv[1], &device)) {
+        fprintf(stderr, "skipped: %s\n", om_error_message());
+        return 77;
+    }
+    snprintf(path, sizeof path, "%s/cases.txt", argv[2]);
+    FILE *list = fopen(path, "r");
+    if (!list) {
+        fprintf(stderr, "%s: cannot be read\n", path);
+        return 1;
+    }
+    bool gpu = device->ops->memory == OM_MEMORY_CUDA;
+    while (fgets(line, sizeof line, list)) {
+        if (sscanf(line, "%127s %lf %lf", name, &bound[0], &bound[1]) != 3) continue;
+        if (argc > 3 && !strstr(name, argv[3])) continue;
+        int result = one(argv[2], name, bound, gpu);
+        failed += result > 0;
+        skipped += result < 0;
+        n++;
+        fflush(stdout);
+    }
+    fclose(list);
+    om_device_close(device);
+    printf("%d passed, %d failed, %d skipped\n", n - failed - skipped, failed, skipped);
+    return failed || !n;
+}
