@@ -1,6 +1,8 @@
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
@@ -14,6 +16,7 @@ typedef struct writer {
     om_outfile file;
     om_str text;
     bool first;
+    int64_t since_ns; /* what is older is left out */
     int pid;
     long tid;
 } writer;
@@ -119,6 +122,30 @@ static void add_counter(writer *w, const om_trace_event *e)
     event_close(&j, "value", e->value);
 }
 
+static void add_flow(writer *w, const om_trace_event *e)
+{
+    om_json j;
+    char phase[2] = {e->phase, '\0'};
+    event_open(w, &j, phase, e->name);
+    json_text(&j, "cat", "frame");
+    json_count(&j, "id", e->value);
+    json_us(&j, "ts", e->ns - om_trace_origin_ns());
+    if (e->phase == 'f') json_text(&j, "bp", "e"); /* binds to the span it stands in */
+    event_close(&j, NULL, 0);
+}
+
+static void add_async(writer *w, const om_trace_event *e)
+{
+    om_json j;
+    char id[24];
+    snprintf(id, sizeof id, "0x%llx", (unsigned long long)e->value);
+    event_open(w, &j, e->kind == OM_TRACE_ASYNC_BEGIN ? "b" : "e", e->name);
+    json_text(&j, "cat", "session");
+    json_text(&j, "id", id);
+    json_us(&j, "ts", e->ns - om_trace_origin_ns());
+    event_close(&j, NULL, 0);
+}
+
 /* Closes the innermost open span of that name and those inside it, whose own ends are missing. An end whose
  * begin the ring has overwritten matches none and is left out. */
 static void close_span(writer *w, const om_trace_event *events, size_t *open, size_t *depth,
@@ -136,10 +163,14 @@ static int add_events(writer *w, const ring_copy *copy, size_t *open)
     int rc = OM_OK;
     for (size_t i = 0; i < copy->count && rc == OM_OK; i++) {
         const om_trace_event *e = &copy->events[i];
+        if (e->ns < w->since_ns) continue;
         switch (e->kind) {
         case OM_TRACE_BEGIN: open[depth++] = i; break;
         case OM_TRACE_END: close_span(w, copy->events, open, &depth, e); break;
         case OM_TRACE_COUNTER: add_counter(w, e); break;
+        case OM_TRACE_FLOW: add_flow(w, e); break;
+        case OM_TRACE_ASYNC_BEGIN:
+        case OM_TRACE_ASYNC_END: add_async(w, e); break;
         }
         if (w->text.len > FLUSH_BYTES) rc = flush(w);
     }
@@ -163,9 +194,9 @@ static int add_ring(writer *w, om_trace_ring *ring)
     return rc < 0 ? rc : flush(w);
 }
 
-int om_trace_export(const char *path)
+static int export_since(const char *path, int64_t since_ns)
 {
-    writer w = {.first = true, .pid = getpid(), .tid = getpid()};
+    writer w = {.first = true, .since_ns = since_ns, .pid = getpid(), .tid = getpid()};
     int rc = om_outfile_open(&w.file, path);
     if (rc < 0) return rc;
     om_str_add(&w.text, "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[");
@@ -179,3 +210,7 @@ int om_trace_export(const char *path)
     om_outfile_abort(&w.file);
     return rc;
 }
+
+int om_trace_export(const char *path) { return export_since(path, INT64_MIN); }
+
+int om_trace_export_last(const char *path, int64_t ns) { return export_since(path, om_now_ns() - ns); }

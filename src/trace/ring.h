@@ -6,13 +6,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum om_trace_kind { OM_TRACE_BEGIN, OM_TRACE_END, OM_TRACE_COUNTER } om_trace_kind;
+typedef enum om_trace_kind {
+    OM_TRACE_BEGIN,
+    OM_TRACE_END,
+    OM_TRACE_COUNTER,
+    OM_TRACE_FLOW,        /* its phase is in `phase`; of the span it stands in */
+    OM_TRACE_ASYNC_BEGIN, /* on a track by its id, not by its thread */
+    OM_TRACE_ASYNC_END
+} om_trace_kind;
 
 typedef struct om_trace_event {
     const char *name;
     int64_t ns;
-    int64_t value; /* BEGIN: id or -1; COUNTER: the count */
+    int64_t value; /* BEGIN: id or -1; COUNTER: the count; FLOW, ASYNC: the id */
     om_trace_kind kind;
+    char phase;
 } om_trace_event;
 
 /* One thread's events. `next`, `tid`, `thread` never change once the ring is in the list. */

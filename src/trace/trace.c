@@ -98,11 +98,11 @@ static void make_room(om_trace_ring *ring)
     }
 }
 
-static void emit(om_trace_kind kind, const char *name, int64_t value)
+static void put(om_trace_event event)
 {
     om_trace_ring *ring = my_ring();
     if (!ring) return;
-    om_trace_event event = {.name = name, .ns = om_now_ns(), .value = value, .kind = kind};
+    event.ns = om_now_ns();
     pthread_mutex_lock(&ring->lock);
     make_room(ring);
     if (ring->count < ring->cap) {
@@ -114,6 +114,37 @@ static void emit(om_trace_kind kind, const char *name, int64_t value)
     pthread_mutex_unlock(&ring->lock);
 }
 
-void om_trace_emit_begin(const char *name, int64_t id) { emit(OM_TRACE_BEGIN, name, id); }
-void om_trace_emit_end(const char *name) { emit(OM_TRACE_END, name, 0); }
-void om_trace_emit_counter(const char *name, int64_t value) { emit(OM_TRACE_COUNTER, name, value); }
+static _Atomic(const om_trace_tool *) tool;
+
+void om_trace_set_tool(const om_trace_tool *t) { atomic_store(&tool, t); }
+
+void om_trace_emit_begin(const char *name, int64_t id)
+{
+    const om_trace_tool *t = atomic_load_explicit(&tool, memory_order_acquire);
+    put((om_trace_event){.name = name, .value = id, .kind = OM_TRACE_BEGIN});
+    if (t) t->push(name, id);
+}
+
+void om_trace_emit_end(const char *name)
+{
+    const om_trace_tool *t = atomic_load_explicit(&tool, memory_order_acquire);
+    if (t) t->pop();
+    put((om_trace_event){.name = name, .kind = OM_TRACE_END});
+}
+
+void om_trace_emit_counter(const char *name, int64_t value)
+{
+    put((om_trace_event){.name = name, .value = value, .kind = OM_TRACE_COUNTER});
+}
+
+void om_trace_emit_flow(om_trace_flow_step step, int64_t id)
+{
+    static const char phases[] = {'s', 't', 'f'};
+    put((om_trace_event){.name = "frame", .value = id, .kind = OM_TRACE_FLOW, .phase = phases[step]});
+}
+
+void om_trace_emit_async(const char *name, int64_t id, bool begin)
+{
+    put((om_trace_event){
+        .name = name, .value = id, .kind = begin ? OM_TRACE_ASYNC_BEGIN : OM_TRACE_ASYNC_END});
+}

@@ -14,6 +14,8 @@ int om_trace_start(int events_per_thread);
 void om_trace_stop(void);
 /* Writes everything recorded so far to `path`. */
 int om_trace_export(const char *path);
+/* As om_trace_export(), of the last `ns` only. Recording goes on. */
+int om_trace_export_last(const char *path, int64_t ns);
 /* Frees the rings. Call after all traced threads have ended. */
 void om_trace_fini(void);
 
@@ -22,6 +24,17 @@ void om_trace_fini(void);
 void om_trace_emit_begin(const char *name, int64_t id);
 void om_trace_emit_end(const char *name);
 void om_trace_emit_counter(const char *name, int64_t value);
+typedef enum om_trace_flow_step { OM_FLOW_START, OM_FLOW_STEP, OM_FLOW_END } om_trace_flow_step;
+void om_trace_emit_flow(om_trace_flow_step step, int64_t id);
+void om_trace_emit_async(const char *name, int64_t id, bool begin);
+
+/* What else is told of spans' begins and ends, where a plug-in brings a tool of its own (NVTX). Before
+ * om_trace_start(); the functions stay valid for the process's life. NULL: nothing. */
+typedef struct om_trace_tool {
+    void (*push)(const char *name, int64_t id);
+    void (*pop)(void);
+} om_trace_tool;
+void om_trace_set_tool(const om_trace_tool *tool);
 
 static inline bool om_trace_enabled(void) { return atomic_load_explicit(&om_trace_on, memory_order_relaxed); }
 static inline void om_trace_begin(const char *name, int64_t id)
@@ -31,6 +44,20 @@ static inline void om_trace_begin(const char *name, int64_t id)
 static inline void om_trace_end(const char *name)
 {
     if (om_trace_enabled()) om_trace_emit_end(name);
+}
+/* The arrows that follow one frame from span to span; call inside a span. */
+static inline int64_t om_trace_frame_id(int stream, uint64_t seq)
+{
+    return (int64_t)stream << 40 | (int64_t)(seq & ((1ull << 40) - 1));
+}
+static inline void om_trace_flow(om_trace_flow_step step, int64_t id)
+{
+    if (om_trace_enabled()) om_trace_emit_flow(step, id);
+}
+/* What begins in one thread and ends in another, on a track of its own by `id`. */
+static inline void om_trace_async(const char *name, int64_t id, bool begin)
+{
+    if (om_trace_enabled()) om_trace_emit_async(name, id, begin);
 }
 static inline void om_trace_counter(const char *name, int64_t value)
 {

@@ -1,0 +1,393 @@
+/* A profile as JSON, there and back. */
+#include <string.h>
+
+#include "base/error.h"
+#include "base/mem.h"
+#include "profile/profile.h"
+
+#define MAX_FILE (256u << 20)
+
+static void text(om_json *j, const char *key, const char *v)
+{
+    om_json_key(j, key);
+    om_json_string(j, v);
+}
+
+static void num(om_json *j, const char *key, double v)
+{
+    om_json_key(j, key);
+    om_json_num(j, v, 4);
+}
+
+static void count(om_json *j, const char *key, int64_t v)
+{
+    om_json_key(j, key);
+    om_json_int(j, v);
+}
+
+static void texts(om_json *j, const char *key, const om_strlist *l)
+{
+    om_json_key(j, key);
+    om_json_begin_array(j);
+    for (size_t i = 0; i < l->n; i++) om_json_string(j, l->items[i]);
+    om_json_end_array(j);
+}
+
+static void layer_json(const om_profile *p, const om_layer *l, om_json *j)
+{
+    om_json_begin_object(j);
+    text(j, "name", l->name);
+    text(j, "type", l->type);
+    text(j, "engine_type", l->engine_type);
+    text(j, "implementation", l->exec);
+    text(j, "precision", l->precision);
+    text(j, "shape", l->shape);
+    num(j, "us", l->us);
+    num(j, "percent", p->layers_us > 0 ? 100 * l->us / p->layers_us : 0);
+    num(j, "least_us", l->least_us);
+    num(j, "most_us", l->most_us);
+    count(j, "macs", l->macs);
+    count(j, "bytes", l->bytes);
+    num(j, "gflops", l->gflops);
+    num(j, "gbytes_s", l->gbs);
+    num(j, "reach", l->reach);
+    text(j, "bound", om_roof_name(l->roof));
+    om_json_key(j, "inserted");
+    om_json_bool(j, l->inserted);
+    texts(j, "operators", &l->members);
+    om_json_end_object(j);
+}
+
+static void types_json(const om_profile *p, om_json *j)
+{
+    om_type_sum sums[64];
+    size_t n = om_profile_types(p, sums, 64);
+    om_json_key(j, "types");
+    om_json_begin_array(j);
+    for (size_t i = 0; i < n; i++) {
+        om_json_begin_object(j);
+        text(j, "type", sums[i].type);
+        count(j, "layers", (int64_t)sums[i].count);
+        num(j, "us", sums[i].us);
+        num(j, "percent", p->layers_us > 0 ? 100 * sums[i].us / p->layers_us : 0);
+        count(j, "macs", sums[i].macs);
+        count(j, "bytes", sums[i].bytes);
+        om_json_end_object(j);
+    }
+    om_json_end_array(j);
+}
+
+static void fusions_json(const om_profile *p, om_json *j)
+{
+    om_json_key(j, "fusions");
+    om_json_begin_array(j);
+    for (size_t i = 0; i < p->n_fusions; i++) {
+        const om_fusion *f = &p->fusions[i];
+        om_json_begin_object(j);
+        text(j, "pattern", f->pattern);
+        text(j, "where", f->where);
+        om_json_key(j, "fused");
+        om_json_bool(j, f->state == OM_FUSION_DONE);
+        if (f->why) text(j, "why", f->why);
+        if (f->us > 0) num(j, "us", f->us);
+        om_json_end_object(j);
+    }
+    om_json_end_array(j);
+}
+
+static void peaks_json(const om_peaks *p, om_json *j)
+{
+    om_json_key(j, "peaks");
+    om_json_begin_object(j);
+    text(j, "cpu", p->cpu);
+    count(j, "threads", p->threads);
+    num(j, "f32_gflops", p->f32_gflops);
+    num(j, "bf16_gflops", p->bf16_gflops);
+    num(j, "int8_gops", p->int8_gops);
+    num(j, "memory_gbs", p->memory_gbs);
+    num(j, "cache_gbs", p->cache_gbs);
+    om_json_end_object(j);
+}
+
+/* A parsed value, written again. */
+static void value_json(const om_json_value *v, om_json *j)
+{
+    switch (v->type) {
+    case OM_JSON_NULL: om_json_null(j); break;
+    case OM_JSON_BOOL: om_json_bool(j, v->boolean); break;
+    case OM_JSON_NUM: om_json_num(j, v->num, 4); break;
+    case OM_JSON_STR: om_json_string(j, v->str); break;
+    case OM_JSON_ARR:
+        om_json_begin_array(j);
+        for (size_t i = 0; i < v->n; i++) value_json(&v->children[i], j);
+        om_json_end_array(j);
+        break;
+    case OM_JSON_OBJ:
+        om_json_begin_object(j);
+        for (size_t i = 0; i < v->n; i++) {
+            om_json_key(j, v->keys[i]);
+            value_json(&v->children[i], j);
+        }
+        om_json_end_object(j);
+        break;
+    }
+}
+
+static void totals_json(const om_profile *p, om_json *j)
+{
+    int64_t macs = 0, bytes = 0;
+    for (size_t i = 0; i < p->n_layers; i++) {
+        macs += p->layers[i].macs;
+        bytes += p->layers[i].bytes;
+    }
+    om_json_key(j, "totals");
+    om_json_begin_object(j);
+    count(j, "layers", (int64_t)p->n_layers);
+    num(j, "layers_us", p->layers_us);
+    num(j, "latency_us", p->latency_us);
+    num(j, "profiled_us", p->profiled_us);
+    if (p->gap) text(j, "gap", p->gap);
+    num(j, "images_s", p->latency_us > 0 ? 1e6 * p->batch / p->latency_us : 0);
+    count(j, "macs", macs);
+    count(j, "bytes", bytes);
+    count(j, "parameters", p->parameters);
+    om_json_key(j, "transfers");
+    om_json_begin_object(j);
+    om_json_key(j, "in_place");
+    om_json_bool(j, p->in_place);
+    count(j, "input_bytes", p->input_bytes);
+    count(j, "output_bytes", p->output_bytes);
+    num(j, "to_device_us", p->to_device_us);
+    num(j, "to_host_us", p->to_host_us);
+    om_json_end_object(j);
+    om_json_end_object(j);
+}
+
+void om_profile_json(const om_profile *p, om_json *j)
+{
+    count(j, "profile", OM_PROFILE_VERSION);
+    om_json_key(j, "system");
+    om_json_begin_object(j);
+    for (size_t i = 0; i < p->system_keys.n; i++) text(j, p->system_keys.items[i], p->system_values.items[i]);
+    om_json_end_object(j);
+    if (p->n_layers) {
+        text(j, "model", p->model);
+        text(j, "device", p->device);
+        text(j, "engine", p->engine);
+        text(j, "engine_version", p->engine_version);
+        text(j, "precision", p->requested);
+        count(j, "batch", p->batch);
+        count(j, "width", p->width);
+        count(j, "height", p->height);
+        count(j, "threads", p->threads);
+        count(j, "iterations", p->iterations);
+        count(j, "rounds", p->rounds);
+        peaks_json(&p->peaks, j);
+        totals_json(p, j);
+        om_json_key(j, "layers");
+        om_json_begin_array(j);
+        for (size_t i = 0; i < p->n_layers; i++) layer_json(p, &p->layers[i], j);
+        om_json_end_array(j);
+        types_json(p, j);
+        fusions_json(p, j);
+        texts(j, "notes", &p->notes);
+    }
+    if (p->run) {
+        om_json_key(j, "run");
+        value_json(p->run, j);
+    }
+}
+
+/* Reading: members that are not there stay zero; wrong types are refused by name. */
+typedef struct reader {
+    const char *path;
+    int err;
+} reader;
+
+static const om_json_value *member(reader *r, const om_json_value *o, const char *key, om_json_type type)
+{
+    const om_json_value *v = o && o->type == OM_JSON_OBJ ? om_json_get(o, key) : NULL;
+    if (!v || v->type == OM_JSON_NULL || v->type == type) return v && v->type == type ? v : NULL;
+    if (!r->err) r->err = om_fail(OM_ERR_FORMAT, "%s: '%s' has the wrong type", r->path, key);
+    return NULL;
+}
+
+static double get_num(reader *r, const om_json_value *o, const char *key)
+{
+    const om_json_value *v = member(r, o, key, OM_JSON_NUM);
+    return v ? v->num : 0;
+}
+
+static int64_t get_count(reader *r, const om_json_value *o, const char *key)
+{
+    double v = get_num(r, o, key);
+    return v > -9e15 && v < 9e15 ? (int64_t)v : 0;
+}
+
+static void get_text(reader *r, const om_json_value *o, const char *key, char **out)
+{
+    const om_json_value *v = member(r, o, key, OM_JSON_STR);
+    *out = om_strdup(v ? v->str : "");
+    if (!*out && !r->err) r->err = OM_ERR_NOMEM;
+}
+
+static void get_chars(reader *r, const om_json_value *o, const char *key, char *out, size_t size)
+{
+    const om_json_value *v = member(r, o, key, OM_JSON_STR);
+    size_t n = v ? strlen(v->str) : 0;
+    if (n >= size) n = size - 1;
+    if (v) memcpy(out, v->str, n);
+    out[n] = '\0';
+}
+
+static void get_texts(reader *r, const om_json_value *o, const char *key, om_strlist *out)
+{
+    const om_json_value *v = member(r, o, key, OM_JSON_ARR);
+    for (size_t i = 0; v && i < v->n && !r->err; i++)
+        if (v->children[i].type == OM_JSON_STR) r->err = om_strlist_add(out, v->children[i].str);
+}
+
+static void read_layer(reader *r, const om_json_value *v, om_layer *l)
+{
+    char bound[16];
+    get_text(r, v, "name", &l->name);
+    get_text(r, v, "type", &l->type);
+    get_chars(r, v, "engine_type", l->engine_type, sizeof l->engine_type);
+    get_chars(r, v, "implementation", l->exec, sizeof l->exec);
+    get_chars(r, v, "precision", l->precision, sizeof l->precision);
+    get_chars(r, v, "shape", l->shape, sizeof l->shape);
+    get_chars(r, v, "bound", bound, sizeof bound);
+    for (int i = OM_ROOF_COMPUTE; i <= OM_ROOF_OVERHEAD; i++)
+        if (!strcmp(bound, om_roof_name((om_roof)i))) l->roof = (om_roof)i;
+    l->us = get_num(r, v, "us");
+    l->least_us = get_num(r, v, "least_us");
+    l->most_us = get_num(r, v, "most_us");
+    l->macs = get_count(r, v, "macs");
+    l->bytes = get_count(r, v, "bytes");
+    l->gflops = get_num(r, v, "gflops");
+    l->gbs = get_num(r, v, "gbytes_s");
+    l->reach = get_num(r, v, "reach");
+    const om_json_value *inserted = member(r, v, "inserted", OM_JSON_BOOL);
+    l->inserted = inserted && inserted->boolean;
+    get_texts(r, v, "operators", &l->members);
+}
+
+static void read_layers(reader *r, const om_json_value *root, om_profile *p)
+{
+    const om_json_value *v = member(r, root, "layers", OM_JSON_ARR);
+    if (!v || !v->n) return;
+    p->layers = om_calloc(v->n, sizeof *p->layers);
+    if (!p->layers) r->err = OM_ERR_NOMEM;
+    for (; p->layers && p->n_layers < v->n && !r->err; p->n_layers++)
+        read_layer(r, &v->children[p->n_layers], &p->layers[p->n_layers]);
+}
+
+static const char *known_pattern(const char *text)
+{
+    static const char *const names[] = {"Conv+BatchNorm",      "Conv+Activation",     "Conv+Add",
+                                        "Depthwise+Pointwise", "Pointwise+Depthwise", "QDQ island"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (!strcmp(text, names[i])) return names[i];
+    return "other";
+}
+
+static void read_fusions(reader *r, const om_json_value *root, om_profile *p)
+{
+    const om_json_value *v = member(r, root, "fusions", OM_JSON_ARR);
+    if (!v || !v->n) return;
+    p->fusions = om_calloc(v->n, sizeof *p->fusions);
+    if (!p->fusions) r->err = OM_ERR_NOMEM;
+    for (; p->fusions && p->n_fusions < v->n && !r->err; p->n_fusions++) {
+        om_fusion *f = &p->fusions[p->n_fusions];
+        const om_json_value *from = &v->children[p->n_fusions],
+                            *fused = member(r, from, "fused", OM_JSON_BOOL);
+        char pattern[32];
+        get_chars(r, from, "pattern", pattern, sizeof pattern);
+        f->pattern = known_pattern(pattern);
+        f->state = fused && fused->boolean ? OM_FUSION_DONE : OM_FUSION_OPEN;
+        f->us = get_num(r, from, "us");
+        get_text(r, from, "where", &f->where);
+        get_text(r, from, "why", &f->why);
+    }
+}
+
+static void read_head(reader *r, const om_json_value *root, om_profile *p)
+{
+    get_text(r, root, "model", &p->model);
+    get_text(r, root, "device", &p->device);
+    get_text(r, root, "engine", &p->engine);
+    get_text(r, root, "engine_version", &p->engine_version);
+    get_text(r, root, "precision", &p->requested);
+    p->batch = (int)get_count(r, root, "batch");
+    p->width = (int)get_count(r, root, "width");
+    p->height = (int)get_count(r, root, "height");
+    p->threads = (int)get_count(r, root, "threads");
+    p->iterations = (int)get_count(r, root, "iterations");
+    p->rounds = (int)get_count(r, root, "rounds");
+    const om_json_value *peaks = member(r, root, "peaks", OM_JSON_OBJ);
+    get_chars(r, peaks, "cpu", p->peaks.cpu, sizeof p->peaks.cpu);
+    p->peaks.threads = (int)get_count(r, peaks, "threads");
+    p->peaks.f32_gflops = get_num(r, peaks, "f32_gflops");
+    p->peaks.bf16_gflops = get_num(r, peaks, "bf16_gflops");
+    p->peaks.int8_gops = get_num(r, peaks, "int8_gops");
+    p->peaks.memory_gbs = get_num(r, peaks, "memory_gbs");
+    p->peaks.cache_gbs = get_num(r, peaks, "cache_gbs");
+    const om_json_value *totals = member(r, root, "totals", OM_JSON_OBJ);
+    p->layers_us = get_num(r, totals, "layers_us");
+    p->latency_us = get_num(r, totals, "latency_us");
+    p->profiled_us = get_num(r, totals, "profiled_us");
+    p->parameters = get_count(r, totals, "parameters");
+    const om_json_value *gap = member(r, totals, "gap", OM_JSON_STR);
+    if (gap && !(p->gap = om_strdup(gap->str)) && !r->err) r->err = OM_ERR_NOMEM;
+    const om_json_value *system = member(r, root, "system", OM_JSON_OBJ);
+    for (size_t i = 0; system && i < system->n && !r->err; i++) {
+        if (system->children[i].type != OM_JSON_STR) continue;
+        r->err = om_strlist_add(&p->system_keys, system->keys[i]);
+        if (!r->err) r->err = om_strlist_add(&p->system_values, system->children[i].str);
+    }
+}
+
+/* Takes a member out of its object, so that it outlives it. */
+static om_json_value *detach(const om_json_value *root, const char *key)
+{
+    om_json_value *found = (om_json_value *)om_json_get(root, key);
+    om_json_value *own = found && found->type == OM_JSON_OBJ ? om_calloc(1, sizeof *own) : NULL;
+    if (!own) return NULL;
+    *own = *found;
+    memset(found, 0, sizeof *found);
+    return own;
+}
+
+int om_profile_take_run(om_profile *p, om_json_value *from, const char *key)
+{
+    om_json_value *run = detach(from, key);
+    if (!run) return om_fail(OM_ERR_NOT_FOUND, "there is no account of the run in '%s'", key);
+    om_json_free(p->run);
+    p->run = run;
+    return OM_OK;
+}
+
+int om_profile_load(const char *path, om_profile *p)
+{
+    reader r = {.path = path};
+    char *bytes = NULL;
+    size_t len;
+    om_json_value *root = NULL;
+    memset(p, 0, sizeof *p);
+    r.err = om_read_file(path, MAX_FILE, &bytes, &len);
+    if (!r.err) {
+        r.err = om_json_parse(bytes, len, &root);
+        if (r.err) om_fail_prefix(r.err, "%s", path);
+    }
+    if (!r.err && (root->type != OM_JSON_OBJ || get_count(&r, root, "profile") != OM_PROFILE_VERSION))
+        r.err = om_fail(OM_ERR_FORMAT, "%s: not a profile of omma (its 'profile' is not %d)", path,
+                        OM_PROFILE_VERSION);
+    if (!r.err) read_head(&r, root, p);
+    if (!r.err) read_layers(&r, root, p);
+    if (!r.err) read_fusions(&r, root, p);
+    if (!r.err) get_texts(&r, root, "notes", &p->notes);
+    if (!r.err) p->run = detach(root, "run");
+    om_json_free(root);
+    om_free(bytes);
+    return r.err;
+}

@@ -1,0 +1,87 @@
+#include "profile/load.h"
+
+#include <math.h>
+#include <string.h>
+
+static double number(const om_json_value *o, const char *key)
+{
+    const om_json_value *v = o ? om_json_get(o, key) : NULL;
+    return v && v->type == OM_JSON_NUM && isfinite(v->num) ? v->num : 0;
+}
+
+static const struct {
+    const char *key;
+    size_t offset;
+} members[] = {{"seconds", offsetof(om_load, seconds)},
+               {"frames", offsetof(om_load, frames)},
+               {"fps", offsetof(om_load, fps)},
+               {"received", offsetof(om_load, received)},
+               {"superseded", offsetof(om_load, superseded)},
+               {"dropped", offsetof(om_load, dropped)},
+               {"latency_p50_ms", offsetof(om_load, latency_p50_ms)},
+               {"latency_p99_ms", offsetof(om_load, latency_p99_ms)},
+               {"n_streams", offsetof(om_load, n_streams)},
+               {"live_streams", offsetof(om_load, live_streams)},
+               {"mean_batch", offsetof(om_load, mean_batch)},
+               {"batch_limit", offsetof(om_load, batch_limit)},
+               {"in_flight_limit", offsetof(om_load, sessions)},
+               {"batch_infer_ms", offsetof(om_load, batch_infer_ms)},
+               {"cores", offsetof(om_load, cores)},
+               {"cores_of_machine", offsetof(om_load, machine_cores)},
+               {"cpu_seconds", offsetof(om_load, cpu_s)},
+               {"cores_busy", offsetof(om_load, cores_busy)},
+               {"core_wait_seconds", offsetof(om_load, core_wait_s)},
+               {"throttled_seconds", offsetof(om_load, throttled_s)},
+               {"power_throttles", offsetof(om_load, power_throttles)}};
+
+static const struct {
+    const char *stage;
+    size_t offset;
+} stages[] = {{"source", offsetof(om_load, source)},    {"decode", offsetof(om_load, decode)},
+              {"cores", offsetof(om_load, cores_wait)}, {"mailbox", offsetof(om_load, mailbox)},
+              {"gather", offsetof(om_load, gather)},    {"infer", offsetof(om_load, infer)},
+              {"finish", offsetof(om_load, finish)},    {"head", offsetof(om_load, head)},
+              {"lane", offsetof(om_load, lane)},        {"sink", offsetof(om_load, sink)}};
+
+static void store(om_load *l, size_t offset, double v) { memcpy((char *)l + offset, &v, sizeof v); }
+
+void om_load_read(const om_json_value *run, om_load *out)
+{
+    memset(out, 0, sizeof *out);
+    if (!run || run->type != OM_JSON_OBJ) return;
+    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++)
+        store(out, members[i].offset, number(run, members[i].key));
+    const om_json_value *list = om_json_get(run, "stages");
+    for (size_t i = 0; list && list->type == OM_JSON_ARR && i < list->n; i++) {
+        const om_json_value *name = om_json_get(&list->children[i], "stage");
+        if (!name || name->type != OM_JSON_STR) continue;
+        for (size_t k = 0; k < sizeof stages / sizeof stages[0]; k++)
+            if (!strcmp(stages[k].stage, name->str))
+                store(out, stages[k].offset, number(&list->children[i], "mean_ms"));
+    }
+    const om_json_value *power = om_json_get(run, "power");
+    out->watts = number(power, "watts");
+    out->joules_a_frame = number(power, "joules_a_frame");
+    out->there = out->frames > 1 && out->seconds > 0 && out->fps > 0;
+    if (out->n_streams < 1) out->n_streams = 1;
+    if (out->sessions < 1) out->sessions = 1;
+    if (out->mean_batch < 1) out->mean_batch = 1;
+    if (out->cores < 1) out->cores = 1;
+}
+
+const char *om_resource_name(om_resource r)
+{
+    static const char *const names[] = {"source", "decode", "gather", "infer", "head", "sink", "cpu"};
+    return names[r];
+}
+
+void om_load_demands(const om_load *l, double out[OM_RESOURCE_COUNT])
+{
+    out[OM_RESOURCE_SOURCE] = (l->source + l->cores_wait + l->decode) / l->n_streams;
+    out[OM_RESOURCE_DECODE] = l->decode / l->n_streams;
+    out[OM_RESOURCE_GATHER] = l->gather;
+    out[OM_RESOURCE_INFER] = l->batch_infer_ms / l->mean_batch / l->sessions;
+    out[OM_RESOURCE_HEAD] = l->head;
+    out[OM_RESOURCE_SINK] = l->sink / l->n_streams;
+    out[OM_RESOURCE_CPU] = l->frames > 0 ? 1e3 * l->cpu_s / l->frames / l->cores : 0;
+}
