@@ -27,7 +27,7 @@ TIER = {room: tier for tier, rooms in enumerate(TIERS) for room in rooms}
 PUBLIC = {
     "base": {"*"},
     "frame": {"frame.h", "result.h"},
-    "kernel": {"color.h", "kernel.h"},
+    "kernel": {"color.h", "kernel.h", "quad.h"},
     "media": {"media.h", "source.h"},
     "model": {"model.h", "graph.h"},
 }
@@ -37,6 +37,9 @@ VENDOR = {
     re.compile(r"openvino/"): ["backend/openvino"],
     re.compile(r"cuda|cudnn|cublas|nvrtc|nvml|nvToolsExt|nvtx3/"): ["backend/cuda", "device/cuda"],
 }
+
+# Folders that make one plug-in: files of the first may include headers of the second.
+PLUGINS = {"backend/cuda": "device/cuda"}
 
 # The files by which a room's folder becomes a plug-in: they answer the loader, which is the room backend.
 ENTRIES = {"device/cuda/plugin.c"}
@@ -53,7 +56,7 @@ def problem(src, file, quote, name):
     for vendor, homes in VENDOR.items():
         if quote == "<" and vendor.match(name) and not any(file.is_relative_to(home) for home in homes):
             return f"only src/{' and src/'.join(homes)} may include <{name}>"
-    if str(file) in ENTRIES and name == "backend/backend.h":
+    if str(file) in ENTRIES and (name == "backend/backend.h" or str(Path(name).parent) in PLUGINS):
         return None
     beside = (src / file).parent / name
     if quote == "<" or name.startswith("omma/"):
@@ -68,6 +71,8 @@ def problem(src, file, quote, name):
         return None
     if other not in TIER:
         return f'"{name}": room {other} has no tier'
+    if len(target.parts) > 2 and PLUGINS.get(str(file.parent)) == str(target.parent):
+        return None
     if len(target.parts) > 2:
         return f'"{name}" is private to room {other}'
     if TIER[other] > TIER[room]:

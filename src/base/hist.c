@@ -65,4 +65,11 @@ int64_t om_hist_quantile(const om_hist *h, double q)
     return h->max_ns;
 }
 
+uint64_t om_hist_below(const om_hist *h, int64_t ns)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < OM_HIST_BUCKETS && middle_of(i) < ns; i++) n += h->bucket[i];
+    return n;
+}
+
 double om_hist_mean(const om_hist *h) { return h->count ? (double)h->sum_ns / (double)h->count : 0; }

@@ -17,6 +17,8 @@ void om_hist_add(om_hist *h, int64_t ns);
 void om_hist_merge(om_hist *into, const om_hist *from);
 /* q in [0,1]; 0 for an empty histogram. The answer never exceeds max_ns. */
 int64_t om_hist_quantile(const om_hist *h, double q);
+/* How many durations were shorter than `ns`, to the bucket. */
+uint64_t om_hist_below(const om_hist *h, int64_t ns);
 double om_hist_mean(const om_hist *h);
 
 #endif

@@ -14,6 +14,7 @@
 #include "cli/table.h"
 #include "kernel/draw.h"
 #include "media/media.h"
+#include "sink/record.h"
 
 typedef struct detect_flags {
     om_strlist images;
@@ -37,35 +38,12 @@ static const om_option flag_table[] = {
     {0},
 };
 
-/* Of a run's options, those that mean something here. */
-static const char *const shared_names[] = {
-    "model",   "head",      "labels",     "conf",       "iou",       "max-boxes", "top-k",
-    "classes", "agnostic",  "input-size", "rectangles", "device",    "precision", "mode",
-    "threads", "cache-dir", "cpu-mask",   "quiet",      "log-level",
-};
-#define N_SHARED (sizeof shared_names / sizeof shared_names[0])
-
 static const om_option *const *tables(void)
 {
-    static om_option shared[N_SHARED + 1];
-    static const om_option *const all[] = {flag_table, shared, NULL};
-    const char *group = NULL;
-    size_t n = 0;
-    for (const om_option *o = om_run_option_table; o->name; o++) {
-        if (o->group) group = o->group;
-        for (size_t i = 0; i < N_SHARED && n < N_SHARED; i++) {
-            if (strcmp(o->name, shared_names[i])) continue;
-            shared[n] = *o;
-            shared[n].group = group;
-            /* One batch at a time: all threads should work on it. */
-            if (!strcmp(o->name, "mode")) shared[n].def = "latency";
-            n++;
-        }
-    }
+    static const om_option *all[] = {flag_table, NULL, NULL};
+    all[1] = om_detector_options();
     return all;
 }
-
-static const om_option *shared_table(void) { return tables()[1]; }
 
 static const char *label(const om_model_desc *m, int id, char text[32])
 {
@@ -133,12 +111,14 @@ static int save_all(const om_detector *d, const detect_flags *f, const om_pictur
 
 static void print_picture(const om_detector *d, const om_picture *p, FILE *to)
 {
-    static const om_column columns[] = {{"  class", false, 8, 0}, {"score", true, 0, 0},
-                                        {"x", true, 0, 0},        {"y", true, 0, 0},
-                                        {"width", true, 0, 0},    {"height", true, 0, 0}};
+    static const om_column columns[] = {
+        {"  class", false, 8, 0}, {"score", true, 0, 0},  {"x", true, 0, 0},    {"y", true, 0, 0},
+        {"width", true, 0, 0},    {"height", true, 0, 0}, {"text", false, 8, 0}};
     om_str out = {0};
     om_table t;
-    om_table_init(&t, columns, sizeof columns / sizeof columns[0]);
+    bool texts = false;
+    for (size_t i = 0; i < p->dets.n; i++) texts = texts || p->dets.items[i].text;
+    om_table_init(&t, columns, sizeof columns / sizeof columns[0] - !texts);
     for (size_t i = 0; i < p->dets.n; i++) {
         const om_detection *o = &p->dets.items[i];
         char text[32];
@@ -146,10 +126,12 @@ static void print_picture(const om_detector *d, const om_picture *p, FILE *to)
         om_table_cell(&t, "%.3f", (double)o->score);
         const float box[] = {o->x, o->y, o->w, o->h};
         for (int k = 0; k < 4; k++) om_table_cell(&t, "%.1f", (double)box[k]);
+        if (texts) om_table_cell(&t, "%s", o->text ? o->text : "");
     }
     fprintf(to, "%s  %dx%d  %zu object%s\n", p->path, p->frame->image.width, p->frame->image.height,
             p->dets.n, p->dets.n == 1 ? "" : "s");
     if (p->dets.n && !om_table_render(&t, om_console_columns(to, 0), &out)) fputs(om_str_get(&out), to);
+    if (p->dets.n_vector) fprintf(to, "  a vector of %zu numbers\n", p->dets.n_vector);
     om_table_fini(&t);
     om_str_fini(&out);
 }
@@ -176,35 +158,6 @@ static void print_timings(om_detector *d, size_t shown, double seconds, FILE *to
     om_str_fini(&out);
 }
 
-static void json_object(om_json *j, const om_model_desc *m, const om_detection *o)
-{
-    char text[32];
-    const float box[] = {o->x, o->y, o->w, o->h};
-    om_json_begin_object(j);
-    om_json_key(j, "class");
-    om_json_string(j, label(m, o->class_id, text));
-    om_json_key(j, "class_id");
-    om_json_int(j, o->class_id);
-    om_json_key(j, "score");
-    om_json_num(j, (double)o->score, 4);
-    om_json_key(j, "box");
-    om_json_begin_array(j);
-    for (int i = 0; i < 4; i++) om_json_num(j, (double)box[i], 2);
-    om_json_end_array(j);
-    if (o->n_landmarks) {
-        om_json_key(j, "landmarks");
-        om_json_begin_array(j);
-        for (int i = 0; i < o->n_landmarks; i++) {
-            om_json_begin_array(j);
-            om_json_num(j, (double)o->landmarks[i][0], 2);
-            om_json_num(j, (double)o->landmarks[i][1], 2);
-            om_json_end_array(j);
-        }
-        om_json_end_array(j);
-    }
-    om_json_end_object(j);
-}
-
 static void json_picture(om_json *j, const om_model_desc *m, const om_picture *p)
 {
     om_json_begin_object(j);
@@ -216,8 +169,10 @@ static void json_picture(om_json *j, const om_model_desc *m, const om_picture *p
     om_json_int(j, p->frame->image.height);
     om_json_key(j, "objects");
     om_json_begin_array(j);
-    for (size_t i = 0; i < p->dets.n; i++) json_object(j, m, &p->dets.items[i]);
+    for (size_t i = 0; i < p->dets.n; i++)
+        om_json_detection(j, &p->dets.items[i], &(om_labels){m->labels, (size_t)m->n_labels});
     om_json_end_array(j);
+    om_json_vector(j, &p->dets);
     om_json_end_object(j);
 }
 
@@ -312,7 +267,7 @@ static int run(const om_args *args, int *status)
     err = om_options_init(om_run_option_table, &o);
     if (!err) err = om_option_set(om_run_option_table, &o, "mode", "latency");
     if (!err) err = om_args_apply(args, flag_table, &f);
-    if (!err) err = om_args_apply(args, shared_table(), &o);
+    if (!err) err = om_args_apply(args, om_detector_options(), &o);
     o.batch_size = f.batch;
     if (!err && !o.model) err = om_fail(OM_ERR_ARG, "no model: name one with -m MODEL.onnx");
     if (!err) err = om_command_setup("omma detect", &o);

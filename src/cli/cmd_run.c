@@ -10,6 +10,7 @@
 #include "cli/command.h"
 #include "cli/console.h"
 #include "cli/progress.h"
+#include "cli/run_watch.h"
 #include "cli/signals.h"
 #include "cli/summary.h"
 #include "media/media.h"
@@ -27,7 +28,7 @@ static const om_option run_flag_table[] = {
     {"input", 'i', OM_OPT_LIST, offsetof(run_flags, inputs), NULL, 0, 0, NULL, "URI", "Input and output",
      "a stream: video file, folder or glob of pictures, http(s)://, rtsp:// or pattern:"},
     {"output", 'o', OM_OPT_LIST, offsetof(run_flags, outputs), NULL, 0, 0, NULL, "SINK", NULL,
-     "where results go: jsonl:FILE, csv:FILE, video:FILE.mp4, null: ('-' as FILE: standard output; %s in it: the stream's name)"},
+     "where results go: jsonl:FILE, csv:FILE, video:FILE.mp4, vtt:FILE, null: ('-' as FILE: standard output; %s in it: the stream's name)"},
     {"check", 0, OM_OPT_BOOL, offsetof(run_flags, check), "no", 0, 0, NULL, NULL, NULL,
      "check the configuration and that its files exist, show what would run, and end"},
     {0},
@@ -121,6 +122,7 @@ static bool writes_to_stdout(const om_config *c)
 typedef struct session {
     om_pipeline *pipeline;
     om_progress progress;
+    om_run_watch watch;
     om_seen seen;
     char *report, *trace;
     bool quiet, no_sink, stdout_taken;
@@ -143,6 +145,7 @@ static int write_report(const session *s)
 static int open_session(session *s, om_config *c)
 {
     int err = om_progress_init(&s->progress, c);
+    if (!err) err = om_run_watch_init(&s->watch, c);
     if (!err) err = om_seen_init(&s->seen, c->n_streams);
     s->quiet = c->run.quiet;
     s->no_sink = !c->sinks.n;
@@ -173,14 +176,17 @@ static int watch(session *s)
 {
     int err;
     om_signals_attach(stop, s->pipeline);
-    while ((err = om_pipeline_wait(s->pipeline, 250)) == OM_ERR_TIMEOUT)
+    while ((err = om_pipeline_wait(s->pipeline, 250)) == OM_ERR_TIMEOUT) {
         om_progress_tick(&s->progress, s->pipeline);
+        om_run_watch_tick(&s->watch, s->pipeline);
+    }
     om_signals_attach(NULL, NULL);
     int status = om_command_fail(err);
     if (!status && om_pipeline_failures(s->pipeline)) status = OM_EXIT_FAILED;
     summarize(s);
     err = om_command_fail(write_report(s));
-    return status ? status : err;
+    int err2 = om_command_fail(om_run_watch_end(&s->watch, s->pipeline, s->stdout_taken ? stderr : stdout));
+    return status ? status : err ? err : err2;
 }
 
 static int start_session(session *s, om_config *c)
@@ -199,10 +205,11 @@ static int close_session(session *s)
     om_pipeline_destroy(s->pipeline);
     if (s->trace && om_trace_enabled()) {
         om_trace_stop();
-        err = om_trace_export(s->trace);
+        if (!(s->watch.trace_last > 0)) err = om_trace_export(s->trace);
         om_trace_fini();
     }
     om_progress_fini(&s->progress);
+    om_run_watch_fini(&s->watch);
     om_seen_fini(&s->seen);
     om_free(s->report);
     om_free(s->trace);
@@ -231,6 +238,9 @@ static int run(const om_args *args, int *status)
     if (!err) err = om_command_setup("omma run", &config.run);
     if (!err) err = check_writable("report", config.run.report);
     if (!err) err = check_writable("trace", config.run.trace);
+    if (!err) err = check_writable("metrics-file", config.run.metrics_file);
+    if (!err && config.run.profile && strcmp(config.run.profile, "-"))
+        err = check_writable("profile", config.run.profile);
     if (!err && flags.check) err = check(&config);
     else if (!err) *status = watch_streams(&config);
     om_config_fini(&config);

@@ -21,8 +21,11 @@ typedef struct om_command {
     int (*run)(const om_args *args, int *status);
 } om_command;
 
-extern const om_command om_cmd_run, om_cmd_detect, om_cmd_info, om_cmd_init;
+extern const om_command om_cmd_run, om_cmd_detect, om_cmd_eval, om_cmd_info, om_cmd_init, om_cmd_profile;
+extern const om_command om_cmd_quantize;
+extern const om_command om_cmd_frames, om_cmd_annotate, om_cmd_worker;
 extern const om_command om_cmd_model_inspect, om_cmd_model_import, om_cmd_model_batch, om_cmd_model_synth;
+extern const om_command om_cmd_model_check, om_cmd_model_simplify, om_cmd_model_cut, om_cmd_model_diff;
 
 /* Erases the status line, says what is in the error slot unless that was said already, and returns the exit
  * code. OM_OK is none: 0. */

@@ -9,6 +9,33 @@
 #include "base/mem.h"
 #include "media/media.h"
 
+static const char *const shared_names[] = {
+    "model",     "head",       "labels",  "conf",       "iou",      "max-boxes", "top-k",     "classes",
+    "agnostic",  "input-size", "fit",     "rectangles", "device",   "precision", "mode",      "threads",
+    "cache-dir", "cpu-mask",   "quiet",   "log-level",  "alphabet", "blank",     "mask-conf", "mask-dilate",
+    "unclip",    "vector-max", "anchors", "normalize",  "channels",
+};
+#define N_SHARED (sizeof shared_names / sizeof shared_names[0])
+
+const om_option *om_detector_options(void)
+{
+    static om_option shared[N_SHARED + 1];
+    const char *group = NULL;
+    size_t n = 0;
+    for (const om_option *o = om_run_option_table; o->name; o++) {
+        if (o->group) group = o->group;
+        for (size_t i = 0; i < N_SHARED && n < N_SHARED; i++) {
+            if (strcmp(o->name, shared_names[i])) continue;
+            shared[n] = *o;
+            shared[n].group = group;
+            /* One batch at a time: all threads should work on it. */
+            if (!strcmp(o->name, "mode")) shared[n].def = "latency";
+            n++;
+        }
+    }
+    return shared;
+}
+
 static int add_time(om_timings *t, int64_t ns)
 {
     void *items = t->ms;
@@ -69,7 +96,7 @@ static int add_slot(om_detector *d, om_size size)
     return om_session_create(d->slots[i].plan, &d->slots[i].session);
 }
 
-static int choose_slot(om_detector *d, om_picture *p)
+int om_detector_place(om_detector *d, om_picture *p)
 {
     int width = p->frame->image.width, height = p->frame->image.height;
     om_size want = om_engine_size_for(d->engine, width, height);
@@ -92,7 +119,7 @@ int om_detector_load(om_detector *d, om_picture *p)
     int64_t begin = om_now_ns();
     int err = om_picture_load(p->path, &p->frame);
     if (!err) err = add_time(&d->timings[OM_STEP_LOAD], om_now_ns() - begin);
-    return err ? err : choose_slot(d, p);
+    return err ? err : om_detector_place(d, p);
 }
 
 static void done(void *user) { (void)user; }

@@ -32,11 +32,17 @@ typedef struct om_detector {
     om_timings timings[OM_STEP_COUNT];
 } om_detector;
 
+/* Of a run's options, those that mean something for pictures; the table is made at the first call. `mode` is
+ * latency where nothing else is said: set it before flags are applied. */
+const om_option *om_detector_options(void);
+
 /* `o` outlives the detector. */
 int om_detector_init(om_detector *d, const om_run_options *o);
 void om_detector_fini(om_detector *d);
 /* Reads the file and finds (or compiles) the plan for its size. */
 int om_detector_load(om_detector *d, om_picture *p);
+/* The same for a picture that is there already: p->frame. */
+int om_detector_place(om_detector *d, om_picture *p);
 /* All pictures that were read, batch by batch; fills their dets. */
 int om_detector_run(om_detector *d, om_picture *pictures, size_t n);
 void om_picture_fini(om_picture *p);

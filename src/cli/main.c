@@ -14,8 +14,11 @@
 #include "omma/version.h"
 
 static const om_command *const commands[] = {
-    &om_cmd_run,         &om_cmd_detect,      &om_cmd_model_inspect, &om_cmd_model_import,
-    &om_cmd_model_batch, &om_cmd_model_synth, &om_cmd_info,          &om_cmd_init,
+    &om_cmd_run,         &om_cmd_detect,         &om_cmd_model_inspect, &om_cmd_model_import,
+    &om_cmd_model_check, &om_cmd_model_simplify, &om_cmd_model_batch,   &om_cmd_model_cut,
+    &om_cmd_model_diff,  &om_cmd_model_synth,    &om_cmd_profile,       &om_cmd_eval,
+    &om_cmd_quantize,    &om_cmd_frames,         &om_cmd_annotate,      &om_cmd_worker,
+    &om_cmd_info,        &om_cmd_init,
 };
 #define N_COMMANDS (sizeof commands / sizeof commands[0])
 
@@ -103,7 +106,8 @@ static void help_all(void)
         bool tool = !strncmp(commands[i]->name, "model ", 6);
         if (!tool) printf("  %-8s  %s\n", commands[i]->name, commands[i]->summary);
         else if (!model)
-            printf("  %-8s  %s\n", "model", "inspect, import, batch, synth: tools for ONNX models");
+            printf("  %-8s  %s\n", "model",
+                   "inspect, check, simplify, cut, diff, ...: tools for ONNX models");
         model = model || tool;
     }
     puts("\nFirst steps:\n"

@@ -114,6 +114,10 @@ static void print_stats(om_progress *pr, om_pipeline *p, int64_t now, const om_s
     om_pipeline_losses(p, -1, &losses);
     if (losses.len) om_str_addf(&text, "  %s", om_str_get(&losses));
     om_str_fini(&losses);
+    om_str gpu = {0};
+    om_pipeline_gpu_text(p, &gpu);
+    if (gpu.len) om_str_addf(&text, "  %s", om_str_get(&gpu));
+    om_str_fini(&gpu);
     om_console_line(om_str_get(&text));
     om_str_fini(&text);
     pr->stats_inferred = s->inferred;

@@ -5,7 +5,8 @@
 #include "omma/error.h"
 
 static const char *const skip_names[OM_SKIP_COUNT] = {"no_output", "sampled", "stopped"};
-static const char *const drop_names[OM_DROP_COUNT] = {"corrupt", "superseded", "infer_failed", "no_memory"};
+static const char *const drop_names[OM_DROP_COUNT] = {"corrupt", "superseded", "infer_failed", "no_memory",
+                                                      "device_lost"};
 
 static void count(atomic_ullong *c) { atomic_fetch_add_explicit(c, 1, memory_order_relaxed); }
 
@@ -20,7 +21,11 @@ int om_account_init(om_account *a)
     return OM_OK;
 }
 
-void om_account_fini(om_account *a) { pthread_mutex_destroy(&a->lock); }
+void om_account_fini(om_account *a)
+{
+    pthread_mutex_destroy(&a->lock);
+    om_stages_destroy(a->stages);
+}
 
 void om_account_enter(om_account *a) { atomic_fetch_add_explicit(&a->inside, 1, memory_order_relaxed); }
 

@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "media/source.h"
 #include "omma/pipeline.h"
+#include "pipeline/stages.h"
 
 /* Why a picture was not wanted, and why one that was wanted got lost. The reader's own causes come first. */
 typedef enum om_skip { OM_SKIP_NO_OUTPUT, OM_SKIP_SAMPLED, OM_SKIP_STOPPED, OM_SKIP_COUNT } om_skip;
@@ -15,6 +16,7 @@ typedef enum om_drop {
     OM_DROP_SUPERSEDED,
     OM_DROP_INFER_FAILED,
     OM_DROP_NO_MEMORY,
+    OM_DROP_DEVICE_LOST, /* it was on the device, or in its memory, when that was lost */
     OM_DROP_COUNT
 } om_drop;
 
@@ -25,6 +27,7 @@ typedef struct om_account {
     atomic_ullong inferred;
     atomic_llong inside;  /* pictures between om_source_read() and their end */
     pthread_mutex_t lock; /* latency, first_ns, last_ns */
+    om_stages *stages;    /* owned; NULL unless the run is profiled; set before it starts */
     om_hist latency;
     int64_t first_ns, last_ns; /* of the first and last inferred frame's hand-over */
 } om_account;

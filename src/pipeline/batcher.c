@@ -38,6 +38,30 @@ void om_batcher_unqueue(om_batcher *b, om_mailbox *m)
     pthread_cond_signal(&b->wake); /* it may be waiting for the device on behalf of nobody now */
 }
 
+void om_batcher_retire(om_batcher *b)
+{
+    b->retired = true;
+    pthread_cond_broadcast(&b->wake);
+}
+
+om_batcher *om_batcher_current(om_batcher *b)
+{
+    while (b->successor) b = b->successor;
+    return b;
+}
+
+bool om_batcher_reads(const om_batcher *b, const om_frame *f)
+{
+    return f->memory == OM_MEMORY_HOST || f->memory == b->plan->memory->ops->memory;
+}
+
+void om_batcher_succeed(om_batcher *b, om_batcher *to)
+{
+    b->successor = to;
+    for (int p = 0; p < OM_PRIORITIES; p++)
+        while (b->ready[p].first) om_mailbox_follow(b->ready[p].first);
+}
+
 static int top_priority(const om_batcher *b)
 {
     for (int p = OM_PRIORITIES - 1; p >= 0; p--)
@@ -52,6 +76,7 @@ static void serve(om_batcher *b, om_mailbox *m, om_flight *f)
     m->deficit += m->weight;
     while (f->n < b->plan->batch && m->deficit >= 1 && om_mailbox_ready(m)) {
         om_pick *p = &f->picks[f->n++];
+        int64_t put_ns = m->put_ns[m->head];
         om_frame *frame = om_mailbox_take(m, &p->order);
         *p = (om_pick){.mailbox = m,
                        .frame = frame,
@@ -60,6 +85,7 @@ static void serve(om_batcher *b, om_mailbox *m, om_flight *f)
                        .pts_ns = frame->pts_ns,
                        .wall_us = frame->wall_us,
                        .due_ns = frame->due_ns,
+                       .put_ns = put_ns,
                        .width = frame->image.width,
                        .height = frame->image.height};
         m->deficit -= 1;
@@ -76,6 +102,9 @@ static void pick(om_batcher *b, om_flight *f)
         while (f->n < b->plan->batch && b->ready[p].first) serve(b, b->ready[p].first, f);
     b->batches++;
     b->items += (uint64_t)f->n;
+    f->picked_ns = om_now_ns();
+    om_batch_log_add(b->engine->log, f->n, b->n_ready, b->engine->arbiter.in_use,
+                     (uint64_t)f->n * f->session->item_bytes);
 }
 
 static void lose(om_flight *f, int i, om_drop cause)
@@ -100,15 +129,25 @@ static void gather(om_batcher *b, om_flight *f)
         om_geometry_fit(plan->desc->fit, img->width, img->height, plan->width, plan->height, &f->geo[i]);
         f->items[i] = (om_gather_item){f->picks[i].frame, f->geo[i], om_session_item(f->session, i)};
     }
+    om_stream *stream = f->session->stream;
     om_trace_begin("gather", f->n);
-    if (om_device_gather(plan->memory, f->items, (size_t)f->n, &plan->prep, NULL))
+    if (b->engine->log) om_stages_test_delay(OM_STAGE_GATHER);
+    int err = om_device_gather(plan->memory, f->items, (size_t)f->n, &plan->prep, stream);
+    if (err && err != OM_ERR_DEVICE_LOST)
         for (int i = 0; i < f->n; i++) {
-            if (!om_device_gather(plan->memory, &f->items[i], 1, &plan->prep, NULL)) continue;
+            if (!om_device_gather(plan->memory, &f->items[i], 1, &plan->prep, stream)) continue;
             om_log(OM_LOG_WARN, "a picture of %dx%d could not be prepared: %s", f->picks[i].width,
                    f->picks[i].height, om_error_message());
             lose(f, i, OM_DROP_INFER_FAILED);
         }
+    for (int i = 0; i < f->n && om_trace_enabled(); i++)
+        om_trace_flow(OM_FLOW_STEP,
+                      om_trace_frame_id(f->picks[i].mailbox->lane->stream_index, f->picks[i].seq));
     om_trace_end("gather");
+    if (err == OM_ERR_DEVICE_LOST) {
+        om_engine_failed(b, err, "pictures could not be prepared");
+        om_flight_lose(f, OM_DROP_DEVICE_LOST);
+    }
     if (b->engine->keep_frames) return;
     for (int i = 0; i < f->n; i++) {
         om_frame_unref(f->picks[i].frame);
@@ -144,13 +183,18 @@ static int flight_create(om_batcher *b, om_flight **out)
     return err;
 }
 
+static bool has_work(const om_batcher *b)
+{
+    return b->n_ready && !b->retired && b->generation >= b->engine->serving;
+}
+
 /* Waits for --batch-min pictures, no longer than --batch-timeout-ms. Lock held. */
 static void wait_for_more(om_batcher *b)
 {
     const om_run_options *o = b->engine->options;
     if (o->batch_min < 2 || o->batch_timeout_ms <= 0) return;
     int64_t deadline = b->ready_since + (int64_t)(o->batch_timeout_ms * 1e6);
-    while (!b->stopping && b->n_ready && b->n_ready < o->batch_min && om_now_ns() < deadline)
+    while (!b->stopping && has_work(b) && b->n_ready < o->batch_min && om_now_ns() < deadline)
         om_cond_wait_until(&b->wake, &b->engine->lock, deadline);
 }
 
@@ -165,12 +209,13 @@ static om_flight *take_idle(om_batcher *b)
 static om_flight *next_flight(om_batcher *b)
 {
     for (;;) {
-        while (b->n_ready ? !b->idle : !b->stopping) om_cond_wait_until(&b->wake, &b->engine->lock, OM_NEVER);
-        if (!b->n_ready) return NULL;
+        while (has_work(b) ? !b->idle : !b->stopping)
+            om_cond_wait_until(&b->wake, &b->engine->lock, OM_NEVER);
+        if (!has_work(b)) return NULL;
         wait_for_more(b);
-        if (b->n_ready) om_arbiter_request(&b->engine->arbiter, &b->claim, top_priority(b));
-        while (b->n_ready && !b->claim.granted) om_cond_wait_until(&b->wake, &b->engine->lock, OM_NEVER);
-        om_flight *f = b->n_ready ? take_idle(b) : NULL;
+        if (has_work(b)) om_arbiter_request(&b->engine->arbiter, &b->claim, top_priority(b));
+        while (has_work(b) && !b->claim.granted) om_cond_wait_until(&b->wake, &b->engine->lock, OM_NEVER);
+        om_flight *f = has_work(b) ? take_idle(b) : NULL;
         if (f) return f;
         om_arbiter_withdraw(&b->engine->arbiter, &b->claim);
     }
@@ -179,6 +224,8 @@ static om_flight *next_flight(om_batcher *b)
 static void flight_done(void *user)
 {
     om_flight *f = user;
+    f->done_ns = om_now_ns();
+    om_trace_async("infer", (int64_t)(intptr_t)f->session, false);
     /* The queue holds as many as there are flights: this never fails and never waits. */
     om_queue_try_push(&f->batcher->engine->done, f);
 }
@@ -188,9 +235,12 @@ static void launch(om_batcher *b, om_flight *f)
     gather(b, f);
     bool any = false;
     for (int i = 0; i < f->n; i++) any |= !f->picks[i].lost;
-    if (any && !om_session_submit(f->session, f->n, flight_done, f)) return;
-    if (any) om_engine_failed(b->engine, "inference could not be started");
-    om_flight_lose(f, OM_DROP_INFER_FAILED);
+    f->submitted_ns = om_now_ns();
+    om_trace_async("infer", (int64_t)(intptr_t)f->session, true);
+    int err = any ? om_session_submit(f->session, f->n, flight_done, f) : OM_OK;
+    if (any && !err) return;
+    if (err) om_engine_failed(b, err, "inference could not be started");
+    om_flight_lose(f, err == OM_ERR_DEVICE_LOST ? OM_DROP_DEVICE_LOST : OM_DROP_INFER_FAILED);
     flight_done(f);
 }
 
@@ -232,17 +282,31 @@ static int make_flights(om_batcher *b, int n)
     return OM_OK;
 }
 
+/* The plan and its flights; where the device's memory is short, for smaller batches. */
+static int make_plan(om_batcher *b, int width, int height)
+{
+    om_engine *e = b->engine;
+    for (;;) {
+        int err = om_engine_compile(e, width, height, &b->plan);
+        if (!err) err = make_flights(b, om_engine_admit(e, b->plan));
+        if (err != OM_ERR_NOMEM || !om_engine_shrink(e)) return err;
+        for (om_flight *f; (f = take_idle(b));) flight_destroy(f);
+        b->n_flights = 0;
+        om_plan_destroy(b->plan);
+        b->plan = NULL;
+    }
+}
+
 int om_batcher_create(om_engine *e, int width, int height, om_batcher **out)
 {
     *out = NULL;
     om_batcher *b = om_calloc(1, sizeof(*b));
     if (!b) return OM_ERR_NOMEM;
     b->engine = e;
+    b->generation = e->generation;
     om_cond_init(&b->wake);
     b->claim.cond = &b->wake;
-    int err = om_engine_compile(e, width, height, &b->plan);
-    if (err) goto fail;
-    err = make_flights(b, om_engine_admit(e, b->plan));
+    int err = make_plan(b, width, height);
     if (err) goto fail;
     err = om_thread_start(&b->thread, "om-batcher", batcher_main, b);
     if (err) goto fail;

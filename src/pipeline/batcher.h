@@ -21,7 +21,7 @@ typedef struct om_pick {
     bool lost; /* already counted */
     /* Of the picture, which is gone once gathered. */
     uint64_t seq;
-    int64_t pts_ns, wall_us, due_ns;
+    int64_t pts_ns, wall_us, due_ns, put_ns;
     int width, height;
 } om_pick;
 
@@ -34,6 +34,7 @@ typedef struct om_flight {
     om_geometry *geo;
     om_gather_item *items;
     om_dets *dets;
+    int64_t picked_ns, submitted_ns, done_ns; /* done_ns: written by the engine before it posts */
     struct om_flight *next;
 } om_flight;
 
@@ -45,6 +46,7 @@ typedef struct om_ready_list {
 struct om_batcher {
     struct om_engine *engine;
     om_plan *plan;
+    int generation; /* of the engine's device when it was made */
     om_thread thread;
     pthread_cond_t wake;
     om_ready_list ready[OM_PRIORITIES];
@@ -54,6 +56,8 @@ struct om_batcher {
     om_flight *idle; /* flights not in use */
     int n_flights;
     bool stopping;
+    bool retired;            /* its device is lost: it takes no more pictures */
+    om_batcher *successor;   /* who takes them; NULL until there is one */
     uint64_t batches, items; /* gathered so far */
 };
 
@@ -63,6 +67,15 @@ int om_batcher_create(struct om_engine *e, int width, int height, om_batcher **o
  * completion threads have returned all flights. */
 void om_batcher_stop(om_batcher *b);
 void om_batcher_destroy(om_batcher *b);
+
+/* With the engine's lock held: starts no more batches; what is ready waits for a successor. */
+void om_batcher_retire(om_batcher *b);
+/* With the engine's lock held: `to` serves its mailboxes from now on. */
+void om_batcher_succeed(om_batcher *b, om_batcher *to);
+/* With the engine's lock held: who serves in its place now, or itself. */
+om_batcher *om_batcher_current(om_batcher *b);
+/* Whether its device can read the picture. */
+bool om_batcher_reads(const om_batcher *b, const om_frame *f);
 
 /* With the engine's lock held. */
 void om_batcher_enqueue(om_batcher *b, om_mailbox *m);

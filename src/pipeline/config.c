@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "media/media.h"
+#include "pipeline/tracking.h"
 #include "sink/sink.h"
 
 int om_config_init(om_config *c)
@@ -152,7 +153,9 @@ int om_config_check(const om_config *c)
     if (o->cpu_mask && om_cpu_mask_parse(o->cpu_mask, &mask)) return OM_ERR_ARG;
     if (o->rtsp_transport && strcmp(o->rtsp_transport, "tcp") && strcmp(o->rtsp_transport, "udp"))
         return om_fail(OM_ERR_ARG, "--rtsp-transport '%s': expected tcp or udp", o->rtsp_transport);
+    om_tracking tracking;
     int err = check_batches(o);
+    if (!err) err = om_tracking_of(o, (float)o->conf, &tracking);
     return err ? err : check_sinks(c);
 }
 

@@ -5,6 +5,8 @@
 #include "backend/backend.h"
 #include "base/option.h"
 
+typedef enum om_decode { OM_DECODE_AUTO, OM_DECODE_CPU, OM_DECODE_CUDA, OM_DECODE_CUDA_HOST } om_decode;
+
 typedef struct om_run_options {
     /* model */
     char *model, *head, *labels;
@@ -13,9 +15,19 @@ typedef struct om_run_options {
     om_strlist classes; /* names or numbers */
     bool agnostic;
     om_size input_size;
-    bool rectangles; /* default true */
+    bool rectangles;              /* default true */
+    int normalize, channels, fit; /* om_normalize; om_channels and om_fit or -1 */
+    char *alphabet, *blank, *anchors;
+    double mask_conf, unclip;
+    bool mask_dilate; /* default true */
+    int vector_max;
+    /* tracks; negative: the tracker's own */
+    char *track;
+    double track_high, track_low, track_start, track_match;
+    int track_buffer, track_min_hits;
+    bool track_agnostic;
     /* engine */
-    char *device;
+    char *device, *fallback;
     int precision, mode; /* om_precision, om_mode */
     int threads;
     char *cache_dir;
@@ -29,13 +41,16 @@ typedef struct om_run_options {
     int every;          /* every n-th picture; 1 */
     double duration;    /* seconds; 0: to the end */
     int64_t max_frames; /* a stream; 0: all */
+    int decode;         /* om_decode */
     int decode_threads;
     char *rtsp_transport;
     double open_timeout, read_timeout;
     int stream_credits; /* frames of one stream between gather and lane exit; 0: chosen */
     /* output */
-    char *report, *trace;
-    double stats; /* seconds between stats lines; 0: off */
+    char *report, *trace, *profile, *metrics_file;
+    double stats;                               /* seconds between stats lines; 0: off */
+    double trace_last;                          /* seconds kept to be dumped; 0: all is kept to the end */
+    double warn_latency, warn_stall, warn_lost; /* seconds, seconds, per cent; 0: no warning */
     int sink_policy, sink_queue;
     bool quiet, progress;
     char *log_level;

@@ -2,37 +2,59 @@
 #ifndef OM_PIPELINE_ENGINE_H
 #define OM_PIPELINE_ENGINE_H
 
+#include "media/source.h"
 #include "pipeline/batcher.h"
 #include "pipeline/config.h"
 #include "pipeline/lane.h"
+#include "pipeline/tracking.h"
 
 #define OM_MAX_RECTANGLES 3
 
 typedef struct om_engine om_engine;
+
+/* The work's one change of device. */
+typedef struct om_move {
+    char from[32], to[32], cause[256];
+    int64_t at_ns;   /* om_now_ns() when the loss was met; 0: it did not happen */
+    int64_t took_ns; /* until the other device was ready */
+    int failed;      /* an om_err: it never was */
+} om_move;
 
 /* Called once, when the engine can do no more work; the message is in the error slot. Any thread. */
 typedef void (*om_engine_failed_fn)(void *user, int code);
 
 struct om_engine {
     const om_run_options *options; /* outlive the engine */
+    /* Guarded by compile_lock once streams run: they change when the device is lost. */
     const om_backend_ops *backend;
-    const char *device_name; /* the backend's name of it, or NULL; points into options */
-    om_device *device;       /* where input tensors lie */
+    const char *device_name;  /* the backend's name of it, or NULL; points into options */
+    om_device *device;        /* where input tensors lie */
+    om_device *first_device;  /* what `device` was at the start; the same, while it is not lost */
+    om_device *decode_device; /* whose hardware decodes, or NULL; `first_device` or one of its own */
+    om_hwaccel *hwaccel;      /* of it, or NULL */
+    bool download;            /* what it decodes has to be copied to host memory */
     om_graph *graph;
     om_model_desc *desc;
     om_head *head;
-    int *classes; /* --classes as numbers */
+    om_tracking tracking; /* the head finds what it looks at */
+    int *classes;         /* --classes as numbers */
     int n_classes;
-    bool keep_frames; /* some sink wants pictures; set before the first batcher */
+    bool keep_frames;  /* some sink wants pictures; set before the first batcher */
+    om_batch_log *log; /* owned; NULL unless the run is profiled; set before the first batcher */
     om_engine_failed_fn on_failed;
     void *user;
 
     pthread_mutex_t compile_lock; /* guards batchers, n_batchers; held while compiling */
     om_batcher *batchers[OM_MAX_RECTANGLES];
     int n_batchers;
+    om_batcher *retired[OM_MAX_RECTANGLES]; /* of the device that was lost */
+    int n_retired;
+    int batch_cap; /* largest batch that the device had memory for; 0: no bound */
+    om_move move;
 
-    pthread_mutex_t lock; /* guards the arbiter, all mailboxes and batchers' ready lists */
+    pthread_mutex_t lock; /* guards the arbiter, `serving`, all mailboxes and batchers' ready lists */
     om_arbiter arbiter;
+    int serving; /* batchers of an earlier generation start nothing any more */
 
     om_queue done; /* of om_flight *: finished, to be decoded */
     om_thread finishers[8];
@@ -40,6 +62,11 @@ struct om_engine {
     atomic_int failures_in_a_row;
     atomic_bool dead;
     char note[160]; /* guarded by compile_lock */
+
+    atomic_int generation; /* 1 once the work has gone to the fall-back device */
+    atomic_bool moving;    /* somebody has begun to take it there */
+    om_thread mover;
+    char move_cause[256]; /* for `mover`, written before it starts */
 };
 
 /* Loads and describes the model, finds backend and device, makes the head, starts the finishers. */
@@ -64,7 +91,21 @@ om_size om_engine_size_for(const om_engine *e, int width, int height);
 int om_engine_compile(om_engine *e, int width, int height, om_plan **out);
 /* Raises the arbiter's limit for this plan; returns how many flights it needs. */
 int om_engine_admit(om_engine *e, const om_plan *plan);
-/* A batch failed; logs, and gives up after several in a row. */
-void om_engine_failed(om_engine *e, const char *what);
+/* Memory was short: batches become smaller. False when they are as small as can be. */
+bool om_engine_shrink(om_engine *e);
+/* A batch of `b` failed with `code`; logs. When the device is lost, or after several in a row, everything
+ * goes to the fall-back device, if there is another; else the engine gives up. */
+void om_engine_failed(om_batcher *b, int code, const char *what);
+/* Takes everything to the fall-back device; false where there is none. The message in the error slot is the
+ * cause. Returns at once: a thread of its own does it. */
+bool om_engine_move(om_engine *e);
+/* The same, at once, where `code` says that memory is short or the device lost; OM_OK when all is on the
+ * fall-back device, else an error. With compile_lock held. */
+int om_engine_move_now(om_engine *e, int code);
+/* Opens what --device and --decode ask for. */
+int om_engine_open_devices(om_engine *e);
+void om_engine_close_devices(om_engine *e);
+/* The GPU of the run, or NULL. */
+om_device *om_engine_gpu(const om_engine *e);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "trace/trace.h"
 
@@ -25,6 +26,7 @@ void om_lane_fini(om_lane *l)
     if (!l->slots) return;
     for (int i = 0; i < l->cap; i++) om_result_unref(l->slots[i].result);
     om_result_unref(l->current);
+    om_tracker_destroy(l->tracker);
     pthread_mutex_destroy(&l->lock);
     om_free(l->slots);
     om_free(l->sinks);
@@ -73,19 +75,21 @@ void om_lane_kick(om_lane *l)
 void om_lane_post(om_lane *l, uint64_t order, om_result *r)
 {
     pthread_mutex_lock(&l->lock);
-    l->slots[order % (uint64_t)l->cap] = (om_lane_slot){.result = r, .filled = true};
+    l->slots[order % (uint64_t)l->cap] =
+        (om_lane_slot){.result = r, .filled = true, .posted_ns = om_now_ns()};
     pthread_mutex_unlock(&l->lock);
     om_lane_kick(l);
 }
 
 /* Takes the next slot in order; false if it has not come yet. */
-static bool next_slot(om_lane *l, om_result **r)
+static bool next_slot(om_lane *l, om_result **r, int64_t *posted_ns)
 {
     pthread_mutex_lock(&l->lock);
     om_lane_slot *s = &l->slots[l->next % (uint64_t)l->cap];
     bool filled = s->filled;
     if (filled) {
         *r = s->result;
+        *posted_ns = s->posted_ns;
         *s = (om_lane_slot){0};
         l->next++;
     }
@@ -93,9 +97,23 @@ static bool next_slot(om_lane *l, om_result **r)
     return filled;
 }
 
-static void begin(om_lane *l, om_result *r, int64_t due_ns)
+/* Gives the objects their tracks. Without memory for it a frame goes on without. */
+static void track(om_lane *l, om_result *r)
 {
-    r->latency_ns = om_now_ns() - due_ns;
+    if (!l->tracker) return;
+    int err = om_tracker_update(l->tracker, r->seq, r->width, r->height, &r->dets);
+    if (err && !l->tracker_failed)
+        om_log(OM_LOG_WARN, "stream '%s': tracker: %s", l->stream, om_error_message());
+    l->tracker_failed = err != OM_OK;
+    om_tracker_report(&r->dets, l->conf);
+}
+
+static void begin(om_lane *l, om_result *r, int64_t due_ns, int64_t posted_ns)
+{
+    track(l, r);
+    l->begun_ns = om_now_ns();
+    om_stages_note(l->account->stages, OM_STAGE_LANE, l->begun_ns - posted_ns);
+    r->latency_ns = l->begun_ns - due_ns;
     l->current = r;
     l->offered = 0;
     if (!l->callback) return;
@@ -120,7 +138,9 @@ static bool deliver(om_lane *l)
         if (om_sink_offer(l->sinks[l->offered], l->current) == OM_ERR_AGAIN) return false;
         l->offered++;
     }
-    om_account_inferred(l->account, l->current->latency_ns, om_now_ns());
+    int64_t now = om_now_ns();
+    om_stages_note(l->account->stages, OM_STAGE_SINK, now - l->begun_ns);
+    om_account_inferred(l->account, l->current->latency_ns, now);
     om_result_unref(l->current);
     l->current = NULL;
     om_mailbox_credit(l->mailbox);
@@ -132,14 +152,16 @@ static void run(om_lane *l)
 {
     if (l->current && !deliver(l)) return;
     om_result *r = NULL;
-    while (next_slot(l, &r)) {
+    int64_t posted_ns = 0;
+    while (next_slot(l, &r, &posted_ns)) {
         if (!r) { /* a tombstone: its loss was counted where it happened */
             om_mailbox_credit(l->mailbox);
             continue;
         }
         om_trace_begin("lane", r->stream_index);
+        om_trace_flow(l->n_sinks ? OM_FLOW_STEP : OM_FLOW_END, om_trace_frame_id(r->stream_index, r->seq));
         /* Until hand-over the field carries the due time: the latency is only known now. */
-        begin(l, r, r->latency_ns);
+        begin(l, r, r->latency_ns, posted_ns);
         bool done = deliver(l);
         om_trace_end("lane");
         if (!done) return;

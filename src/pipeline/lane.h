@@ -7,6 +7,7 @@
 #include "base/thread.h"
 #include "pipeline/mailbox.h"
 #include "sink/sink.h"
+#include "track/track.h"
 
 typedef struct om_lane om_lane;
 
@@ -26,6 +27,7 @@ void om_lane_pool_stop(om_lane_pool *p); /* zeroed: no-op */
 typedef struct om_lane_slot {
     om_result *result; /* NULL in a tombstone */
     bool filled;
+    int64_t posted_ns;
 } om_lane_slot;
 
 typedef enum om_lane_state { OM_LANE_IDLE, OM_LANE_QUEUED, OM_LANE_RUNNING, OM_LANE_RERUN } om_lane_state;
@@ -51,8 +53,13 @@ struct om_lane {
     om_lane_state state;
     om_lane *run_next; /* guarded by the pool's lock */
 
+    om_tracker *tracker; /* the running worker's; owned; NULL: none */
+    float conf;          /* where there is a tracker: what is reported without a track */
+    bool tracker_failed; /* it was told */
+
     om_result *current; /* the running worker's: handed to sinks [0, offered) so far */
     size_t offered;
+    int64_t begun_ns;
 };
 
 int om_lane_init(om_lane *l, om_lane_pool *pool, om_mailbox *mailbox, om_account *account, int credits);

@@ -52,6 +52,33 @@ static om_frame *pop(om_mailbox *m)
     return f;
 }
 
+static void push(om_mailbox *m, om_frame *f, int64_t since)
+{
+    int slot = (m->head + m->count++) % OM_MAILBOX_MAX;
+    m->ring[slot] = f;
+    m->put_ns[slot] = since;
+}
+
+void om_mailbox_follow(om_mailbox *m)
+{
+    struct om_batcher *to = m->batcher ? om_batcher_current(m->batcher) : NULL;
+    if (to == m->batcher) return;
+    om_batcher_unqueue(m->batcher, m);
+    m->batcher = to;
+    for (int n = m->count; n > 0; n--) {
+        int64_t since = m->put_ns[m->head];
+        om_frame *f = pop(m);
+        if (om_batcher_reads(to, f)) {
+            push(m, f, since);
+            continue;
+        }
+        om_account_drop(m->account, OM_DROP_DEVICE_LOST);
+        om_frame_unref(f);
+    }
+    if (om_mailbox_ready(m)) om_batcher_enqueue(to, m);
+    pthread_cond_broadcast(&m->room);
+}
+
 /* True when `f` may be placed now. A live mailbox makes room by giving up what it holds, to *old. */
 static bool make_room(om_mailbox *m, struct om_batcher *b, om_frame **old)
 {
@@ -67,25 +94,32 @@ int om_mailbox_put(om_mailbox *m, struct om_batcher *b, om_frame *f)
 {
     om_frame *old = NULL;
     pthread_mutex_lock(m->lock);
-    while (!m->closed && !make_room(m, b, &old)) om_cond_wait_until(&m->room, m->lock, OM_NEVER);
-    if (m->closed) {
+    om_mailbox_follow(m);
+    b = om_batcher_current(b);
+    while (!m->closed && !make_room(m, b, &old)) {
+        om_cond_wait_until(&m->room, m->lock, OM_NEVER);
+        b = om_batcher_current(b);
+    }
+    bool stopped = m->closed, lost = !stopped && !om_batcher_reads(b, f);
+    if (stopped || lost) {
         pthread_mutex_unlock(m->lock);
-        om_account_skip(m->account, OM_SKIP_STOPPED);
+        if (stopped) om_account_skip(m->account, OM_SKIP_STOPPED);
+        else om_account_drop(m->account, OM_DROP_DEVICE_LOST);
         om_frame_unref(f);
-        return OM_ERR_CANCELLED;
+    } else {
+        if (m->batcher != b) {
+            if (m->batcher) om_batcher_unqueue(m->batcher, m);
+            m->batcher = b;
+        }
+        push(m, f, om_now_ns());
+        if (om_mailbox_ready(m)) om_batcher_enqueue(b, m);
+        pthread_mutex_unlock(m->lock);
     }
-    if (m->batcher != b) {
-        if (m->batcher) om_batcher_unqueue(m->batcher, m);
-        m->batcher = b;
-    }
-    m->ring[(m->head + m->count++) % OM_MAILBOX_MAX] = f;
-    if (om_mailbox_ready(m)) om_batcher_enqueue(b, m);
-    pthread_mutex_unlock(m->lock);
     if (old) {
         om_account_drop(m->account, OM_DROP_SUPERSEDED);
         om_frame_unref(old);
     }
-    return OM_OK;
+    return stopped ? OM_ERR_CANCELLED : OM_OK;
 }
 
 void om_mailbox_close(om_mailbox *m)
@@ -114,6 +148,7 @@ void om_mailbox_credit(om_mailbox *m)
 {
     pthread_mutex_lock(m->lock);
     m->used--;
+    om_mailbox_follow(m);
     if (om_mailbox_ready(m)) om_batcher_enqueue(m->batcher, m);
     unlock_and_tell(m);
 }

@@ -20,6 +20,7 @@ struct om_lane;
 typedef struct om_mailbox {
     pthread_mutex_t *lock; /* the engine's */
     om_frame *ring[OM_MAILBOX_MAX];
+    int64_t put_ns[OM_MAILBOX_MAX]; /* since when each waits */
     int cap, head, count;
     bool replace; /* live */
     bool closed;
@@ -62,6 +63,10 @@ void om_mailbox_close(om_mailbox *m);
 void om_mailbox_abort(om_mailbox *m);
 /* A picture has left its lane. */
 void om_mailbox_credit(om_mailbox *m);
+
+/* With the lock held: goes over to its batcher's successor, if there is one. Pictures that it cannot read, in
+ * the memory of a device that is lost, are dropped. */
+void om_mailbox_follow(om_mailbox *m);
 
 /* With the lock held: takes the next picture, using up a credit; its order number goes to *order. */
 om_frame *om_mailbox_take(om_mailbox *m, uint64_t *order);

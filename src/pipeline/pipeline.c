@@ -11,8 +11,9 @@
 #include "base/mem.h"
 #include "pipeline/pipeline_priv.h"
 
-#define OM_RING_FILE 2        /* pictures a file's mailbox holds */
-#define OM_CREDITS 32         /* of a stream whose results carry no pictures */
+#define OM_RING_FILE 2 /* pictures a file's mailbox holds */
+#define OM_RING_GPU 64 /* all files' together where a GPU decodes, so that few files fill its batches */
+#define OM_CREDITS 32  /* of a stream whose results carry no pictures */
 #define OM_CREDITS_PICTURES 8 /* of one whose results keep their pictures alive */
 #define OM_STOP_LANES_NS (900 * OM_NS_PER_MS)
 #define OM_JOIN_NS (800 * OM_NS_PER_MS) /* a camera's goodbye may take 500 */
@@ -119,6 +120,13 @@ static void sinks_dead(void *user)
 /* Cameras are live whatever is said; a file is when asked for. */
 static bool is_remote(const char *uri) { return strstr(uri, "://") != NULL; }
 
+static int ring_size(const om_pipeline *p)
+{
+    int share = OM_RING_GPU / (int)p->config.n_streams;
+    if (!p->engine->hwaccel || share < OM_RING_FILE) return OM_RING_FILE;
+    return share < OM_MAILBOX_MAX ? share : OM_MAILBOX_MAX;
+}
+
 static int init_stream(om_pipeline *p, size_t i)
 {
     om_stream_run *s = &p->streams[i];
@@ -138,7 +146,7 @@ static int init_stream(om_pipeline *p, size_t i)
     om_mailbox_params mp = {.lock = &p->engine->lock,
                             .lane = &s->lane,
                             .account = &s->account,
-                            .cap = OM_RING_FILE,
+                            .cap = ring_size(p),
                             .credits = credits,
                             .priority = so->priority,
                             .weight = so->weight,
@@ -146,6 +154,7 @@ static int init_stream(om_pipeline *p, size_t i)
                             .on_end = stream_ended,
                             .user = s};
     int err = om_account_init(&s->account);
+    if (!err && p->engine->log) err = om_stages_create(&s->account.stages);
     if (!err) err = om_mailbox_init(&s->mailbox, &mp);
     if (!err) err = om_lane_init(&s->lane, &p->pool, &s->mailbox, &s->account, credits);
     if (err) return err;
@@ -155,7 +164,9 @@ static int init_stream(om_pipeline *p, size_t i)
     s->lane.on_sinks_dead_user = p;
     s->lane.callback = p->callback;
     s->lane.callback_user = p->callback_user;
-    return OM_OK;
+    const om_tracking *tracking = &p->engine->tracking;
+    s->lane.conf = tracking->conf;
+    return tracking->ops ? om_tracker_create(tracking->ops, &tracking->params, &s->lane.tracker) : OM_OK;
 }
 
 static bool wants_frames(const om_config *c)
@@ -170,11 +181,17 @@ static bool wants_frames(const om_config *c)
 /* Waits for all lanes to end; after a stop only so long. True when they did. */
 static bool wait_for_lanes(om_pipeline *p)
 {
+    bool gpu = om_engine_gpu(p->engine) != NULL;
     pthread_mutex_lock(&p->lock);
     while (p->n_ended < p->n_streams) {
-        int64_t deadline = p->stopping ? p->stop_ns + OM_STOP_LANES_NS : OM_NEVER;
-        if (om_now_ns() >= deadline) break;
-        om_cond_wait_until(&p->changed, &p->lock, deadline);
+        int64_t deadline = p->stopping ? p->stop_ns + OM_STOP_LANES_NS : OM_NEVER, now = om_now_ns();
+        if (now >= deadline) break;
+        int64_t sample = gpu ? now + OM_GPU_SAMPLE_NS : OM_NEVER;
+        om_cond_wait_until(&p->changed, &p->lock, sample < deadline ? sample : deadline);
+        if (om_now_ns() < sample) continue;
+        pthread_mutex_unlock(&p->lock);
+        om_pipeline_sample_gpu(p);
+        pthread_mutex_lock(&p->lock);
     }
     bool all = p->n_ended == p->n_streams;
     p->end_ns = om_now_ns();
@@ -245,6 +262,11 @@ int om_pipeline_start(om_pipeline *p)
     p->engine->on_failed = engine_failed;
     p->engine->user = p;
     p->engine->keep_frames = wants_frames(&p->config);
+    if (p->config.run.profile || p->config.run.metrics_file) {
+        err = om_batch_log_create(&p->engine->log);
+        if (!err) err = om_census_create(&p->census);
+        if (err) return err;
+    }
     p->streams = om_calloc(p->config.n_streams, sizeof(*p->streams));
     if (!p->streams) return OM_ERR_NOMEM;
     int local = 0;
@@ -314,6 +336,7 @@ void om_pipeline_destroy(om_pipeline *p)
     om_pipeline_close_sinks(p);
     free_streams(p);
     om_engine_destroy(p->engine);
+    om_census_destroy(p->census);
     om_config_fini(&p->config);
     om_cancel_fini(&p->cancel);
     pthread_cond_destroy(&p->changed);

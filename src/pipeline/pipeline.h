@@ -2,6 +2,7 @@
 #ifndef OM_PIPELINE_PIPELINE_H
 #define OM_PIPELINE_PIPELINE_H
 
+#include "base/hist.h"
 #include "omma/pipeline.h"
 #include "pipeline/config.h"
 
@@ -38,6 +39,14 @@ void om_pipeline_describe(om_pipeline *p, om_str *out);
 /* "skipped 12 (sampled 10, no_output 2), dropped 3 (superseded 3)"; "" where nothing was. index -1: totals.
  */
 void om_pipeline_losses(om_pipeline *p, int index, om_str *out);
+/* "GPU 71%, NVDEC 93%, 5120 MB, 310 W" of the last moments; "" without a GPU that tells. */
+void om_pipeline_gpu_text(om_pipeline *p, om_str *out);
+/* All streams' latencies so far. */
+void om_pipeline_latency(om_pipeline *p, om_hist *out);
+/* The text of --metrics-file: counters, latencies and stages as Prometheus reads them. */
+int om_pipeline_metrics(om_pipeline *p, om_str *out);
+/* To be called now and then while a profiled run goes on: looks at its threads. */
+void om_pipeline_tick(om_pipeline *p);
 /* How many streams failed, and how many sinks. */
 size_t om_pipeline_failures(om_pipeline *p);
 

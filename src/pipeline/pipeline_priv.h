@@ -2,6 +2,7 @@
 #ifndef OM_PIPELINE_PRIV_H
 #define OM_PIPELINE_PRIV_H
 
+#include "pipeline/census.h"
 #include "pipeline/engine.h"
 #include "pipeline/pipeline.h"
 #include "sink/sink.h"
@@ -27,7 +28,8 @@ typedef struct om_stream_run {
     om_sink **own_sinks; /* per-stream ones; n_own */
     size_t n_own;
     om_thread thread;
-    bool local; /* takes part in the gate */
+    bool local;   /* takes part in the gate */
+    int sched_fd; /* the thread's own, while the run is profiled */
     bool live;
     /* Guarded by the pipeline's lock. */
     om_stream_state state;
@@ -35,6 +37,13 @@ typedef struct om_stream_run {
     int64_t position_ns;
     char error[256];
 } om_stream_run;
+
+/* What the run's GPU did, sampled twice a second. */
+typedef struct om_gpu_load {
+    om_device_usage last, sum; /* sum: of the shares and the power */
+    int64_t memory_peak, memory_process_peak;
+    int samples; /* 0: no GPU, or it does not tell */
+} om_gpu_load;
 
 struct om_pipeline {
     om_config config;
@@ -46,6 +55,7 @@ struct om_pipeline {
     size_t n_shared;
     om_result_fn callback;
     void *callback_user;
+    om_census *census; /* NULL unless the run is profiled */
     om_cancel cancel;
     om_gate gate;
     om_thread supervisor;
@@ -59,6 +69,7 @@ struct om_pipeline {
     size_t n_ended;
     bool stopping, finished;
     int64_t stop_ns, end_ns, end_cpu_ns;
+    om_gpu_load gpu;
     int error; /* the first, with its message */
     char error_text[512];
 };
@@ -74,6 +85,16 @@ bool om_gate_arrive(om_gate *g);
 void om_gate_open(om_gate *g);
 /* OM_ERR_CANCELLED when the run is stopped first. */
 int om_gate_wait(om_gate *g, om_cancel *c);
+
+/* load.c */
+#define OM_GPU_SAMPLE_NS (500 * OM_NS_PER_MS)
+/* Takes the pipeline's lock itself. */
+void om_pipeline_sample_gpu(om_pipeline *p);
+/* The members gpu_percent ... of the report, into an open object; null where there is nothing to say. */
+void om_pipeline_gpu_json(om_pipeline *p, om_json *j);
+
+/* stage_report.c: what a profiled run found out about itself, as an object. */
+void om_pipeline_profile_json(om_pipeline *p, om_json *j);
 
 /* sinks.c */
 int om_pipeline_open_sinks(om_pipeline *p);

@@ -7,6 +7,11 @@
 #include "base/log.h"
 #include "pipeline/engine.h"
 
+#define OM_BATCH_GPU 64 /* largest batch on a GPU, where nobody says another */
+
+#define OM_LINE_STEP 8 /* widths of lines of text are multiples of it */
+#define OM_LINE_MAX 2560
+
 static int round_up(double v, int stride)
 {
     int n = (int)ceil(v - 1e-6);
@@ -16,6 +21,7 @@ static int round_up(double v, int stride)
 
 int om_engine_check_size(const om_model_desc *d, const char *model, om_size size)
 {
+    if (d->dynamic_width && size.height == d->height && size.width % OM_LINE_STEP == 0) return OM_OK;
     if (!d->dynamic_size) {
         if (size.width == d->width && size.height == d->height) return OM_OK;
         return om_fail(OM_ERR_ARG,
@@ -28,15 +34,25 @@ int om_engine_check_size(const om_model_desc *d, const char *model, om_size size
     return OM_OK;
 }
 
+/* A line of text keeps its height; of the widths there are few, since each is a plan. */
+static om_size line_for(const om_model_desc *d, int width, int height)
+{
+    om_size size = {d->width, d->height};
+    while (size.width < OM_LINE_MAX && (double)size.width * height < (double)size.height * width)
+        size.width *= 2;
+    return size;
+}
+
 om_size om_engine_size_for(const om_engine *e, int width, int height)
 {
     const om_model_desc *d = e->desc;
     const om_run_options *o = e->options;
     if (o->input_size.width) return o->input_size;
     om_size full = {d->width, d->height};
+    if (d->dynamic_width) return line_for(d, width, height);
     if (!d->dynamic_size) return full;
     if (d->native_size) return (om_size){round_up(width, d->stride), round_up(height, d->stride)};
-    if (!o->rectangles || d->fit != OM_FIT_LETTERBOX) return full;
+    if (!o->rectangles || (d->fit != OM_FIT_LETTERBOX && d->fit != OM_FIT_CORNER)) return full;
     double scale = fmin((double)full.width / width, (double)full.height / height);
     return (om_size){round_up(width * scale, d->stride), round_up(height * scale, d->stride)};
 }
@@ -66,6 +82,7 @@ int om_engine_batcher(om_engine *e, int width, int height, om_batcher **out)
             *out = e->batchers[i];
     if (!*out && e->n_batchers < OM_MAX_RECTANGLES) {
         err = om_batcher_create(e, want.width, want.height, out);
+        if (err && !om_engine_move_now(e, err)) err = om_batcher_create(e, want.width, want.height, out);
         if (!err) e->batchers[e->n_batchers++] = *out;
     }
     if (!err && !*out) *out = nearest(e, width, height);
@@ -78,13 +95,32 @@ static int batch_for(const om_engine *e)
     const om_run_options *o = e->options;
     const om_shape *s = &e->desc->inputs[0].shape;
     if (!e->desc->dynamic_batch && s->rank > 0 && s->dim[0] > 0) return (int)s->dim[0];
-    int batch = o->batch_size > 0 ? o->batch_size : o->batch_max > 0 ? o->batch_max : 1;
+    /* A GPU's plans serve any batch up to theirs; a CPU's are made for one size, and the wish was not for the
+     * CPU that work has fallen back to. */
+    bool gpu = e->device->ops->memory != OM_MEMORY_HOST, fallen = atomic_load(&e->generation) > 0;
+    int batch = fallen              ? 1
+                : o->batch_size > 0 ? o->batch_size
+                : o->batch_max > 0  ? o->batch_max
+                : gpu               ? OM_BATCH_GPU
+                                    : 1;
+    if (e->batch_cap && batch > e->batch_cap) batch = e->batch_cap;
     return batch < OM_BATCH_MAX ? batch : OM_BATCH_MAX;
+}
+
+bool om_engine_shrink(om_engine *e)
+{
+    int batch = batch_for(e);
+    if (e->device->ops->memory == OM_MEMORY_HOST || !e->desc->dynamic_batch || batch < 2) return false;
+    e->batch_cap = batch / 2;
+    om_log(OM_LOG_WARN, "device %s: %s; trying batches of %d", e->device->id, om_error_message(),
+           e->batch_cap);
+    return true;
 }
 
 int om_engine_compile(om_engine *e, int width, int height, om_plan **out)
 {
     const om_run_options *o = e->options;
+    bool fallen = atomic_load(&e->generation) > 0;
     om_compile_params p = {
         .graph = e->graph,
         .desc = e->desc,
@@ -93,10 +129,10 @@ int om_engine_compile(om_engine *e, int width, int height, om_plan **out)
         .batch = batch_for(e),
         .width = width,
         .height = height,
-        .precision = (om_precision)o->precision,
+        .precision = fallen ? OM_PRECISION_AUTO : (om_precision)o->precision,
         .mode = (om_mode)o->mode,
         .threads = o->threads,
-        .sessions = o->in_flight,
+        .sessions = fallen ? 0 : o->in_flight,
         .cache_dir = o->cache_dir,
     };
     int err = om_plan_compile(e->backend, &p, out);

@@ -45,6 +45,13 @@ static int tally(om_pipeline *p, int index, om_tally *out)
     return OM_OK;
 }
 
+void om_pipeline_latency(om_pipeline *p, om_hist *out)
+{
+    om_tally t;
+    tally(p, -1, &t);
+    *out = t.latency;
+}
+
 int om_pipeline_stats(om_pipeline *p, int index, om_stream_stats *out)
 {
     om_tally t;
@@ -105,6 +112,36 @@ static void key_num(om_json *j, const char *key, double v, int decimals)
     om_json_num(j, v, decimals);
 }
 
+static void decoder_json(om_source_counts *c, om_json *j)
+{
+    static const char *const names[] = {
+        [OM_DECODER_NONE] = NULL, [OM_DECODER_CPU] = "cpu", [OM_DECODER_CUDA] = "cuda"};
+    const char *name = names[atomic_load(&c->decoder)];
+    om_json_key(j, "decoder");
+    if (name) om_json_string(j, name);
+    else om_json_null(j);
+    om_json_key(j, "decoder_fallbacks");
+    om_json_uint(j, (uint64_t)atomic_load(&c->fallbacks));
+}
+
+/* The work's change of device; null: it did not happen. Lock held. */
+static void move_json(om_pipeline *p, om_json *j)
+{
+    const om_move *m = &p->engine->move;
+    om_json_key(j, "moved");
+    if (!m->at_ns) {
+        om_json_null(j);
+        return;
+    }
+    om_json_begin_object(j);
+    key_string(j, "from", m->from);
+    key_string(j, "to", m->to);
+    key_string(j, "cause", m->cause);
+    key_num(j, "at_s", (double)(m->at_ns - p->start_ns) / 1e9, 3);
+    key_num(j, "took_s", (double)m->took_ns / 1e9, 3);
+    om_json_end_object(j);
+}
+
 static void stream_json(om_pipeline *p, size_t i, om_json *j)
 {
     om_stream_status st;
@@ -116,6 +153,7 @@ static void stream_json(om_pipeline *p, size_t i, om_json *j)
     key_string(j, "state", state_name(st.state));
     if (st.error[0]) key_string(j, "error", st.error);
     key_string(j, "codec", p->streams[i].info.codec);
+    decoder_json(&p->streams[i].account.source, j);
     key_num(j, "width", st.width, 0);
     key_num(j, "height", st.height, 0);
     if (!tally(p, (int)i, &t)) om_tally_json(&t, j);
@@ -150,8 +188,11 @@ static void model_json(om_pipeline *p, om_json *j)
     om_json_begin_object(j);
     key_string(j, "path", p->config.run.model);
     key_string(j, "family", om_family_name(e->desc->family));
+    pthread_mutex_lock(&e->compile_lock);
     key_string(j, "backend", e->backend->name);
     key_string(j, "engine", e->note);
+    move_json(p, j);
+    pthread_mutex_unlock(&e->compile_lock);
     batches_json(e, j);
     om_json_end_object(j);
 }
@@ -188,13 +229,9 @@ static void machine_json(om_pipeline *p, double seconds, double cpu, om_json *j)
     key_num(j, "cpu_percent", seconds > 0 ? 100.0 * cpu / seconds / om_cpu_count() : 0, 1);
     key_num(j, "cpu_seconds", cpu, 3);
     key_num(j, "memory_peak_mb", (double)u.ru_maxrss / 1024.0, 1);
-    /* Members of the contract that a CPU run has nothing to say about. */
-    for (const char *const *k =
-             (const char *const[]){"gpu_percent", "gpu_memory_mb", "nvdec_percent", "network_mbit_s", NULL};
-         *k; k++) {
-        om_json_key(j, *k);
-        om_json_null(j);
-    }
+    om_pipeline_gpu_json(p, j);
+    om_json_key(j, "network_mbit_s"); /* of the contract; not measured */
+    om_json_null(j);
 }
 
 int om_pipeline_report(om_pipeline *p, char **out)
@@ -228,6 +265,10 @@ int om_pipeline_report(om_pipeline *p, char **out)
     om_tally_json(&t, &j);
     machine_json(p, (double)(end - p->start_ns) / 1e9, (double)(cpu - p->start_cpu_ns) / 1e9, &j);
     om_json_end_object(&j);
+    if (p->census) {
+        om_json_key(&j, "profile");
+        om_pipeline_profile_json(p, &j);
+    }
     om_json_end_object(&j);
     om_str_addc(&text, '\n');
     *out = om_str_take(&text);

@@ -2,12 +2,19 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "media/media.h"
 #include "pipeline/pipeline_priv.h"
 #include "trace/trace.h"
+
+/* Surfaces of a hardware decoder that are not in the mailbox: one being handed over, and those in gathers
+ * under way. */
+#define OM_HELD_BEYOND 2
+#define OM_HELD_BY_SINKS 8
 
 int om_gate_init(om_gate *g, int expected)
 {
@@ -76,6 +83,7 @@ static void arrive(om_stream_run *s)
 {
     if (!s->local || !om_gate_arrive(&s->pipeline->gate)) return;
     share_rectangles(s->pipeline);
+    om_census_restart(s->pipeline->census);
     om_gate_open(&s->pipeline->gate);
 }
 
@@ -94,6 +102,8 @@ static void source_params(om_stream_run *s, om_source_params *out)
         .open_timeout_ms = (int)(o->open_timeout * 1e3),
         .read_timeout_ms = (int)(o->read_timeout * 1e3),
         .rtsp_transport = o->rtsp_transport,
+        .hwaccel = p->engine->hwaccel,
+        .hold = s->mailbox.cap + OM_HELD_BEYOND + (p->engine->keep_frames ? OM_HELD_BY_SINKS : 0),
         .cancel = &p->cancel,
     };
 }
@@ -127,11 +137,25 @@ static void note_position(om_stream_run *s, const om_frame *f)
     pthread_mutex_unlock(&s->pipeline->lock);
 }
 
+/* A picture that the model's device cannot read is copied to where it can; *f is NULL where that failed, as
+ * it does when the GPU is lost: the picture is counted. */
+static void make_readable(om_stream_run *s, const om_batcher *b, om_frame **f)
+{
+    om_frame *copy;
+    if ((*f)->memory == OM_MEMORY_HOST || (om_batcher_reads(b, *f) && !s->pipeline->engine->download)) return;
+    int err = om_frame_download(*f, &copy);
+    if (err) om_log(OM_LOG_DEBUG, "stream '%s': %s", s->name, om_error_message());
+    if (err) om_account_drop(&s->account, OM_DROP_DEVICE_LOST);
+    om_frame_unref(*f);
+    *f = err ? NULL : copy;
+}
+
 static int hand_over(om_stream_run *s, om_frame *f)
 {
     om_batcher *b;
     int err = om_engine_batcher(s->pipeline->engine, f->image.width, f->image.height, &b);
-    if (!err) return om_mailbox_put(&s->mailbox, b, f);
+    if (!err) make_readable(s, b, &f);
+    if (!err) return f ? om_mailbox_put(&s->mailbox, b, f) : OM_OK;
     om_account_skip(&s->account, OM_SKIP_STOPPED);
     om_frame_unref(f);
     om_pipeline_note_error(s->pipeline, err);
@@ -145,6 +169,24 @@ static int64_t superseded(const om_stream_run *s)
     return (int64_t)atomic_load_explicit(&s->account.dropped[OM_DROP_SUPERSEDED], memory_order_relaxed);
 }
 
+/* The next picture; what the thread works at it is decoding, the rest of the time it waits for packets. */
+static int read_picture(om_stream_run *s, om_source *source, om_frame **out)
+{
+    om_stages *stages = s->account.stages;
+    if (!stages) return om_source_read(source, out);
+    int64_t begin = om_now_ns(), cpu = om_thread_cpu_ns(), cores = om_census_waited_ns(s->sched_fd);
+    int err = om_source_read(source, out);
+    om_stages_test_delay(OM_STAGE_SOURCE);
+    om_stages_test_delay(OM_STAGE_DECODE);
+    cpu = om_thread_cpu_ns() - cpu;
+    cores = om_census_waited_ns(s->sched_fd) - cores;
+    if (err) return err;
+    om_stages_note(stages, OM_STAGE_DECODE, cpu);
+    om_stages_note(stages, OM_STAGE_CORES, cores);
+    om_stages_note(stages, OM_STAGE_SOURCE, om_now_ns() - begin - cpu - cores);
+    return OM_OK;
+}
+
 /* Reads to the end; OM_OK also when a bound of the run was reached. */
 static int read_all(om_stream_run *s, om_source *source)
 {
@@ -156,7 +198,8 @@ static int read_all(om_stream_run *s, om_source *source)
     for (int64_t given = 0; !max || given - superseded(s) < max;) {
         om_frame *f;
         om_trace_begin("read", s->index);
-        int err = om_source_read(source, &f);
+        int err = read_picture(s, source, &f);
+        if (!err) om_trace_flow(OM_FLOW_START, om_trace_frame_id(s->index, f->seq));
         om_trace_end("read");
         if (err) return err == OM_ERR_EOF ? OM_OK : err;
         om_account_enter(&s->account);
@@ -202,7 +245,9 @@ static int run(om_stream_run *s)
 void *om_stream_main(void *arg)
 {
     om_stream_run *s = arg;
+    s->sched_fd = s->account.stages ? om_census_open_thread() : -1;
     int err = run(s);
+    if (s->sched_fd >= 0) close(s->sched_fd);
     if (err && err != OM_ERR_CANCELLED) {
         om_log(OM_LOG_ERROR, "stream '%s': %s", s->name, om_error_message());
         om_pipeline_note_error(s->pipeline, err);
@@ -212,5 +257,6 @@ void *om_stream_main(void *arg)
     }
     if (om_cancelled(&s->pipeline->cancel)) om_mailbox_abort(&s->mailbox);
     else om_mailbox_close(&s->mailbox);
+    om_census_take(s->pipeline->census); /* the last that is heard of this thread */
     return NULL;
 }

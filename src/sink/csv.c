@@ -1,4 +1,4 @@
-/* One line a detection; frames without any leave none. */
+/* One line a detection, and one for a vector; frames without any leave none. */
 #include <string.h>
 
 #include "base/error.h"
@@ -10,7 +10,8 @@ typedef struct om_csv {
     om_str line;
 } om_csv;
 
-static const char header[] = "stream,seq,pts,class_id,class,score,x,y,w,h,track,text\n";
+static const char header[] =
+    "stream,seq,pts,class_id,class,score,x,y,w,h,track,text,text_score,landmarks,quad,vector\n";
 
 static int csv_open(om_sink *s)
 {
@@ -37,6 +38,13 @@ static void field(om_str *line, const char *text)
     om_str_addc(line, '"');
 }
 
+/* "x y x y ...": numbers parted by spaces need no quotes. */
+static void points(om_str *line, const float (*xy)[2], int n)
+{
+    for (int i = 0; i < n; i++)
+        om_str_addf(line, "%s%.2f %.2f", i ? " " : "", (double)xy[i][0], (double)xy[i][1]);
+}
+
 static void detection(om_str *line, const om_result *r, const om_detection *d)
 {
     field(line, r->stream);
@@ -47,15 +55,33 @@ static void detection(om_str *line, const om_result *r, const om_detection *d)
     if (d->track >= 0) om_str_addf(line, "%lld", (long long)d->track);
     om_str_addc(line, ',');
     field(line, d->text);
+    om_str_addc(line, ',');
+    if (d->text) om_str_addf(line, "%.4f", (double)d->text_score);
+    om_str_addc(line, ',');
+    points(line, d->landmarks, d->n_landmarks);
+    om_str_addc(line, ',');
+    if (d->has_quad) points(line, d->quad, 4);
+    om_str_add(line, ",\n");
+}
+
+/* The columns between the frame's and the vector's stay empty. */
+static void vector(om_str *line, const om_result *r)
+{
+    field(line, r->stream);
+    om_str_addf(line, ",%llu,%.6f,,,,,,,,,,,,,", (unsigned long long)r->seq, (double)r->pts_ns / 1e9);
+    for (size_t i = 0; i < r->dets.n_vector; i++)
+        om_str_addf(line, "%s%.6g", i ? " " : "", (double)r->dets.vector[i]);
     om_str_addc(line, '\n');
 }
 
 static int csv_write(om_sink *s, const om_result *r)
 {
     om_csv *c = s->priv;
-    for (size_t i = 0; i < r->dets.n; i++) {
+    size_t n = r->dets.n + (r->dets.n_vector > 0);
+    for (size_t i = 0; i < n; i++) {
         om_str_clear(&c->line);
-        detection(&c->line, r, &r->dets.items[i]);
+        if (i < r->dets.n) detection(&c->line, r, &r->dets.items[i]);
+        else vector(&c->line, r);
         if (c->line.failed) return om_fail_nomem("a line of CSV");
         int err = om_file_out_line(&c->file, c->line.data, c->line.len);
         if (err) return err;

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "sink/file_out.h"
+#include "sink/record.h"
 #include "sink/registry.h"
 
 typedef struct om_jsonl {
@@ -14,51 +15,6 @@ static int jsonl_open(om_sink *s)
 {
     om_jsonl *j = s->priv;
     return om_file_out_open(&j->file, s->target);
-}
-
-static void pair(om_json *j, double a, double b)
-{
-    om_json_begin_array(j);
-    om_json_num(j, a, 2);
-    om_json_num(j, b, 2);
-    om_json_end_array(j);
-}
-
-static void object(om_json *j, const om_detection *d, const om_labels *labels)
-{
-    om_json_begin_object(j);
-    if (d->track >= 0) {
-        om_json_key(j, "track");
-        om_json_int(j, d->track);
-    }
-    if (d->class_id >= 0 && (size_t)d->class_id < labels->n) {
-        om_json_key(j, "class");
-        om_json_string(j, labels->names[d->class_id]);
-    }
-    om_json_key(j, "class_id");
-    om_json_int(j, d->class_id);
-    om_json_key(j, "score");
-    om_json_num(j, d->score, 4);
-    om_json_key(j, "box");
-    om_json_begin_array(j);
-    om_json_num(j, d->x, 2);
-    om_json_num(j, d->y, 2);
-    om_json_num(j, d->w, 2);
-    om_json_num(j, d->h, 2);
-    om_json_end_array(j);
-    if (d->n_landmarks) {
-        om_json_key(j, "landmarks");
-        om_json_begin_array(j);
-        for (int i = 0; i < d->n_landmarks; i++) pair(j, d->landmarks[i][0], d->landmarks[i][1]);
-        om_json_end_array(j);
-    }
-    if (d->text) {
-        om_json_key(j, "text");
-        om_json_string(j, d->text);
-        om_json_key(j, "text_score");
-        om_json_num(j, d->text_score, 4);
-    }
-    om_json_end_object(j);
 }
 
 static void record(om_json *j, const om_result *r)
@@ -80,14 +36,9 @@ static void record(om_json *j, const om_result *r)
     om_json_int(j, r->height);
     om_json_key(j, "objects");
     om_json_begin_array(j);
-    for (size_t i = 0; i < r->dets.n; i++) object(j, &r->dets.items[i], &r->labels);
+    for (size_t i = 0; i < r->dets.n; i++) om_json_detection(j, &r->dets.items[i], &r->labels);
     om_json_end_array(j);
-    if (r->dets.n_vector) {
-        om_json_key(j, "vector");
-        om_json_begin_array(j);
-        for (size_t i = 0; i < r->dets.n_vector; i++) om_json_num(j, r->dets.vector[i], 6);
-        om_json_end_array(j);
-    }
+    om_json_vector(j, &r->dets);
     om_json_end_object(j);
 }
 

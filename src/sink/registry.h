@@ -4,6 +4,6 @@
 
 #include "sink/sink.h"
 
-extern const om_sink_ops om_sink_jsonl, om_sink_csv, om_sink_video, om_sink_null;
+extern const om_sink_ops om_sink_jsonl, om_sink_csv, om_sink_video, om_sink_webvtt, om_sink_null;
 
 #endif

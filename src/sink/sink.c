@@ -78,6 +78,7 @@ static void write_one(om_sink *s, om_result *r)
 {
     if (!atomic_load(&s->status)) {
         om_trace_begin("sink", r->stream_index);
+        om_trace_flow(OM_FLOW_END, om_trace_frame_id(r->stream_index, r->seq));
         int err = s->ops->write(s, r);
         om_trace_end("sink");
         if (err) note_failure(s, err);

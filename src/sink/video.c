@@ -1,4 +1,4 @@
-/* H.264 in MP4 with boxes and labels drawn, one file a stream. */
+/* H.264 in MP4 with boxes, labels and the tails of tracks drawn, one file a stream. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -10,12 +10,14 @@
 #include "kernel/draw.h"
 #include "media/media.h"
 #include "sink/registry.h"
+#include "sink/trails.h"
 
 typedef struct om_video {
     om_encoder *encoder; /* opened with the first picture, whose size it needs */
     int width, height;
     int64_t first_pts_ns;
     bool told; /* that the size has changed */
+    om_trails trails;
 } om_video;
 
 /* The file itself is opened with the first picture; whether it can be written is known now. */
@@ -54,8 +56,12 @@ static int video_write(om_sink *s, const om_result *r)
         return OM_OK;
     }
     om_frame *copy;
-    err = om_frame_copy_drawable(r->frame, &copy);
+    err = om_trails_add(&v->trails, &r->dets);
+    if (!err) err = om_frame_copy_drawable(r->frame, &copy);
+    if (err == OM_ERR_DEVICE_LOST)
+        return OM_OK; /* that picture went with its GPU; the next ones come from the CPU */
     if (err) return err;
+    om_trails_draw(&v->trails, &copy->image);
     om_draw_dets(&copy->image, &r->dets, &r->labels);
     err = om_encoder_write(v->encoder, &copy->image, r->pts_ns - v->first_pts_ns);
     om_frame_unref(copy);
@@ -67,6 +73,7 @@ static int video_close(om_sink *s)
     om_video *v = s->priv;
     om_encoder *e = v->encoder;
     v->encoder = NULL;
+    om_trails_fini(&v->trails);
     if (e) return om_encoder_close(e);
     struct stat st; /* no picture came: an empty file would only look like a damaged one */
     if (!lstat(s->target, &st) && S_ISREG(st.st_mode) && !st.st_size) unlink(s->target);
@@ -76,7 +83,7 @@ static int video_close(om_sink *s)
 const om_sink_ops om_sink_video = {
     .name = "video",
     .target = "FILE.mp4 (%s: the stream's name)",
-    .help = "H.264 with boxes and labels drawn, a file a stream",
+    .help = "H.264 with boxes, labels and tracks drawn, a file a stream",
     .flags = OM_SINK_WANTS_FRAMES | OM_SINK_PER_STREAM,
     .priv_size = sizeof(om_video),
     .open = video_open,

@@ -74,8 +74,16 @@ static void test_yolo_shapes(void **state)
         {SHAPE(1, 3, 7), false, "['a', 'b']", OM_FAMILY_YOLOV5, 2},
         {SHAPE(1, 5, 8400), false, NULL, OM_FAMILY_YOLOV8, 1},
         {SHAPE(1, 25200, 6), false, NULL, OM_FAMILY_YOLOV5, 1},
-        {SHAPE(1, 8400, 85), false, NULL, OM_FAMILY_UNKNOWN, 0}, /* YOLOX: a row a cell, not three */
-        {SHAPE(1, 300, 6), false, NULL, OM_FAMILY_UNKNOWN, 0},   /* YOLOv10: its own selection */
+        {SHAPE(1, 8400, 85), false, NULL, OM_FAMILY_YOLOX, 80}, /* a row a cell, not three */
+        {SHAPE(1, 8400, 7), false, "['a', 'b']", OM_FAMILY_YOLOX, 2},
+        {SHAPE(1, 8400, 7), false, "['a', 'b', 'c']", OM_FAMILY_YOLOV8, 3}, /* a turned one */
+        {SHAPE(1, 7, 8400), false, "['a', 'b']", OM_FAMILY_YOLOV5, 2},      /* a turned one */
+        {SHAPE(1, 300, 6), false, NULL, OM_FAMILY_YOLOV10, 0},              /* its own selection */
+        {SHAPE(1, 25200, 16), false, NULL, OM_FAMILY_YOLOV5_FACE, 1},
+        {SHAPE(D, D, 16), true, NULL, OM_FAMILY_YOLOV5_FACE, 1},
+        {SHAPE(1, 25200, 16), false, "['a','b','c','d','e','f','g','h','i','j','k']", OM_FAMILY_YOLOV5, 11},
+        {SHAPE(1, 1, 640, 640), false, NULL, OM_FAMILY_DB, 1},
+        {SHAPE(D, 1, D, D), true, NULL, OM_FAMILY_DB, 1},
         {SHAPE(1, 1000), false, NULL, OM_FAMILY_CLASSIFY, 1000},
         {SHAPE(1, 1000, 1, 1), false, NULL, OM_FAMILY_CLASSIFY, 1000},
         {SHAPE(1, 255, 20, 20), false, NULL, OM_FAMILY_UNKNOWN, 0},
@@ -179,6 +187,191 @@ static void test_boxes_and_classes(void **state)
     om_model_desc_free(d);
 }
 
+/* What is told at first sight from the outputs of the zoo's other models. */
+static void test_zoo_shapes(void **state)
+{
+    static const struct {
+        om_family family;
+        int classes;
+        const char *label; /* of the only class */
+        port in;
+        port out[10];
+    } cases[] = {
+        {OM_FAMILY_RETINAFACE,
+         1,
+         "face",
+         {"x", OM_DTYPE_F32, SHAPE(1, 3, 640, 640)},
+         {{"a", OM_DTYPE_F32, SHAPE(1, 16800, 4)},
+          {"b", OM_DTYPE_F32, SHAPE(1, 16800, 2)},
+          {"c", OM_DTYPE_F32, SHAPE(1, 16800, 10)}}},
+        {OM_FAMILY_RETINAFACE,
+         1,
+         "plate",
+         {"x", OM_DTYPE_F32, SHAPE(D, 3, D, D)},
+         {{"loc", OM_DTYPE_F32, SHAPE(D, D, 4)},
+          {"conf", OM_DTYPE_F32, SHAPE(D, D, 2)},
+          {"landms", OM_DTYPE_F32, SHAPE(D, D, 8)}}},
+        {OM_FAMILY_YOLOV5,
+         2,
+         NULL,
+         {"images", OM_DTYPE_F32, SHAPE(1, 3, 640, 640)},
+         {{"output", OM_DTYPE_F32, SHAPE(1, 25200, 7)},
+          {"345", OM_DTYPE_F32, SHAPE(1, 3, 80, 80, 7)},
+          {"403", OM_DTYPE_F32, SHAPE(1, 3, 40, 40, 7)},
+          {"461", OM_DTYPE_F32, SHAPE(1, 3, 20, 20, 7)}}},
+        {OM_FAMILY_SCRFD,
+         1,
+         "face",
+         {"x", OM_DTYPE_F32, SHAPE(1, 3, D, D)},
+         {{"448", OM_DTYPE_F32, SHAPE(12800, 1)},
+          {"471", OM_DTYPE_F32, SHAPE(3200, 1)},
+          {"494", OM_DTYPE_F32, SHAPE(800, 1)},
+          {"451", OM_DTYPE_F32, SHAPE(12800, 4)},
+          {"474", OM_DTYPE_F32, SHAPE(3200, 4)},
+          {"497", OM_DTYPE_F32, SHAPE(800, 4)},
+          {"454", OM_DTYPE_F32, SHAPE(12800, 10)},
+          {"477", OM_DTYPE_F32, SHAPE(3200, 10)},
+          {"500", OM_DTYPE_F32, SHAPE(800, 10)}}},
+        {OM_FAMILY_SSD,
+         0,
+         NULL,
+         {"x", OM_DTYPE_F32, SHAPE(1, 3, 240, 320)},
+         {{"scores", OM_DTYPE_F32, SHAPE(1, 4420, 2)}, {"boxes", OM_DTYPE_F32, SHAPE(1, 4420, 4)}}},
+        {OM_FAMILY_SSD,
+         0,
+         NULL,
+         {"image", OM_DTYPE_U8, SHAPE(D, D, D, 3)},
+         {{"detection_boxes", OM_DTYPE_F32, SHAPE(D, 100, 4)},
+          {"detection_classes", OM_DTYPE_F32, SHAPE(D, 100)},
+          {"detection_scores", OM_DTYPE_F32, SHAPE(D, 100)},
+          {"num_detections", OM_DTYPE_F32, SHAPE(D)}}},
+        {OM_FAMILY_SSD,
+         0,
+         NULL,
+         {"data", OM_DTYPE_F32, SHAPE(1, 3, 300, 300)},
+         {{"detection_out", OM_DTYPE_F32, SHAPE(1, 1, D, 7)}}},
+        {OM_FAMILY_BOXES,
+         0,
+         NULL,
+         {"image", OM_DTYPE_F32, SHAPE(1, 3, 1200, 1200)},
+         {{"bboxes", OM_DTYPE_F32, SHAPE(1, D, 4)},
+          {"labels", OM_DTYPE_I64, SHAPE(1, D)},
+          {"scores", OM_DTYPE_F32, SHAPE(1, D)}}},
+        {OM_FAMILY_YOLOV5_FACE,
+         1,
+         "face",
+         {"input", OM_DTYPE_F32, SHAPE(1, 3, 640, 640)},
+         {{"stride_8", OM_DTYPE_F32, SHAPE(1, 3, 80, 80, 16)},
+          {"stride_16", OM_DTYPE_F32, SHAPE(1, 3, 40, 40, 16)},
+          {"stride_32", OM_DTYPE_F32, SHAPE(1, 3, 20, 20, 16)}}},
+        {OM_FAMILY_CTC,
+         1,
+         "text",
+         {"x", OM_DTYPE_F32, SHAPE(D, 3, 48, D)},
+         {{"softmax", OM_DTYPE_F32, SHAPE(D, D, 6625)}}},
+        {OM_FAMILY_CTC,
+         1,
+         "text",
+         {"x", OM_DTYPE_F32, SHAPE(1, 1, 32, 100)},
+         {{"out", OM_DTYPE_F32, SHAPE(26, 1, 37)}}},
+        {OM_FAMILY_SLOTS,
+         1,
+         "plate",
+         {"input", OM_DTYPE_U8, SHAPE(D, 70, 140, 1)},
+         {{"plate", OM_DTYPE_F32, SHAPE(D, 9, 37)}}},
+        {OM_FAMILY_EMBEDDING,
+         0,
+         NULL,
+         {"input.1", OM_DTYPE_F32, SHAPE(D, 3, 112, 112)},
+         {{"683", OM_DTYPE_F32, SHAPE(D, 512)}}},
+        {OM_FAMILY_EMBEDDING,
+         0,
+         NULL,
+         {"images", OM_DTYPE_F32, SHAPE(D, 3, 256, 128)},
+         {{"embedding", OM_DTYPE_F32, SHAPE(D, 2048)}}},
+        {OM_FAMILY_CLASSIFY,
+         512,
+         NULL,
+         {"images", OM_DTYPE_F32, SHAPE(D, 3, 224, 224)},
+         {{"out", OM_DTYPE_F32, SHAPE(D, 512)}}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int n = 0;
+        while (cases[i].out[n].name) n++;
+        om_model_desc *d = describe(graph_of(&cases[i].in, 1, cases[i].out, n));
+        if (d->family != cases[i].family || d->n_classes != cases[i].classes)
+            fail_msg("case %zu: %s with %d classes: %s", i, om_family_name(d->family), d->n_classes,
+                     d->family_why);
+        if (cases[i].label) assert_string_equal(d->labels[0], cases[i].label);
+        else assert_int_equal(d->n_labels, 0);
+        om_model_desc_free(d);
+    }
+}
+
+/* A matrix of open rows is YOLOX's where it ends in a Transpose (raw) or holds an Exp (decoded). */
+static void test_yolox_by_its_end(void **state)
+{
+    static const char *const ends[][2] = {{"Transpose", NULL}, {"Exp", "Concat"}, {"Sigmoid", "Concat"}};
+    for (int i = 0; i < 3; i++) {
+        om_graph *g = graph_of(&open_image, 1, NULL, 0);
+        om_shape rows = SHAPE(D, D, 85);
+        int v = g->inputs[0];
+        for (int k = 0; k < 2 && ends[i][k]; k++)
+            v = om_node_out(g, om_graph_add_node(g, ends[i][k], "", &v, 1, 1));
+        g->values[v].dtype = OM_DTYPE_F32;
+        g->values[v].shape = rows;
+        assert_true(om_graph_mark_output(g, v) >= 0);
+        om_model_desc *d = describe(g);
+        assert_int_equal(d->family, i < 2 ? OM_FAMILY_YOLOX : OM_FAMILY_YOLOV5);
+        assert_int_equal(d->decoded, i == 1);
+        if (i < 2) assert_true(d->prep.channels == OM_CHANNELS_BGR && d->prep.scale[0] == 1);
+        om_model_desc_free(d);
+    }
+}
+
+static void test_line_input(void **state)
+{
+    port in = {"x", OM_DTYPE_F32, SHAPE(D, 3, D, D)}, out = {"softmax", OM_DTYPE_F32, SHAPE(D, D, 97)};
+    om_graph *g = graph_of(&in, 1, &out, 1);
+    assert_int_equal(om_graph_set_meta(g, "character", "a\nb"), OM_OK);
+    om_model_desc *d = describe(g);
+    assert_int_equal(d->family, OM_FAMILY_CTC);
+    assert_true(d->dynamic_width);
+    assert_int_equal(d->width, 320);
+    assert_int_equal(d->height, 48);
+    assert_int_equal(d->fit, OM_FIT_CORNER);
+    assert_true(d->prep.channels == OM_CHANNELS_BGR && d->prep.mean[0] == 127.5f && d->prep.pad[0] == 127.5f);
+    om_model_desc_set_input(d, OM_NORMALIZE_IMAGENET, OM_CHANNELS_RGB, OM_FIT_STRETCH);
+    assert_true(d->prep.channels == OM_CHANNELS_RGB && d->prep.mean[2] > 103.4f && d->fit == OM_FIT_STRETCH);
+    om_model_desc_set_input(d, OM_NORMALIZE_NONE, -1, -1);
+    assert_true(d->prep.scale[1] == 1 && d->prep.mean[1] == 0 && d->fit == OM_FIT_STRETCH);
+    om_model_desc_free(d);
+}
+
+/* Small pictures make small matrices: names tell them from a plate's or a line's. */
+static void test_small_detectors(void **state)
+{
+    static const char names[] = "['a', 'b', 'c']";
+    om_model_desc *d =
+        describe_one((port){"images", OM_DTYPE_F32, SHAPE(1, 3, 64, 128)}, (om_shape)SHAPE(1, 7, 168), names);
+    assert_int_equal(d->family, OM_FAMILY_YOLOV8);
+    om_model_desc_free(d);
+    d = describe_one((port){"images", OM_DTYPE_F32, SHAPE(1, 3, 96, 128)}, (om_shape)SHAPE(1, 7, 128), names);
+    assert_int_equal(d->family, OM_FAMILY_YOLOV8);
+    om_model_desc_free(d);
+}
+
+/* Outputs of no family: the shapes, and what could be forced on them. */
+static void test_near_families(void **state)
+{
+    port out[] = {{"a", OM_DTYPE_F32, SHAPE(1, 255, 20, 20)}, {"b", OM_DTYPE_F32, SHAPE(1, 7)}};
+    om_model_desc *d = describe(graph_of(&image, 1, out, 2));
+    assert_int_equal(d->family, OM_FAMILY_UNKNOWN);
+    assert_non_null(strstr(d->family_why, "a f32 1x255x20x20, b f32 1x7"));
+    assert_non_null(strstr(d->family_why, "--head could be slots"));
+    om_model_desc_free(d);
+}
+
 static void test_probabilities(void **state)
 {
     port in = {"data", OM_DTYPE_F32, SHAPE(1, 3, 224, 224)};
@@ -273,6 +466,11 @@ int main(void)
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_centerface),
         cmocka_unit_test(test_boxes_and_classes),
+        cmocka_unit_test(test_zoo_shapes),
+        cmocka_unit_test(test_yolox_by_its_end),
+        cmocka_unit_test(test_line_input),
+        cmocka_unit_test(test_small_detectors),
+        cmocka_unit_test(test_near_families),
         cmocka_unit_test(test_probabilities),
         cmocka_unit_test(test_metadata_decides),
         cmocka_unit_test(test_overrides),

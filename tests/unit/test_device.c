@@ -151,6 +151,36 @@ static void crop_keeps_the_chroma_grid(void **state)
     om_device_close(d);
 }
 
+static void thumbnail_of_every_format(void **state)
+{
+    om_device *d;
+    uint8_t *data;
+    size_t size;
+    assert_int_equal(om_device_open("cpu", &d), OM_OK);
+    for (om_pixfmt fmt = OM_PIX_NONE + 1; fmt < OM_PIX_COUNT; fmt++)
+        for (int side = 1; side < 70; side += 17) {
+            om_frame *f = numbered(fmt, side, 71 - side);
+            assert_int_equal(om_device_thumbnail(d, f, 16, 20, 80, &data, &size), OM_OK);
+            assert_true(size > 100 && data[0] == 0xff && data[1] == 0xd8);
+            om_free(data);
+            om_frame_unref(f);
+        }
+    om_frame *f = numbered(OM_PIX_NV12, 40, 30);
+    assert_int_equal(om_device_thumbnail(d, f, 0, 20, 80, &data, &size), OM_ERR_ARG);
+    assert_int_equal(om_device_thumbnail(d, f, 20, 20, 101, &data, &size), OM_ERR_ARG);
+    for (long n = 0; n < 3; n++) {
+        om_mem_fail_after(n);
+        assert_int_equal(om_device_thumbnail(d, f, 20, 20, 80, &data, &size), OM_ERR_NOMEM);
+        om_mem_fail_after(-1);
+        assert_null(data);
+    }
+    f->memory = OM_MEMORY_CUDA;
+    assert_int_equal(om_device_thumbnail(d, f, 20, 20, 80, &data, &size), OM_ERR_UNSUPPORTED);
+    f->memory = OM_MEMORY_HOST;
+    om_frame_unref(f);
+    om_device_close(d);
+}
+
 static int no_device(void) { return 0; }
 static int refuse_open(om_device *d, int index) { return om_fail(OM_ERR_DEVICE, "the driver is too old"); }
 static int one_device(void) { return 1; }
@@ -175,6 +205,7 @@ static void registry_checks_what_it_takes(void **state)
     other.name = "other";
     other.count = no_device;
     other.crop = NULL;
+    other.thumbnail = NULL;
     other.event_sync = NULL;
     assert_int_equal(om_device_register(&other), OM_OK);
     assert_int_equal(om_device_kinds(&kinds), n + 1);
@@ -198,9 +229,10 @@ static void registry_checks_what_it_takes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(host_opens_by_its_names),    cmocka_unit_test(wrong_names_say_what_there_is),
-        cmocka_unit_test(memory_streams_and_events),  cmocka_unit_test(gather_is_the_kernel),
-        cmocka_unit_test(crop_keeps_the_chroma_grid), cmocka_unit_test(registry_checks_what_it_takes),
+        cmocka_unit_test(host_opens_by_its_names),       cmocka_unit_test(wrong_names_say_what_there_is),
+        cmocka_unit_test(memory_streams_and_events),     cmocka_unit_test(gather_is_the_kernel),
+        cmocka_unit_test(crop_keeps_the_chroma_grid),    cmocka_unit_test(thumbnail_of_every_format),
+        cmocka_unit_test(registry_checks_what_it_takes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

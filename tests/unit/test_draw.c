@@ -98,6 +98,9 @@ static void everything_is_clipped(void **state)
                 om_draw_line(&f->image, far[i], far[j], far[j], far[i], 3, c);
                 om_draw_disc(&f->image, far[i], far[j], 5, c);
                 om_draw_text(&f->image, far[i], far[j], 12, "clip", c);
+                om_point path[] = {{(float)far[i], (float)far[j]}, {(float)far[j], 5}, {6, (float)far[i]}};
+                om_draw_path(&f->image, path, 3, true, 3, c);
+                om_draw_polygon(&f->image, path, 3, c);
             }
         om_frame_unref(f);
     }
@@ -116,6 +119,68 @@ static void lines_and_discs(void **state)
     assert_int_equal(luma(f, 39, 45), 235);
     assert_int_equal(luma(f, 39, 52), BLACK);
     om_frame_unref(f);
+}
+
+/* Luma of a translucent shape is blended once, also where segments meet or the outline crosses itself. */
+static void paths_and_polygons(void **state)
+{
+    static const om_pixfmt formats[] = {OM_PIX_I420, OM_PIX_NV12, OM_PIX_I422, OM_PIX_I444, OM_PIX_GRAY8};
+    static const om_point square[] = {{10, 10}, {40, 10}, {40, 40}, {10, 40}};
+    static const om_point askew[] = {{32, 4}, {60, 32}, {32, 60}, {4, 32}};
+    static const om_point odd[] = {{NAN, 3}, {INFINITY, 4}, {-1e30f, 1e30f}, {9, 9}};
+    om_color veil = {255, 255, 255, 128};
+    int half = (BLACK * 127 + 235 * 129 + 128) >> 8;
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+        assert_true(om_draw_can(formats[i]));
+        om_frame *f = blank(formats[i], 65, 65);
+        om_draw_path(&f->image, square, 4, true, 4, veil);
+        assert_int_equal(luma(f, 10, 25), half); /* the closing side too */
+        assert_int_equal(luma(f, 10, 10), half);
+        assert_int_equal(luma(f, 40, 40), half);
+        assert_int_equal(luma(f, 25, 25), BLACK);
+        om_draw_path(&f->image, square, 0, true, 4, veil);
+        om_draw_path(&f->image, odd, 4, true, 4, veil);
+        om_draw_path(&f->image, square + 2, 1, false, 9, veil); /* a dot */
+        assert_true(luma(f, 40, 40) > half);
+        om_frame_unref(f);
+
+        f = blank(formats[i], 65, 65);
+        om_draw_polygon(&f->image, askew, 4, veil);
+        assert_int_equal(luma(f, 32, 32), half);
+        assert_int_equal(luma(f, 32, 7), half);
+        assert_int_equal(luma(f, 8, 8), BLACK);
+        double area = 0;
+        for (int y = 0; y < 65; y++)
+            for (int x = 0; x < 65; x++) area += (double)(luma(f, x, y) - BLACK) / (half - BLACK);
+        assert_float_equal(area, 2 * 28 * 28, 30);
+        om_draw_polygon(&f->image, askew, 2, veil);
+        om_draw_polygon(&f->image, odd, 4, veil);
+        om_frame_unref(f);
+    }
+    static const om_pixfmt refused[] = {OM_PIX_NONE, OM_PIX_P010, OM_PIX_I010, OM_PIX_RGB24, OM_PIX_BGR24};
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) assert_false(om_draw_can(refused[i]));
+}
+
+/* A fill is what blending pixel by pixel makes of it, at every offset. */
+static void fills_at_every_offset(void **state)
+{
+    om_color veil = {0, 200, 0, 100};
+    for (int x = 0; x < 9; x++)
+        for (int w = 1; w < 20; w++) {
+            om_frame *planar = blank(OM_PIX_I420, 40, 8), *pairs = blank(OM_PIX_NV12, 40, 8);
+            om_draw_fill(&planar->image, x, 1, w, 5, veil);
+            om_draw_fill(&pairs->image, x, 1, w, 5, veil);
+            for (int y = 0; y < 8; y++)
+                for (int at = 0; at < 40; at++) {
+                    assert_int_equal(luma(planar, at, y), luma(pairs, at, y));
+                    bool in = at >= x && at < x + w && y >= 1 && y < 6;
+                    assert_int_equal(luma(planar, at, y) != BLACK, in);
+                    for (int c = 0; c < 2; c++)
+                        assert_int_equal(chroma(planar, c, at, y), chroma(pairs, c, at, y));
+                }
+            om_frame_unref(planar);
+            om_frame_unref(pairs);
+        }
 }
 
 static void every_character_is_drawn(void **state)
@@ -184,7 +249,9 @@ static void detections_of_any_kind(void **state)
                                   .class_id = (int)i - 2,
                                   .track = (int)j - 1,
                                   .n_landmarks = 1,
-                                  .landmarks = {{odd[j], odd[i]}}};
+                                  .landmarks = {{odd[j], odd[i]}},
+                                  .has_quad = i % 2,
+                                  .quad = {{odd[i], odd[j]}, {odd[j], 3}, {9, odd[i]}, {odd[i], odd[i]}}};
         }
     assert_int_equal(om_dets_set_text(&d, &d.items[0],
                                       "a text that is far longer than any label that fits into a small "
@@ -219,6 +286,8 @@ int main(void)
         cmocka_unit_test(rect_is_an_outline),
         cmocka_unit_test(everything_is_clipped),
         cmocka_unit_test(lines_and_discs),
+        cmocka_unit_test(paths_and_polygons),
+        cmocka_unit_test(fills_at_every_offset),
         cmocka_unit_test(every_character_is_drawn),
         cmocka_unit_test(glyphs_differ),
         cmocka_unit_test(neighbouring_colours_are_apart),

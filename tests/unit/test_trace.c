@@ -235,13 +235,84 @@ static void unwritable_file_is_an_error(void **state)
     om_trace_fini();
 }
 
+static void flows_and_async_spans_are_told(void **state)
+{
+    int64_t id = om_trace_frame_id(3, 17);
+    assert_int_equal(om_trace_start(100), OM_OK);
+    om_trace_begin("read", 3);
+    om_trace_flow(OM_FLOW_START, id);
+    om_trace_end("read");
+    om_trace_async("infer", 5, true);
+    om_trace_flow(OM_FLOW_STEP, id);
+    om_trace_async("infer", 5, false);
+    om_trace_flow(OM_FLOW_END, id);
+    om_json_value *v = exported();
+    static const char *const phases[] = {"s", "t", "f"};
+    for (int i = 0; i < 3; i++) {
+        const om_json_value *e = find(v, phases[i], "frame", 0);
+        assert_non_null(e);
+        assert_true(number_of(e, "id") == (double)id);
+        assert_string_equal(text_of(e, "cat"), "frame");
+    }
+    assert_string_equal(text_of(find(v, "f", "frame", 0), "bp"), "e");
+    assert_string_equal(text_of(find(v, "b", "infer", 0), "id"), text_of(find(v, "e", "infer", 0), "id"));
+    om_json_free(v);
+    om_trace_fini();
+}
+
+static void only_the_last_is_told_when_asked(void **state)
+{
+    assert_int_equal(om_trace_start(100), OM_OK);
+    om_trace_counter("old", 1);
+    om_trace_begin("across", 1);
+    om_cancel_sleep_until(NULL, om_now_ns() + 50 * OM_NS_PER_MS);
+    om_trace_end("across");
+    om_trace_counter("new", 1);
+    assert_int_equal(om_trace_export_last(path, 25 * OM_NS_PER_MS), OM_OK);
+    char *text;
+    size_t len;
+    assert_int_equal(om_read_file(path, 1 << 28, &text, &len), OM_OK);
+    assert_null(strstr(text, "old"));
+    assert_null(strstr(text, "across"));
+    assert_non_null(strstr(text, "new"));
+    om_free(text);
+    om_trace_fini();
+}
+
+static int pushed, popped;
+static void push(const char *name, int64_t id) { pushed++; }
+static void pop(void) { popped++; }
+
+static void a_tool_is_told_of_spans(void **state)
+{
+    static const om_trace_tool tool = {.push = push, .pop = pop};
+    om_trace_set_tool(&tool);
+    om_trace_begin("off", 1);
+    assert_int_equal(om_trace_start(100), OM_OK);
+    om_trace_begin("a", 1);
+    om_trace_begin("b", 1);
+    om_trace_end("b");
+    om_trace_set_tool(NULL);
+    om_trace_end("a");
+    assert_int_equal(pushed, 2);
+    assert_int_equal(popped, 1);
+    om_trace_fini();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nothing_is_recorded_while_off),    cmocka_unit_test(spans_and_counters_are_told),
-        cmocka_unit_test(ring_keeps_the_last_events),       cmocka_unit_test(odd_ends_are_left_out),
-        cmocka_unit_test(threads_keep_their_own_events),    cmocka_unit_test(tracing_can_start_again),
-        cmocka_unit_test(lack_of_memory_loses_events_only), cmocka_unit_test(unwritable_file_is_an_error),
+        cmocka_unit_test(nothing_is_recorded_while_off),
+        cmocka_unit_test(spans_and_counters_are_told),
+        cmocka_unit_test(ring_keeps_the_last_events),
+        cmocka_unit_test(odd_ends_are_left_out),
+        cmocka_unit_test(threads_keep_their_own_events),
+        cmocka_unit_test(tracing_can_start_again),
+        cmocka_unit_test(lack_of_memory_loses_events_only),
+        cmocka_unit_test(unwritable_file_is_an_error),
+        cmocka_unit_test(flows_and_async_spans_are_told),
+        cmocka_unit_test(only_the_last_is_told_when_asked),
+        cmocka_unit_test(a_tool_is_told_of_spans),
     };
     return cmocka_run_group_tests(tests, make_file, remove_file);
 }

@@ -4,8 +4,9 @@
  *   tool_head FAMILY [key=value ...] NAME=FILE.npy ...
  *
  * Keys: src=WxH dst=WxH fit=letterbox|stretch|crop conf= iou= max_boxes= agnostic=0|1 top_k= classes=1,2
- * item= repeat=N (decodes N times and prints the mean in microseconds as "us") meta:KEY=VALUE. What is no key
- * is an output. */
+ * alphabet=FILE blank= mask_conf= mask_dilate=0|1 unclip= anchors= vector_max= decoded=0|1 n_labels=N item=
+ * repeat=N (decodes N times and prints the mean in microseconds as "us") meta:KEY=VALUE. What is no key is an
+ * output. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,7 @@ typedef struct tool {
     char *files[MAX_LIST];
     int classes[MAX_LIST];
     om_head_params params;
+    const char *labels[MAX_LIST];
     int src_w, src_h, dst_w, dst_h, item, repeat;
     om_fit fit;
 } tool;
@@ -100,6 +102,17 @@ static void set(tool *t, char *key, char *value)
     else if (strcmp(key, "agnostic") == 0) t->params.agnostic = atoi(value);
     else if (strcmp(key, "top_k") == 0) t->params.top_k = atoi(value);
     else if (strcmp(key, "classes") == 0) add_classes(t, value);
+    else if (strcmp(key, "alphabet") == 0) t->params.alphabet = value;
+    else if (strcmp(key, "blank") == 0) t->params.blank = atoi(value);
+    else if (strcmp(key, "mask_conf") == 0) t->params.mask_conf = strtof(value, NULL);
+    else if (strcmp(key, "mask_dilate") == 0) t->params.mask_dilate = atoi(value);
+    else if (strcmp(key, "unclip") == 0) t->params.unclip = strtof(value, NULL);
+    else if (strcmp(key, "anchors") == 0) t->params.anchors = value;
+    else if (strcmp(key, "vector_max") == 0) t->params.vector_max = atoi(value);
+    else if (strcmp(key, "decoded") == 0) t->desc.decoded = atoi(value);
+    else if (strcmp(key, "n_labels") == 0)
+        for (t->desc.labels = t->labels; t->desc.n_labels < atoi(value) && t->desc.n_labels < MAX_LIST;)
+            t->labels[t->desc.n_labels++] = "label";
     else if (strcmp(key, "item") == 0) t->item = atoi(value);
     else if (strcmp(key, "repeat") == 0) t->repeat = atoi(value);
     else if (strncmp(key, "meta:", 5) == 0 && t->desc.n_metas < MAX_LIST)
@@ -126,6 +139,19 @@ static void print_detection(om_json *j, const om_detection *d)
         om_json_num(j, (double)d->landmarks[i][1], 9);
     }
     om_json_end_array(j);
+    om_json_key(j, "quad");
+    om_json_begin_array(j);
+    for (int i = 0; d->has_quad && i < 4; i++) {
+        om_json_num(j, (double)d->quad[i][0], 9);
+        om_json_num(j, (double)d->quad[i][1], 9);
+    }
+    om_json_end_array(j);
+    if (d->text) {
+        om_json_key(j, "text");
+        om_json_string(j, d->text);
+        om_json_key(j, "text_score");
+        om_json_num(j, (double)d->text_score, 9);
+    }
     om_json_end_object(j);
 }
 
@@ -140,6 +166,10 @@ static void print_result(const om_dets *dets, double us)
     om_json_key(&j, "objects");
     om_json_begin_array(&j);
     for (size_t i = 0; i < dets->n; i++) print_detection(&j, &dets->items[i]);
+    om_json_end_array(&j);
+    om_json_key(&j, "vector");
+    om_json_begin_array(&j);
+    for (size_t i = 0; i < dets->n_vector; i++) om_json_num(&j, (double)dets->vector[i], 9);
     om_json_end_array(&j);
     om_json_end_object(&j);
     puts(om_str_get(&text));

@@ -1,0 +1,244 @@
+/* omma quantize: a float model into one of 8-bit integers. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "cli/command.h"
+#include "cli/console.h"
+#include "cli/table.h"
+#include "quant/quant.h"
+
+#define WORST 5 /* activations shown */
+
+typedef struct quantize_flags {
+    om_strlist calib, keep;
+    char *output, *device, *head, *report;
+    int frames, min_frames, method, target, normalize, channels, fit;
+    double percent;
+    om_size input_size;
+    int weight_bits;
+    bool whole, correct_bias, equalise, quiet;
+} quantize_flags;
+
+#define FLAG(field) offsetof(quantize_flags, field)
+
+static const om_option flag_table[] = {
+    {"output", 'o', OM_OPT_STRING, FLAG(output), NULL, 0, 0, NULL, "FILE", "Files", "the ONNX file to write"},
+    {"calib", 'c', OM_OPT_LIST, FLAG(calib), NULL, 0, 0, NULL, "DIR|FILE|VIDEO", NULL,
+     "pictures and videos like those that the model will see"},
+    {"report", 0, OM_OPT_STRING, FLAG(report), NULL, 0, 0, NULL, "FILE", NULL,
+     "write what was done as JSON; '-': standard output"},
+
+    {"frames", 'n', OM_OPT_INT, FLAG(frames), "300", 1, 1000000, NULL, NULL, "Calibration",
+     "pictures to take, spread over all that was named"},
+    {"min-frames", 0, OM_OPT_INT, FLAG(min_frames), "16", 1, 1000000, NULL, NULL, NULL, "fewer are an error"},
+    {"method", 0, OM_OPT_CHOICE, FLAG(method), "mse", 0, 0, om_quant_method_choices, NULL, NULL,
+     "how the range of each tensor is chosen"},
+    {"percent", 0, OM_OPT_DOUBLE, FLAG(percent), "99.99", 50, 100, NULL, NULL, NULL,
+     "of its numbers that method percentile keeps"},
+    {"device", 'd', OM_OPT_STRING, FLAG(device), "cpu", 0, 0, NULL, "DEVICE", NULL,
+     "where the float model runs"},
+    {"input-size", 0, OM_OPT_SIZE, FLAG(input_size), NULL, 0, 0, NULL, NULL, NULL,
+     "default: the model's own; where it is free, as the first picture needs it"},
+
+    {"target", 0, OM_OPT_CHOICE, FLAG(target), "cpu", 0, 0, om_quant_target_choices, NULL, "Numbers",
+     "whose integers"},
+    {"keep-float", 0, OM_OPT_LIST, FLAG(keep), NULL, 0, 0, NULL, "LAYER|OPERATOR", NULL,
+     "leave these as they are"},
+    {"whole", 0, OM_OPT_BOOL, FLAG(whole), "no", 0, 0, NULL, NULL, NULL,
+     "quantise the layers before the outputs too, which else stay float"},
+    {"bias-correction", 0, OM_OPT_BOOL, FLAG(correct_bias), "yes", 0, 0, NULL, NULL, NULL,
+     "take the average error of rounded weights off the bias"},
+    {"equalise", 0, OM_OPT_BOOL, FLAG(equalise), "yes", 0, 0, NULL, NULL, NULL,
+     "scale weights so that the channels between two convolutions become alike"},
+    {"weight-bits", 0, OM_OPT_CHOICE, FLAG(weight_bits), "auto", 0, 0, om_quant_bits_choices, NULL, NULL,
+     "7: for processors whose sums of 8-bit products overflow"},
+
+    {"head", 0, OM_OPT_STRING, FLAG(head), NULL, 0, 0, NULL, "FAMILY", "Model",
+     "how the model wants its pictures"},
+    {"normalize", 0, OM_OPT_CHOICE, FLAG(normalize), "own", 0, 0, om_normalize_choices, NULL, NULL,
+     "numbers of the input"},
+    {"channels", 0, OM_OPT_CHOICE, FLAG(channels), "own", 0, 0, om_channels_choices, NULL, NULL,
+     "order of colours"},
+    {"fit", 0, OM_OPT_CHOICE, FLAG(fit), "own", 0, 0, om_fit_choices, NULL, NULL,
+     "how pictures fit into the input"},
+    {"quiet", 'q', OM_OPT_BOOL, FLAG(quiet), "no", 0, 0, NULL, NULL, NULL, "print errors only"},
+    {0},
+};
+
+static const om_option *const *tables(void)
+{
+    static const om_option *const all[] = {flag_table, NULL};
+    return all;
+}
+
+static void progress(void *user, size_t done, size_t of)
+{
+    char text[64];
+    (void)user;
+    snprintf(text, sizeof text, "calibrating: picture %zu of %zu", done, of);
+    om_console_status(text);
+}
+
+static void print_float(const om_quant_report *r, om_str *out)
+{
+    size_t n = r->n_layers - om_quant_report_quantised(r);
+    if (n) om_str_addf(out, "%zu stay%s float:\n", n, n == 1 ? "s" : "");
+    for (size_t i = 0; i < r->n_layers; i++)
+        if (!r->layers[i].quantised)
+            om_str_addf(out, "  %s (%s): %s\n", r->layers[i].name, r->layers[i].op, r->layers[i].why);
+}
+
+/* Those whose grid loses most. */
+static int print_worst(const om_quant_report *r, om_str *out)
+{
+    static const om_column columns[] = {{"  tensors that lose most", false, 12, 0},
+                                        {"signal/noise dB", true, 0, 0},
+                                        {"seen", true, 0, 1},
+                                        {"range", true, 0, 0}};
+    om_table t;
+    double above = -INFINITY;
+    size_t last = 0;
+    om_table_init(&t, columns, sizeof columns / sizeof columns[0]);
+    for (int n = 0; n < WORST; n++) {
+        const om_quant_act *worst = NULL;
+        size_t at = 0;
+        for (size_t i = 0; i < r->n_acts; i++) {
+            const om_quant_act *a = &r->acts[i];
+            bool later = a->db > above || (a->db == above && n && i > last);
+            if (a->used && later && (!worst || a->db < worst->db)) worst = a, at = i;
+        }
+        if (!worst) break;
+        above = worst->db;
+        last = at;
+        om_table_cell(&t, "  %s", worst->name);
+        om_table_cell(&t, "%.1f", worst->db);
+        om_table_cell(&t, "%.4g..%.4g", worst->seen_lo, worst->seen_hi);
+        om_table_cell(&t, "%.4g..%.4g", worst->lo, worst->hi);
+    }
+    int err = om_table_render(&t, om_console_columns(stdout, 0), out);
+    om_table_fini(&t);
+    return err;
+}
+
+static int print(const quantize_flags *f, const om_quant_report *r)
+{
+    om_str out = {0};
+    om_str_addf(&out, "%s: %zu of %zu layers int8, calibrated with %zu picture%s in %.1f s\n", f->output,
+                om_quant_report_quantised(r), r->n_layers, r->frames, r->frames == 1 ? "" : "s", r->seconds);
+    if (r->weight_bits == 7)
+        om_str_add(&out, "weights of 7 bits, as CPUs without VNNI need them; --weight-bits 8 for others\n");
+    if (r->damaged) om_str_addf(&out, "%zu pictures could not be read\n", r->damaged);
+    print_float(r, &out);
+    int err = print_worst(r, &out);
+    om_str_add(&out, "outputs against the float model, on pictures of the calibration:\n");
+    for (size_t i = 0; i < r->n_outputs; i++) {
+        const om_quant_output *o = &r->outputs[i];
+        if (!o->pictures)
+            om_str_addf(&out, "  %s: not compared, its shape depends on the picture\n", o->name);
+        else om_str_addf(&out, "  %s: cosine %.5f, signal/noise %.1f dB\n", o->name, o->cosine, o->db);
+    }
+    if (!err && out.failed) err = om_fail_nomem("the summary");
+    if (!err) fputs(om_str_get(&out), stdout);
+    om_str_fini(&out);
+    return err;
+}
+
+static int write_report(const om_quant_job *job, const om_quant_report *r, const char *path)
+{
+    om_str text = {0};
+    om_json j;
+    om_json_init(&j, &text, 1);
+    om_json_begin_object(&j);
+    om_quant_report_json(job, r, &j);
+    om_json_end_object(&j);
+    om_str_addc(&text, '\n');
+    int err = text.failed ? om_fail_nomem("the report") : OM_OK;
+    if (!err && !strcmp(path, "-")) fputs(text.data, stdout);
+    else if (!err) err = om_write_file_atomic(path, text.data, text.len);
+    om_str_fini(&text);
+    return err;
+}
+
+/* Before the work: the file can be made, and is not the model itself. */
+static int check_output(const char *model, const char *output)
+{
+    struct stat a, b;
+    om_outfile f = {0};
+    if (!output) return om_fail(OM_ERR_ARG, "no output: name the file to write with -o OUT.onnx");
+    if (!stat(model, &a) && !stat(output, &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino)
+        return om_fail(OM_ERR_ARG, "%s: is the float model itself; name another file to write", output);
+    int err = om_outfile_open(&f, output);
+    if (!err) om_outfile_abort(&f);
+    return err;
+}
+
+static int quantize(const om_args *args, quantize_flags *f)
+{
+    om_graph *g = NULL;
+    om_quant_report r = {0};
+    om_quant_job job = {.model = args->positional[0],
+                        .sources = &f->calib,
+                        .frames = f->frames,
+                        .min_frames = f->min_frames,
+                        .device = f->device,
+                        .input_size = f->input_size,
+                        .family = f->head,
+                        .normalize = f->normalize,
+                        .channels = f->channels,
+                        .fit = f->fit,
+                        .params = {.method = (om_quant_method)f->method,
+                                   .target = (om_quant_target)f->target,
+                                   .percent = f->percent,
+                                   .correct_bias = f->correct_bias,
+                                   .weight_bits = f->weight_bits,
+                                   .equalise = f->equalise,
+                                   .whole = f->whole,
+                                   .keep = (const char *const *)f->keep.items,
+                                   .n_keep = f->keep.n},
+                        .progress = f->quiet ? NULL : progress};
+    int err = om_quantize(&job, &g, &r);
+    om_console_status(NULL);
+    if (!err) err = om_model_save(g, f->output);
+    if (!err && f->report) err = write_report(&job, &r, f->report);
+    if (!err && !f->quiet && !(f->report && !strcmp(f->report, "-"))) err = print(f, &r);
+    om_quant_report_fini(&r);
+    om_graph_destroy(g);
+    return err;
+}
+
+static int run(const om_args *args, int *status)
+{
+    quantize_flags f;
+    (void)status;
+    int err = om_options_init(flag_table, &f);
+    if (!err) err = om_args_apply(args, flag_table, &f);
+    if (!err && !args->n_positional) err = om_fail(OM_ERR_ARG, "expected a MODEL.onnx");
+    for (size_t i = 1; i < args->n_positional && !err; i++)
+        err = om_strlist_add(&f.calib, args->positional[i]);
+    if (!err && f.min_frames > f.frames) f.min_frames = f.frames;
+    if (!err) err = check_output(args->positional[0], f.output);
+    if (!err) err = quantize(args, &f);
+    om_options_fini(flag_table, &f);
+    return err;
+}
+
+const om_command om_cmd_quantize = {
+    .name = "quantize",
+    .summary = "a float model into one of 8-bit integers",
+    .usage = "MODEL.onnx -o OUT.onnx --calib DIR|VIDEO... [OPTIONS]",
+    .about =
+        "Runs the float model over pictures, sees how large each tensor's numbers get, and writes the model with "
+        "8-bit weights (a scale a channel) and activations, as standard QuantizeLinear and DequantizeLinear "
+        "operators. Layers before the outputs stay float. Give pictures of the place where the model will work, "
+        "a few hundred, of all hours.",
+    .examples =
+        "omma quantize yolov8n.onnx -o yolov8n-int8.onnx --calib frames/\n"
+        "omma quantize face.onnx -o face-int8.onnx --calib day.mp4 --calib night.mp4 --method entropy\n"
+        "omma quantize m.onnx -o m8.onnx --calib frames/ --keep-float /model.0/conv/Conv --report m8.json",
+    .tables = tables,
+    .run = run,
+};

@@ -1,0 +1,80 @@
+/* omma worker: one model over one video, a row of timings for every batch. */
+#include <stdio.h>
+
+#include "base/error.h"
+#include "cli/command.h"
+#include "cli/console.h"
+#include "cli/signals.h"
+#include "worker/worker.h"
+
+static const om_option *const *tables(void)
+{
+    static const om_option *const all[] = {om_worker_option_table, NULL};
+    return all;
+}
+
+static void stop(void *user) { om_cancel_fire(user); }
+
+static void line(void *user, const char *text)
+{
+    (void)user;
+    om_console_line(text);
+}
+
+static void progress(void *user, const char *text)
+{
+    (void)user;
+    om_console_status(text);
+}
+
+static int work(const om_worker_options *o)
+{
+    om_worker_listener listener = {0};
+    om_worker_result r;
+    om_cancel cancel;
+    if (!o->quiet) {
+        listener.line = line;
+        listener.progress = progress;
+    }
+    int err = om_cancel_init(&cancel);
+    if (err) return err;
+    om_signals_attach(stop, &cancel);
+    err = om_worker_run(o, &cancel, &listener, &r);
+    om_signals_attach(NULL, NULL);
+    om_cancel_fini(&cancel);
+    if (!err && !o->quiet) printf("%.2f fps over %lld frames; %s\n", r.fps, (long long)r.frames, r.csv);
+    return err;
+}
+
+static int run(const om_args *args, int *status)
+{
+    om_worker_options w;
+    om_run_options o = {0};
+    (void)status;
+    int err = om_options_init(om_worker_option_table, &w);
+    if (!err) err = om_args_apply(args, om_worker_option_table, &w);
+    if (!err) err = om_args_expect(args, 0, "flags alone");
+    if (!err) err = om_worker_check(&w);
+    o.quiet = w.quiet;
+    o.log_level = w.log_level;
+    if (!err) err = om_command_setup("omma worker", &o);
+    if (!err) err = om_signals_init();
+    if (!err) err = work(&w);
+    om_options_fini(om_worker_option_table, &w);
+    return err;
+}
+
+const om_command om_cmd_worker = {
+    .name = "worker",
+    .summary = "one profiled worker: a row of timings for every batch",
+    .usage = "--model-name NAME --input-path VIDEO [OPTIONS]",
+    .about =
+        "Reads batches of a video, prepares them and runs a model, one step after another, and writes how long each "
+        "part of each step took to M_{model}_P_{pid}_metrics.csv. Flags may be spelled with '_' for '-'.",
+    .examples =
+        "omma worker --model-name resnet50 --input-path walk.mp4 --batch-size 8 --core-bind 0-1\n"
+        "omma worker --model_name vit_b_16 --input_path walk.mp4 --max_steps 100 --prep_level complex\n"
+        "omma worker -m mine.onnx -i rtsp://camera/1 --enable-compile --use-amp -o results/",
+    .tables = tables,
+    .run = run,
+};

@@ -1,0 +1,375 @@
+#include "cli/profile_print.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/mem.h"
+#include "cli/table.h"
+#include "cli/text.h"
+#include "profile/html.h"
+
+#define MAX_TYPES 64
+#define MAX_OPEN 12 /* fusions that did not come about, told one by one */
+
+static const om_column layer_columns[] = {
+    {"#", true, 0, 0},         {"layer", false, 12, 0}, {"type", false, 8, 0}, {"precision", false, 0, 5},
+    {"output", false, 0, 6},   {"us", true, 0, 0},      {"%", true, 0, 0},     {"MMAC", true, 0, 3},
+    {"KB", true, 0, 7},        {"GFLOP/s", true, 0, 2}, {"GB/s", true, 0, 4},  {"of roof", true, 0, 1},
+    {"bound by", false, 0, 0},
+};
+
+static const om_column type_columns[] = {
+    {"operator", false, 8, 0}, {"layers", true, 0, 0}, {"us", true, 0, 0},
+    {"%", true, 0, 0},         {"MMAC", true, 0, 2},   {"MB", true, 0, 1},
+};
+
+static void heading(om_str *out, const char *text) { om_str_addf(out, "\n%s\n", text); }
+
+static void layer_row(om_table *t, const om_profile *p, size_t i)
+{
+    const om_layer *l = &p->layers[i];
+    om_table_cell(t, "%zu", i);
+    om_table_cell(t, "%s", l->name);
+    om_table_cell(t, "%s", l->type);
+    om_table_cell(t, "%s", l->precision);
+    om_table_cell(t, "%s", l->shape);
+    om_table_cell(t, "%.1f", l->us);
+    om_table_cell(t, "%.1f", p->layers_us > 0 ? 100 * l->us / p->layers_us : 0);
+    if (l->macs) om_table_cell(t, "%.1f", (double)l->macs / 1e6);
+    else om_table_cell(t, "%s", "");
+    om_table_cell(t, "%.0f", (double)l->bytes / 1e3);
+    if (l->macs && l->us > 0) om_table_cell(t, "%.1f", l->gflops);
+    else om_table_cell(t, "%s", "");
+    if (l->us > 0) om_table_cell(t, "%.1f", l->gbs);
+    else om_table_cell(t, "%s", "");
+    if (l->us > 0) om_table_cell(t, "%.0f%%", 100 * l->reach);
+    else om_table_cell(t, "%s", "");
+    om_table_cell(t, "%s", om_roof_name(l->roof));
+}
+
+static int add_layers(const om_profile *p, size_t top, int width, om_str *out)
+{
+    om_table t;
+    size_t *order = om_calloc(p->n_layers + 1, sizeof *order),
+           n = top && top < p->n_layers ? top : p->n_layers;
+    if (!order) return OM_ERR_NOMEM;
+    om_profile_order(p, order);
+    om_table_init(&t, layer_columns, sizeof layer_columns / sizeof layer_columns[0]);
+    for (size_t i = 0; i < n; i++) layer_row(&t, p, top ? order[i] : i);
+    int err = om_table_render(&t, width, out);
+    if (n < p->n_layers)
+        om_str_addf(out, "%zu more; --all lists them in the order they run\n", p->n_layers - n);
+    om_table_fini(&t);
+    om_free(order);
+    return err;
+}
+
+static int add_types(const om_profile *p, int width, om_str *out)
+{
+    om_table t;
+    om_type_sum sums[MAX_TYPES];
+    size_t n = om_profile_types(p, sums, MAX_TYPES);
+    om_table_init(&t, type_columns, sizeof type_columns / sizeof type_columns[0]);
+    for (size_t i = 0; i < n && sums[i].us > 0; i++) {
+        om_table_cell(&t, "%s", sums[i].type);
+        om_table_cell(&t, "%zu", sums[i].count);
+        om_table_cell(&t, "%.1f", sums[i].us);
+        om_table_cell(&t, "%.1f", p->layers_us > 0 ? 100 * sums[i].us / p->layers_us : 0);
+        om_table_cell(&t, "%.1f", (double)sums[i].macs / 1e6);
+        om_table_cell(&t, "%.2f", (double)sums[i].bytes / 1e6);
+    }
+    heading(out, "By operator");
+    int err = om_table_render(&t, width, out);
+    om_table_fini(&t);
+    return err;
+}
+
+static void wrapped(om_str *out, const char *text, int width)
+{
+    om_text_wrap(text, 2, width ? width : 110, out);
+}
+
+static void add_totals(const om_profile *p, int width, om_str *out)
+{
+    double macs = 0, bytes = 0, longest = 0;
+    size_t *order = om_calloc(p->n_layers + 1, sizeof *order);
+    char line[512];
+    if (!order) return;
+    om_profile_order(p, order);
+    for (size_t i = 0; i < p->n_layers; i++) {
+        macs += (double)p->layers[i].macs;
+        bytes += (double)p->layers[i].bytes;
+        if (i < 5) longest += p->layers[order[i]].us;
+    }
+    om_free(order);
+    heading(out, "Totals");
+    snprintf(
+        line, sizeof line,
+        "%zu layers, %.1f us in all; an inference without clocks takes %.1f us (%.1f images/s), with them %.1f us",
+        p->n_layers, p->layers_us, p->latency_us, p->latency_us > 0 ? 1e6 * p->batch / p->latency_us : 0,
+        p->profiled_us);
+    wrapped(out, line, width);
+    if (p->gap) wrapped(out, p->gap, width);
+    if (p->peaks.f32_gflops > 0) {
+        snprintf(
+            line, sizeof line,
+            "the 5 longest: %.1f%% of the layers' time; %.2f GMAC, %.1f MB moved, %.1f GFLOP/s on the whole",
+            p->layers_us > 0 ? 100 * longest / p->layers_us : 0, macs / 1e9, bytes / 1e6,
+            p->latency_us > 0 ? 2 * macs / p->latency_us / 1e3 : 0);
+        wrapped(out, line, width);
+        snprintf(
+            line, sizeof line,
+            "this machine: %.0f GFLOP/s f32, %.0f Gop/s int8, %.1f GB/s memory, %.1f GB/s in cache (%d threads)",
+            p->peaks.f32_gflops, p->peaks.int8_gops, p->peaks.memory_gbs, p->peaks.cache_gbs,
+            p->peaks.threads);
+        wrapped(out, line, width);
+    }
+    if (p->in_place)
+        snprintf(line, sizeof line,
+                 "transfers: none; the engine works on %.2f MB of input and %.2f MB of output where they are",
+                 (double)p->input_bytes / 1e6, (double)p->output_bytes / 1e6);
+    else
+        snprintf(line, sizeof line, "transfers: input %.2f MB %.1f us, output %.2f MB %.1f us",
+                 (double)p->input_bytes / 1e6, p->to_device_us, (double)p->output_bytes / 1e6, p->to_host_us);
+    wrapped(out, line, width);
+}
+
+static void add_fusions(const om_profile *p, int width, om_str *out)
+{
+    size_t open = 0;
+    if (!p->n_fusions && !p->notes.n) return;
+    heading(out, "Fusions");
+    for (size_t i = 0; i < p->n_fusions; i++) {
+        size_t k = 0, done = 0, all = 0;
+        while (strcmp(p->fusions[k].pattern, p->fusions[i].pattern)) k++;
+        if (k < i) continue;
+        for (; k < p->n_fusions; k++) {
+            if (strcmp(p->fusions[k].pattern, p->fusions[i].pattern)) continue;
+            done += p->fusions[k].state == OM_FUSION_DONE;
+            all++;
+        }
+        om_str_addf(out, "  %-20s %zu of %zu fused\n", p->fusions[i].pattern, done, all);
+    }
+    for (size_t i = 0; i < p->n_fusions; i++) {
+        const om_fusion *f = &p->fusions[i];
+        char line[512];
+        if (f->state == OM_FUSION_DONE || ++open > MAX_OPEN) continue;
+        snprintf(line, sizeof line, "not fused: %.200s: %.200s", f->where, f->why);
+        wrapped(out, line, width);
+    }
+    if (open > MAX_OPEN) om_str_addf(out, "  and %zu more (in the JSON)\n", open - MAX_OPEN);
+    for (size_t i = 0; i < p->notes.n && i < MAX_OPEN; i++) wrapped(out, p->notes.items[i], width);
+    if (p->notes.n > MAX_OPEN) om_str_addf(out, "  and %zu more (in the JSON)\n", p->notes.n - MAX_OPEN);
+}
+
+int om_profile_print(const om_profile *p, size_t top, int width, om_str *out)
+{
+    const char *slash = strrchr(p->model, '/');
+    om_str_addf(out, "%s, batch %d, %dx%d on %s (%s)\n%d inferences in %d rounds\n\n",
+                slash ? slash + 1 : p->model, p->batch, p->width, p->height, p->engine, p->engine_version,
+                p->iterations, p->rounds);
+    int err = add_layers(p, top, width, out);
+    if (!err) err = add_types(p, width, out);
+    add_totals(p, width, out);
+    add_fusions(p, width, out);
+    return err;
+}
+
+static double number(const om_json_value *o, const char *key)
+{
+    const om_json_value *v = om_json_get(o, key);
+    return v && v->type == OM_JSON_NUM ? v->num : 0;
+}
+
+static const char *word(const om_json_value *o, const char *key)
+{
+    const om_json_value *v = om_json_get(o, key);
+    return v && v->type == OM_JSON_STR ? v->str : "";
+}
+
+static const om_column stage_columns[] = {
+    {"stage", false, 0, 0}, {"frames", true, 0, 3}, {"mean ms", true, 0, 0}, {"p50", true, 0, 0},
+    {"p95", true, 0, 1},    {"p99", true, 0, 0},    {"max", true, 0, 2},
+};
+
+static const om_column thread_columns[] = {
+    {"threads", false, 0, 0},
+    {"", true, 0, 0},
+    {"CPU s", true, 0, 0},
+    {"waiting for a core s", true, 0, 0},
+};
+
+static int add_stages(const om_json_value *stages, int width, om_str *out)
+{
+    static const char *const keys[] = {"mean_ms", "p50_ms", "p95_ms", "p99_ms", "max_ms"};
+    om_table t;
+    om_table_init(&t, stage_columns, sizeof stage_columns / sizeof stage_columns[0]);
+    for (size_t i = 0; i < stages->n; i++) {
+        const om_json_value *s = &stages->children[i];
+        om_table_cell(&t, "%s", word(s, "stage"));
+        om_table_cell(&t, "%.0f", number(s, "count"));
+        for (size_t k = 0; k < sizeof keys / sizeof keys[0]; k++)
+            om_table_cell(&t, "%.3f", number(s, keys[k]));
+    }
+    int err = om_table_render(&t, width, out);
+    om_table_fini(&t);
+    return err;
+}
+
+static int add_threads(const om_json_value *threads, int width, om_str *out)
+{
+    om_table t;
+    om_table_init(&t, thread_columns, sizeof thread_columns / sizeof thread_columns[0]);
+    for (size_t i = 0; i < threads->n; i++) {
+        const om_json_value *s = &threads->children[i];
+        if (number(s, "cpu_s") < .005 && number(s, "wait_s") < .005) continue;
+        om_table_cell(&t, "%s", word(s, "name"));
+        om_table_cell(&t, "%.0f", number(s, "threads"));
+        om_table_cell(&t, "%.2f", number(s, "cpu_s"));
+        om_table_cell(&t, "%.2f", number(s, "wait_s"));
+    }
+    heading(out, "Processor time");
+    int err = om_table_render(&t, width, out);
+    om_table_fini(&t);
+    return err;
+}
+
+int om_profile_print_run(const om_profile *p, int width, om_str *out)
+{
+    const om_json_value *stages = om_json_get(p->run, "stages"), *threads = om_json_get(p->run, "threads");
+    const om_json_value *copies = om_json_get(p->run, "copies"), *power = om_json_get(p->run, "power");
+    char line[400];
+    int err = OM_OK;
+    heading(out, "A frame's way");
+    if (stages && stages->type == OM_JSON_ARR) err = add_stages(stages, width, out);
+    if (!err && threads && threads->type == OM_JSON_ARR) err = add_threads(threads, width, out);
+    snprintf(
+        line, sizeof line,
+        "%.0f frames in %.2f s, %.1f fps; %.2f frames a batch; %.1f MB written as input, %.1f MB read as output; waited for the "
+        "device %.0f times; %.2f of %.0f cores busy",
+        number(p->run, "frames"), number(p->run, "seconds"), number(p->run, "fps"),
+        number(p->run, "mean_batch"), copies ? number(copies, "input_bytes") / 1e6 : 0,
+        copies ? number(copies, "output_bytes") / 1e6 : 0, number(p->run, "syncs"),
+        number(p->run, "cores_busy"), number(p->run, "cores"));
+    om_str_addc(out, '\n');
+    wrapped(out, line, width);
+    if (power && power->type == OM_JSON_OBJ) {
+        snprintf(line, sizeof line, "%.1f W, %.3f J a frame", number(power, "watts"),
+                 number(power, "joules_a_frame"));
+        wrapped(out, line, width);
+    }
+    return err;
+}
+
+static void texts(om_str *out, const char *head, const om_strlist *l, int width)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        om_str text = {0};
+        om_str_addf(&text, "%s%s", head, l->items[i]);
+        om_text_wrap(om_str_get(&text), 4, width ? width : 110, out);
+        om_str_fini(&text);
+    }
+}
+
+void om_findings_print(const om_findings *f, int width, om_str *out)
+{
+    heading(out, "What was found");
+    for (size_t i = 0; i < f->n; i++) {
+        om_str text = {0};
+        om_str_addf(&text, "%s: %s", om_cause_name(f->items[i].cause), f->items[i].title);
+        wrapped(out, om_str_get(&text), width);
+        om_str_fini(&text);
+        texts(out, "", &f->items[i].evidence, width);
+        texts(out, "try: ", &f->items[i].advice, width);
+    }
+}
+
+static const om_column change_columns[] = {
+    {"what", false, 12, 0}, {"type", false, 8, 2},  {"before", true, 0, 0},
+    {"after", true, 0, 0},  {"change", true, 0, 0}, {"times", true, 0, 1},
+};
+
+static void amount(om_table *t, double v)
+{
+    if (v < 0) om_table_cell(t, "%s", "-");
+    else om_table_cell(t, "%.1f", v);
+}
+
+static int add_changes(const om_change *c, size_t n, int width, om_str *out)
+{
+    om_table t;
+    om_table_init(&t, change_columns, sizeof change_columns / sizeof change_columns[0]);
+    for (size_t i = 0; i < n; i++) {
+        om_table_cell(&t, "%s", c[i].name);
+        om_table_cell(&t, "%s", c[i].type);
+        amount(&t, c[i].before);
+        amount(&t, c[i].after);
+        om_table_cell(&t, "%+.1f", (c[i].after < 0 ? 0 : c[i].after) - (c[i].before < 0 ? 0 : c[i].before));
+        if (c[i].before > 0 && c[i].after > 0) om_table_cell(&t, "%.2fx", c[i].before / c[i].after);
+        else om_table_cell(&t, "%s", c[i].before < 0 ? "new" : c[i].after < 0 ? "gone" : "");
+    }
+    int err = om_table_render(&t, width, out);
+    om_table_fini(&t);
+    return err;
+}
+
+int om_comparison_print(const om_profile *before, const om_profile *after, const om_comparison *c, size_t top,
+                        int width, om_str *out)
+{
+    int err = OM_OK;
+    if (before->latency_us > 0 && after->latency_us > 0)
+        om_str_addf(out, "an inference: %.1f us before, %.1f us after: %.2f times as fast\n",
+                    before->latency_us, after->latency_us,
+                    before->latency_us / after->latency_us * after->batch /
+                        (before->batch > 0 ? before->batch : 1));
+    if (c->n_layers) {
+        heading(out, "Layers, us; the largest changes first");
+        err = add_changes(c->layers, top && top < c->n_layers ? top : c->n_layers, width, out);
+    }
+    if (!err && c->n_stages) {
+        heading(out, "Stages, ms a frame");
+        err = add_changes(c->stages, c->n_stages, width, out);
+    }
+    return err;
+}
+
+int om_put_text(const char *path, const om_str *text)
+{
+    if (text->failed) return om_fail_nomem("the report");
+    if (strcmp(path, "-")) return om_write_file_atomic(path, om_str_get(text), text->len);
+    fputs(om_str_get(text), stdout);
+    return OM_OK;
+}
+
+static int write_json(const om_profile *p, const om_findings *f, const char *path)
+{
+    om_str text = {0};
+    om_json j;
+    om_json_init(&j, &text, 1);
+    om_json_begin_object(&j);
+    om_profile_json(p, &j);
+    om_findings_json(f, &j);
+    om_json_end_object(&j);
+    om_str_addc(&text, '\n');
+    int err = om_put_text(path, &text);
+    om_str_fini(&text);
+    return err;
+}
+
+int om_profile_write(const om_profile *p, const om_findings *f, const om_profile_files *files)
+{
+    om_str text = {0};
+    int err = files->json ? write_json(p, f, files->json) : OM_OK;
+    if (!err && files->csv) {
+        om_profile_csv(p, &text);
+        err = om_put_text(files->csv, &text);
+    }
+    om_str_clear(&text);
+    if (!err && files->html) {
+        om_profile_html(p, f, &text);
+        err = om_put_text(files->html, &text);
+    }
+    om_str_fini(&text);
+    return err;
+}

@@ -1,0 +1,60 @@
+/* What the run asks of its GPU. */
+#include <string.h>
+
+#include "pipeline/pipeline_priv.h"
+
+/* Shares that the driver does not tell stay negative. */
+static void add(double *sum, double v) { *sum = v < 0 || *sum < 0 ? -1 : *sum + v; }
+
+void om_pipeline_sample_gpu(om_pipeline *p)
+{
+    om_device *gpu = om_engine_gpu(p->engine);
+    om_device_usage u;
+    if (!gpu || om_device_is_lost(gpu, false) || om_device_usage_get(gpu, &u)) return;
+    pthread_mutex_lock(&p->lock);
+    om_gpu_load *l = &p->gpu;
+    l->last = u;
+    add(&l->sum.compute_percent, u.compute_percent);
+    add(&l->sum.decode_percent, u.decode_percent);
+    add(&l->sum.power_w, u.power_w);
+    if (u.memory_used > l->memory_peak) l->memory_peak = u.memory_used;
+    if (u.memory_process > l->memory_process_peak) l->memory_process_peak = u.memory_process;
+    l->samples++;
+    pthread_mutex_unlock(&p->lock);
+}
+
+static void member(om_json *j, const char *key, bool known, double v)
+{
+    om_json_key(j, key);
+    if (known && v >= 0) om_json_num(j, v, 1);
+    else om_json_null(j);
+}
+
+static double mb(int64_t bytes) { return (double)bytes / (1 << 20); }
+
+void om_pipeline_gpu_json(om_pipeline *p, om_json *j)
+{
+    pthread_mutex_lock(&p->lock);
+    om_gpu_load l = p->gpu;
+    pthread_mutex_unlock(&p->lock);
+    int n = l.samples;
+    int64_t memory = l.memory_process_peak > 0 ? l.memory_process_peak : l.memory_peak;
+    member(j, "gpu_percent", n, l.sum.compute_percent / (n ? n : 1));
+    member(j, "gpu_memory_mb", n, mb(memory));
+    member(j, "nvdec_percent", n, l.sum.decode_percent / (n ? n : 1));
+    member(j, "gpu_power_w", n, l.sum.power_w / (n ? n : 1));
+}
+
+void om_pipeline_gpu_text(om_pipeline *p, om_str *out)
+{
+    pthread_mutex_lock(&p->lock);
+    om_device_usage u = p->gpu.last;
+    int n = p->gpu.samples;
+    pthread_mutex_unlock(&p->lock);
+    if (!n) return;
+    if (u.compute_percent >= 0) om_str_addf(out, "GPU %.0f%%", u.compute_percent);
+    if (u.decode_percent >= 0) om_str_addf(out, "%sNVDEC %.0f%%", out->len ? ", " : "", u.decode_percent);
+    int64_t memory = u.memory_process > 0 ? u.memory_process : u.memory_used;
+    if (memory >= 0) om_str_addf(out, "%s%.0f MB", out->len ? ", " : "", mb(memory));
+    if (u.power_w >= 0) om_str_addf(out, "%s%.0f W", out->len ? ", " : "", u.power_w);
+}

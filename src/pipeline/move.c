@@ -1,0 +1,159 @@
+/* The engine's devices: which there are at the start, and the move to another when one is lost. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "pipeline/engine.h"
+
+/* A backend whose plug-in brings a device of the same name has its tensors there; all others in host memory.
+ */
+static int open_memory(const om_backend_ops *backend, const char *name, om_device **out)
+{
+    char id[64];
+    if (!om_device_find(backend->name)) return om_device_open("cpu", out);
+    snprintf(id, sizeof(id), "%s%s%s", backend->name, name ? ":" : "", name ? name : "");
+    return om_device_open(id, out);
+}
+
+/* What --decode asks for. Asked for by nobody in particular, it may be missing. */
+static int open_decoders(om_engine *e)
+{
+    om_decode wish = (om_decode)e->options->decode;
+    if (wish == OM_DECODE_CPU || (wish == OM_DECODE_AUTO && !e->device->ops->native)) return OM_OK;
+    int err = OM_OK;
+    if (e->device->ops->native) e->decode_device = e->device;
+    else {
+        const om_plugin_state *loaded;
+        om_plugins(&loaded);
+        err = om_device_open("cuda", &e->decode_device);
+    }
+    if (!err) err = om_hwaccel_create(e->decode_device, &e->hwaccel);
+    e->download = wish == OM_DECODE_CUDA_HOST || e->device->ops->memory == OM_MEMORY_HOST;
+    if (!err) return OM_OK;
+    if (wish != OM_DECODE_AUTO) return om_fail_prefix(err, "--decode");
+    om_log(OM_LOG_WARN, "streams are decoded on the CPU: %s", om_error_message());
+    return OM_OK;
+}
+
+int om_engine_open_devices(om_engine *e)
+{
+    int err = open_memory(e->backend, e->device_name, &e->device);
+    if (err) return err;
+    e->first_device = e->device;
+    return open_decoders(e);
+}
+
+void om_engine_close_devices(om_engine *e)
+{
+    om_hwaccel_destroy(e->hwaccel);
+    if (e->decode_device != e->first_device) om_device_close(e->decode_device);
+    if (e->device != e->first_device) om_device_close(e->device);
+    om_device_close(e->first_device);
+}
+
+om_device *om_engine_gpu(const om_engine *e)
+{
+    if (e->decode_device && e->decode_device->ops->usage) return e->decode_device;
+    return e->first_device && e->first_device->ops->usage ? e->first_device : NULL;
+}
+
+/* There is somewhere to go, and it is not where the work is. */
+static bool may_move(const om_engine *e)
+{
+    const char *to = e->options->fallback;
+    return to && strcmp(to, "none") && strcmp(e->first_device->id, "cpu");
+}
+
+/* The other backend and its memory. compile_lock held. */
+static int change_device(om_engine *e)
+{
+    const om_backend_ops *backend;
+    const char *name;
+    om_device *device;
+    int err = om_backend_select(e->options->fallback, &backend, &name);
+    if (!err) err = open_memory(backend, name, &device);
+    if (err) return err;
+    snprintf(e->move.from, sizeof(e->move.from), "%s", e->device->id);
+    snprintf(e->move.to, sizeof(e->move.to), "%s", e->options->fallback);
+    e->backend = backend;
+    e->device_name = name;
+    e->device = device;
+    atomic_store(&e->generation, 1);
+    atomic_store(&e->failures_in_a_row, 0);
+    return OM_OK;
+}
+
+/* Nothing new starts on the device that is lost. */
+static void retire_all(om_engine *e)
+{
+    pthread_mutex_lock(&e->lock);
+    for (int i = 0; i < e->n_batchers; i++) om_batcher_retire(e->batchers[i]);
+    om_arbiter_set_limit(&e->arbiter, 0);
+    pthread_mutex_unlock(&e->lock);
+}
+
+/* Each rectangle gets a batcher on the new device, which takes over the mailboxes. */
+static int replace_batchers(om_engine *e)
+{
+    for (int i = 0; i < e->n_batchers; i++) {
+        om_batcher *old = e->batchers[i], *fresh;
+        int err = om_batcher_create(e, old->plan->width, old->plan->height, &fresh);
+        if (err) return err;
+        pthread_mutex_lock(&e->lock);
+        om_batcher_succeed(old, fresh);
+        pthread_mutex_unlock(&e->lock);
+        om_batcher_stop(old);
+        e->batchers[i] = fresh;
+        e->retired[e->n_retired++] = old;
+    }
+    return OM_OK;
+}
+
+/* compile_lock held. */
+static int move(om_engine *e, const char *cause)
+{
+    if (e->move.at_ns) return e->move.failed;
+    e->move.at_ns = om_now_ns();
+    snprintf(e->move.cause, sizeof(e->move.cause), "%s", cause);
+    om_log(OM_LOG_ERROR, "%s; everything goes on to device '%s'", cause, e->options->fallback);
+    retire_all(e);
+    int err = change_device(e);
+    if (!err) err = replace_batchers(e);
+    e->move.took_ns = om_now_ns() - e->move.at_ns;
+    if (err) e->move.failed = om_fail_prefix(err, "after the loss of %s (%s)", e->first_device->id, cause);
+    else
+        om_log(OM_LOG_WARN, "the work goes on: %s, %.1f s after the loss", e->note,
+               (double)e->move.took_ns / 1e9);
+    return err;
+}
+
+static void *mover_main(void *arg)
+{
+    om_engine *e = arg;
+    pthread_mutex_lock(&e->compile_lock);
+    int err = move(e, e->move_cause);
+    pthread_mutex_unlock(&e->compile_lock);
+    if (err && !atomic_exchange(&e->dead, true)) e->on_failed(e->user, err);
+    return NULL;
+}
+
+bool om_engine_move(om_engine *e)
+{
+    if (!may_move(e)) return false;
+    if (atomic_exchange(&e->moving, true)) return true;
+    pthread_mutex_lock(&e->lock);
+    e->serving = 1; /* at once: whatever is started from here on would be lost */
+    pthread_mutex_unlock(&e->lock);
+    snprintf(e->move_cause, sizeof(e->move_cause), "%s", om_error_message());
+    return om_thread_start(&e->mover, "om-mover", mover_main, e) == OM_OK;
+}
+
+int om_engine_move_now(om_engine *e, int code)
+{
+    char cause[sizeof(e->move.cause)];
+    if ((code != OM_ERR_NOMEM && code != OM_ERR_DEVICE_LOST) || !may_move(e)) return code;
+    snprintf(cause, sizeof(cause), "%s", om_error_message());
+    return move(e, cause);
+}

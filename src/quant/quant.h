@@ -1,0 +1,132 @@
+/* From a model in 32-bit floats to one in 8-bit integers, written as standard QuantizeLinear and
+ * DequantizeLinear. This is the room's public header.
+ *
+ * om_quantizer_create() chooses what becomes int8 and which tensors have to be watched; the caller runs the
+ * float model and shows them; om_quantizer_finish() chooses ranges and rewrites. om_quantize() does all of it
+ * with pictures. */
+#ifndef OM_QUANT_QUANT_H
+#define OM_QUANT_QUANT_H
+
+#include "base/json.h"
+#include "base/option.h"
+#include "model/model.h"
+
+typedef enum om_quant_method {
+    OM_QUANT_MINMAX,     /* all that was seen */
+    OM_QUANT_PERCENTILE, /* all but the rarest of it */
+    OM_QUANT_ENTROPY,    /* what loses least of the distribution (Kullback and Leibler) */
+    OM_QUANT_MSE         /* what makes the smallest square error */
+} om_quant_method;
+
+typedef enum om_quant_target {
+    OM_QUANT_CPU, /* activations u8 with a zero point */
+    OM_QUANT_CUDA /* activations s8 around zero */
+} om_quant_target;
+
+extern const om_choice om_quant_method_choices[], om_quant_target_choices[], om_quant_bits_choices[];
+
+typedef struct om_quant_params {
+    om_quant_method method;
+    om_quant_target target;
+    double percent;    /* of the numbers that PERCENTILE keeps */
+    bool correct_bias; /* what rounding of weights adds on average is taken off the bias */
+    int weight_bits; /* 8, or 7: for processors that add pairs of products in 16 bits; 0: as this one needs */
+    bool equalise;   /* channels between two convolutions are made alike in size */
+    bool whole;      /* the layers before the outputs too, which else stay float */
+    const char *const *keep; /* names of layers or operators that stay float */
+    size_t n_keep;
+} om_quant_params;
+
+/* A layer that has weights: what became of it. */
+typedef struct om_quant_layer {
+    char *name;
+    char op[24];
+    bool quantised;
+    char why[160];    /* it stayed float */
+    double weight_db; /* signal to noise of its weights; 0 where it stayed float */
+    int act;          /* index of the activation it reads, or -1 */
+} om_quant_layer;
+
+/* A tensor that was put on a grid of 8 bits. */
+typedef struct om_quant_act {
+    char *name;
+    bool used; /* false: whatever reads it stayed float */
+    double seen_lo, seen_hi, lo, hi;
+    float scale;
+    int zero;
+    double db; /* signal to noise of what was seen */
+} om_quant_act;
+
+/* An output of the int8 model against the float model's, over the pictures that were kept for it. */
+typedef struct om_quant_output {
+    char *name;
+    double cosine, db; /* NAN: not compared */
+    size_t pictures;
+} om_quant_output;
+
+/* What was done, for people and scripts. Zeroed is valid and empty. */
+typedef struct om_quant_report {
+    om_quant_layer *layers;
+    size_t n_layers;
+    om_quant_act *acts;
+    size_t n_acts;
+    om_quant_output *outputs;
+    size_t n_outputs;
+    size_t equalised;       /* tensors */
+    size_t frames, damaged; /* calibrated with; pictures that could not be read */
+    double seconds;         /* of calibration */
+    char engine[160];
+    int weight_bits;
+    int64_t opset_from, opset_to;
+} om_quant_report;
+void om_quant_report_fini(om_quant_report *r);
+size_t om_quant_report_quantised(const om_quant_report *r); /* layers */
+
+/* OM_ERR_ARG, naming the node, where a model carries quantisation already. */
+int om_quant_check_float(const om_graph *g, const char *name);
+/* Raises the graph's opset to 13, from which on quantisation may have a scale a channel. Shapes are inferred.
+ * OM_ERR_UNSUPPORTED names a node whose meaning cannot be kept. */
+int om_quant_raise_opset(om_graph *g);
+
+/* Thread-safety: one thread. */
+typedef struct om_quantizer om_quantizer;
+/* `g`: float, simplified, opset raised, shapes inferred. Takes it over, on failure too. `p` outlives the
+ * quantizer. OM_ERR_UNSUPPORTED: nothing in it can be int8. */
+int om_quantizer_create(om_graph *g, const om_quant_params *p, om_quantizer **out);
+void om_quantizer_destroy(om_quantizer *q);
+/* The tensors to be shown, by name, in rising number. */
+size_t om_quantizer_taps(const om_quantizer *q);
+const char *om_quantizer_tap(const om_quantizer *q, size_t i);
+/* Shows tap `i` of one inference: f32 on the host. `what` names the picture in messages. */
+int om_quantizer_observe(om_quantizer *q, size_t i, const om_tensor *t, const char *what);
+/* After some inferences were shown, once: scales the weights of convolutions around a tensor so that its
+ * channels become alike; the float model says the same as before. How many tensors; everything that was
+ * observed is forgotten, and the model that is run has to be made anew of om_quantizer_graph(). */
+int om_quantizer_equalise(om_quantizer *q);
+const om_graph *om_quantizer_graph(const om_quantizer *q);
+/* Once: the int8 graph, the caller's. `r` gets layers and activations. OM_ERR_FORMAT: nothing was left to
+ * quantise. */
+int om_quantizer_finish(om_quantizer *q, om_graph **out, om_quant_report *r);
+
+typedef void (*om_quant_progress_fn)(void *user, size_t done, size_t of);
+
+typedef struct om_quant_job {
+    const char *model;
+    const om_strlist *sources;    /* files, folders, globs, videos: the frames are spread over all of them */
+    int frames, min_frames;       /* how many to take, and how few are too few */
+    const char *device;           /* the float model runs there: as --device */
+    om_size input_size;           /* 0x0: the model's own */
+    const char *family;           /* NULL: the model's own */
+    int normalize, channels, fit; /* as om_model_desc_set_input() */
+    om_quant_params params;
+    om_quant_progress_fn progress; /* NULL: none */
+    void *user;
+} om_quant_job;
+
+/* The whole way; *out is the caller's, to be saved. OM_ERR_ARG: too few pictures, already quantised. */
+int om_quantize(const om_quant_job *job, om_graph **out, om_quant_report *r);
+/* The report as JSON: the members of an object that the caller has begun. */
+
+void om_quant_report_json(const om_quant_job *job, const om_quant_report *r, om_json *j);
+
+#endif

@@ -1,0 +1,71 @@
+/* Inside the room: what is known of a graph while it is being quantised. Node and value numbers are the
+ * graph's own; it is not packed before the end. */
+#ifndef OM_QUANT_QUANTIZER_H
+#define OM_QUANT_QUANTIZER_H
+
+#include "quant/quant.h"
+#include "quant/span.h"
+
+typedef enum om_role {
+    OM_ROLE_FLOAT,   /* reads the floats */
+    OM_ROLE_COMPUTE, /* multiplies by constant weights */
+    OM_ROLE_PASS,    /* moves numbers about: one grid before and behind it */
+    OM_ROLE_READ     /* reads what lies in memory as int8 anyway, and makes floats of it */
+} om_role;
+
+/* A tensor that an int8 layer needs, or that data on the way to one comes from. */
+typedef struct om_act {
+    int value;
+    om_act_hist *hist;
+    bool last;      /* channels are the last dimension, not the second */
+    bool wants_sum; /* a layer whose bias is corrected reads it */
+    double *sum;    /* of each channel */
+    int64_t n_channels, per_channel;
+    float *peak; /* largest of each channel, until the channels were equalised */
+    int64_t n_peaks;
+    om_span own, range; /* its own; the group's */
+    om_grid grid;
+    int group; /* an act of the same grid; itself for the first of them */
+    bool used;
+} om_act;
+
+typedef struct om_layer {
+    int node, act;
+    bool quantised;
+    char why[160];
+    double weight_db;
+} om_layer;
+
+struct om_quantizer {
+    om_graph *g;
+    const om_quant_params *p;
+    om_role *role; /* of each node */
+    int *layer_of; /* of each node, or -1 */
+    int *act_of;   /* of each value, or -1 */
+    om_layer *layers;
+    int n_layers;
+    om_act *acts;
+    int n_acts;
+    int n_nodes; /* before the rewrite added any */
+    int weight_bits;
+    bool equalised; /* or not to be */
+};
+
+/* How the weights of a layer lie: [outer][n][inner], n output channels. */
+typedef struct om_weight_form {
+    int axis;
+    int64_t outer, n, inner;
+} om_weight_form;
+bool om_weight_form_of(const om_graph *g, const om_node *n, om_weight_form *out);
+
+/* One of ONNX's own operators, still there. */
+bool om_quant_is(const om_graph *g, int node, const char *op);
+/* Of a live node: "'/conv/Conv'" or its first output's name. */
+const char *om_quant_name(const om_graph *g, int node);
+
+/* Fills roles, layers and acts. */
+int om_quant_select(om_quantizer *q);
+/* Puts the quantised layers' weights, biases and the used acts into the graph. */
+int om_quant_rewrite(om_quantizer *q);
+
+#endif

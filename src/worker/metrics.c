@@ -1,0 +1,71 @@
+#include "worker/metrics.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+
+static int open_file(const char *path, int *fd)
+{
+    *fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0666);
+    if (*fd >= 0) return OM_OK;
+    return om_fail(om_err_from_errno(errno), "%s: cannot write: %s", path, strerror(errno));
+}
+
+/* One write: a reader and a killer see all of it or nothing. */
+static int append(int fd, const char *path, const char *text, size_t n)
+{
+    ssize_t got;
+    do got = write(fd, text, n);
+    while (got < 0 && errno == EINTR);
+    if (got == (ssize_t)n) return OM_OK;
+    int bad = got < 0 ? errno : ENOSPC;
+    return om_fail(om_err_from_errno(bad), "%s: cannot write: %s", path, strerror(bad));
+}
+
+int om_metrics_open(om_metrics *m, const char *dir, const char *model)
+{
+    static const char head[] =
+        "step,read_latency_ms,prep_latency_ms,exec_latency_ms,total_step_latency_ms,loss\n";
+    m->csv = m->log = -1;
+    int n =
+        snprintf(m->csv_path, sizeof m->csv_path, "%s/M_%s_P_%ld_metrics.csv", dir, model, (long)getpid());
+    snprintf(m->log_path, sizeof m->log_path, "%s/M_%s_P_%ld.log", dir, model, (long)getpid());
+    if (n >= (int)sizeof m->csv_path) return om_fail(OM_ERR_ARG, "%s: too long a name", dir);
+    int err = open_file(m->csv_path, &m->csv);
+    if (!err) err = append(m->csv, m->csv_path, head, sizeof head - 1);
+    return err ? err : open_file(m->log_path, &m->log);
+}
+
+static double ms(int64_t ns) { return (double)ns / 1e6; }
+
+int om_metrics_row_add(om_metrics *m, const om_metrics_row *row)
+{
+    char text[256];
+    int n = snprintf(text, sizeof text, "%lld,%.4f,%.4f,%.4f,%.4f,\n", (long long)row->step, ms(row->read_ns),
+                     ms(row->prep_ns), ms(row->exec_ns), ms(row->total_ns));
+    return append(m->csv, m->csv_path, text, (size_t)n);
+}
+
+void om_metrics_log(om_metrics *m, const char *text)
+{
+    char time[OM_ISO_TIME_SIZE], line[1024];
+    om_iso_time(om_wall_us(), time);
+    int n = snprintf(line, sizeof line, "%s %s\n", time, text);
+    if (n >= (int)sizeof line) {
+        n = sizeof line - 1;
+        line[n - 1] = '\n';
+    }
+    if (m->log >= 0) append(m->log, m->log_path, line, (size_t)n);
+}
+
+void om_metrics_close(om_metrics *m)
+{
+    if (m->csv >= 0) close(m->csv);
+    if (m->log >= 0) close(m->log);
+    m->csv = m->log = -1;
+}

@@ -1,0 +1,118 @@
+/* Tracks against truth: small cases counted by hand, and no memory. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/mem.h"
+#include "base/str.h"
+#include "eval/mot.h"
+#include "omma/error.h"
+
+static char folder[] = "/tmp/omma-eval-XXXXXX";
+
+static const char *file(const char *name, const char *text)
+{
+    static char path[2][256];
+    static int turn;
+    char *p = path[turn = !turn];
+    snprintf(p, sizeof path[0], "%s/%s", folder, name);
+    assert_int_equal(om_write_file_atomic(p, text, strlen(text)), OM_OK);
+    return p;
+}
+
+static int score(const char *truth, const char *result, om_mot_scores *out)
+{
+    om_mot_boxes a = {0}, b = {0};
+    int err = om_mot_read(truth, NULL, 1, &a);
+    if (!err) err = om_mot_read(result, NULL, 0, &b);
+    if (!err) err = om_mot_score(&a, &b, 0.5, out);
+    om_mot_boxes_fini(&a);
+    om_mot_boxes_fini(&b);
+    return err;
+}
+
+/* An object whose track breaks in two: one switch, one gap, half its identity. */
+static void test_a_broken_track(void **state)
+{
+    (void)state;
+    const char *truth =
+        file("t", "1,1,0,0,10,10\n2,1,0,0,10,10\n3,1,0,0,10,10\n4,1,0,0,10,10\n9,5,0,0,1,1,0\n");
+    const char *result = file("r", "1,7,0,0,10,10\n2 7 0 0 10 10\n4, 8, 0, 0, 10, 10\n4,9,50,50,10,10\n");
+    om_mot_scores s;
+    assert_int_equal(score(truth, result, &s), OM_OK);
+    assert_int_equal(s.frames, 4);
+    assert_int_equal(s.objects, 4);
+    assert_int_equal(s.matches, 2);
+    assert_int_equal(s.switches, 1);
+    assert_int_equal(s.misses, 1);
+    assert_int_equal(s.false_positives, 1);
+    assert_int_equal(s.fragmentations, 1);
+    assert_int_equal(s.partially_tracked, 1);
+    assert_int_equal(s.idtp, 2);
+    assert_true(fabs(s.mota - 0.25) < 1e-12);
+    assert_true(fabs(s.idf1 - 0.5) < 1e-12);
+    /* DetA 3/5; AssA: (2 * 2/4 + 1 * 1/4) / 3 */
+    assert_true(fabs(s.deta - 0.6) < 1e-12 && fabs(s.assa - 1.25 / 3) < 1e-12 &&
+                fabs(s.hota - sqrt(0.25)) < 1e-12);
+}
+
+static void test_pairs_stay_together(void **state)
+{
+    (void)state;
+    /* In frame 2 the other box fits better, but the old one fits well enough. */
+    const char *truth = file("t", "1,1,0,0,10,10\n2,1,0,0,10,10\n");
+    const char *result = file("r", "1,7,0,0,10,10\n2,7,0,0,10,7\n2,8,0,0,10,10\n");
+    om_mot_scores s;
+    assert_int_equal(score(truth, result, &s), OM_OK);
+    assert_int_equal(s.switches, 0);
+    assert_true(fabs(s.motp - 0.15) < 1e-12);
+}
+
+static void test_out_of_memory(void **state)
+{
+    (void)state;
+    const char *truth = file("t", "1,1,0,0,10,10\n1,2,20,0,10,10\n2,1,0,0,10,10\n");
+    const char *result =
+        file("r", "{\"seq\":0,\"stream\":\"a\",\"objects\":[{\"track\":1,\"box\":[0,0,10,10]}]}\n");
+    for (long n = 0;; n++) {
+        om_mot_scores s;
+        om_mem_fail_after(n);
+        int err = score(truth, result, &s);
+        bool met = om_mem_injected();
+        om_mem_fail_after(-1);
+        assert_int_equal(err, met ? OM_ERR_NOMEM : OM_OK);
+        if (!met) break;
+    }
+}
+
+static int make_folder(void **state)
+{
+    (void)state;
+    return mkdtemp(folder) ? 0 : -1;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    unlink(file("t", ""));
+    unlink(file("r", ""));
+    return rmdir(folder);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_broken_track),
+        cmocka_unit_test(test_pairs_stay_together),
+        cmocka_unit_test(test_out_of_memory),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
