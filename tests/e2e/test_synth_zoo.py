@@ -160,11 +160,13 @@ def test_batch_opens(name, made, tmp_path):
         np.testing.assert_allclose(b[0], a[0], rtol=2e-3, atol=2e-3)
 
 
-@pytest.mark.parametrize("name", ["yolo11n", "yolov3-tiny", "mobilenet_v2", "efficientnet-lite0"])
+@pytest.mark.parametrize("name", ["yolo11n", "yolov3-tiny", "mobilenet_v2", "efficientnet-lite0",
+                                  pytest.param("vit_b_16", marks=pytest.mark.long)])
 def test_dynamic_export(name, made):
-    """Made dynamic: at another size, and with a batch."""
+    """Made dynamic: at another size where there may be one, and with a batch."""
     model = check(made(name, "boxes=30", "dynamic"))
-    x = np.concatenate([letterbox(frame("vtest.avi", 0), 256, 192)] * 2)
+    width, height = (224, 224) if name == "vit_b_16" else (256, 192)
+    x = np.concatenate([letterbox(frame("vtest.avi", 0), width, height)] * 2)
     outputs = infer(model, x)
     assert outputs[0].shape[0] == 2
     if name == "yolo11n":
