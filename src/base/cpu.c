@@ -187,3 +187,16 @@ const char *om_cpu_model(void)
     pthread_once(&once, read_model);
     return model;
 }
+
+const char *om_cpu_flags_text(void)
+{
+    static const char *const names[] = {"avx2", "avx512", "vnni", "bf16",
+                                        "amx"}; /* in the order of their bits */
+    static _Thread_local char text[64];
+    size_t len = 0;
+    text[0] = 0;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (om_cpu_flags() & 1u << i)
+            len += (size_t)snprintf(text + len, sizeof text - len, "%s%s", len ? " " : "", names[i]);
+    return text;
+}

@@ -12,6 +12,8 @@
 
 /* Detected flags, less what om_cpu_mask() took away. */
 uint32_t om_cpu_flags(void);
+/* Their names, "avx2 vnni"; the calling thread's, until it asks again. */
+const char *om_cpu_flags_text(void);
 /* Keeps only `mask`'s flags for kernels initialised afterwards. Call before threads start. */
 void om_cpu_mask(uint32_t mask);
 /* "none", "avx2", "avx512", or a number. OM_ERR_ARG otherwise. */

@@ -91,19 +91,8 @@ static void number(writer *w, const char *key, double v)
 
 static void say_cpu(writer *w)
 {
-    static const struct {
-        uint32_t flag;
-        const char *name;
-    } names[] = {{OM_CPU_AVX2, "avx2"},
-                 {OM_CPU_AVX512, "avx512"},
-                 {OM_CPU_VNNI, "vnni"},
-                 {OM_CPU_BF16, "bf16"},
-                 {OM_CPU_AMX, "amx"}};
-    char flags[64] = "", text[256];
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (om_cpu_flags() & names[i].flag)
-            snprintf(flags + strlen(flags), sizeof flags - strlen(flags), "%s%s", *flags ? " " : "",
-                     names[i].name);
+    const char *flags = om_cpu_flags_text();
+    char text[256];
     if (w->json) {
         value(w, "cpu", om_cpu_model());
         number(w, "cores", om_cpu_count());

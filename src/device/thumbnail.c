@@ -81,26 +81,10 @@ static int shrink(const om_image *img, small *s)
 
 static uint8_t to_byte(double v) { return (uint8_t)(v > 0 ? (v < 255 ? v + 0.5 : 255) : 0); }
 
-/* From the picture's samples to JFIF's: each is a weighted sum of luma and both chromas, and a constant. */
-static void jfif_of(const om_image *img, double m[3][4])
-{
-    double rgb[3][4], k[3];
-    om_color_to_rgb(img, rgb);
-    om_color_luma(OM_MATRIX_BT601, k);
-    for (int i = 0; i < 4; i++) {
-        double y = k[0] * rgb[0][i] + k[1] * rgb[1][i] + k[2] * rgb[2][i];
-        m[0][i] = y;
-        m[1][i] = (rgb[2][i] - y) / (2 * (1 - k[2]));
-        m[2][i] = (rgb[0][i] - y) / (2 * (1 - k[0]));
-    }
-    m[1][3] += 128;
-    m[2][3] += 128;
-}
-
 static void recolour(const om_image *img, small *s)
 {
     double m[3][4];
-    jfif_of(img, m);
+    om_color_to_jfif(img, m);
     for (int y = 0; y < s->height; y++)
         for (int x = 0; x < s->width; x++) {
             size_t at = (size_t)y * (size_t)s->width + (size_t)x,

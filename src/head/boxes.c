@@ -16,14 +16,6 @@ typedef struct boxes {
     int output[PARTS];
 } boxes;
 
-static bool contains(const char *name, const char *word)
-{
-    size_t n = strlen(word);
-    for (; *name; name++)
-        if (strncasecmp(name, word, n) == 0) return true;
-    return false;
-}
-
 static int part_by_name(const char *name)
 {
     static const struct {
@@ -32,7 +24,7 @@ static int part_by_name(const char *name)
     } words[] = {{"score", SCORES}, {"conf", SCORES},  {"prob", SCORES},
                  {"label", LABELS}, {"class", LABELS}, {"box", BOXES}};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-        if (contains(name, words[i].word)) return words[i].part;
+        if (strcasestr(name, words[i].word)) return words[i].part;
     return -1;
 }
 

@@ -31,14 +31,6 @@ typedef struct ssd {
     om_priors priors;  /* computed ones; n 0 until their number is known */
 } ssd;
 
-static bool contains(const char *name, const char *word)
-{
-    size_t n = strlen(word);
-    for (; *name; name++)
-        if (strncasecmp(name, word, n) == 0) return true;
-    return false;
-}
-
 static int part_by_name(const char *name)
 {
     static const struct {
@@ -49,14 +41,14 @@ static int part_by_name(const char *name)
                  {"prob", SCORES},  {"class", CLASSES}, {"label", CLASSES}, {"loc", BOXES},
                  {"box", BOXES},    {"delta", BOXES},   {"offset", BOXES},  {"regress", BOXES}};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-        if (contains(name, words[i].word)) return words[i].part;
+        if (strcasestr(name, words[i].word)) return words[i].part;
     return -1;
 }
 
 static bool names_offsets(const char *name)
 {
-    return contains(name, "loc") || contains(name, "delta") || contains(name, "offset") ||
-           contains(name, "regress");
+    return strcasestr(name, "loc") || strcasestr(name, "delta") || strcasestr(name, "offset") ||
+           strcasestr(name, "regress");
 }
 
 static int64_t last_dim(const om_shape *s) { return s->rank > 0 ? s->dim[s->rank - 1] : 0; }

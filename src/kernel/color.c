@@ -61,3 +61,18 @@ void om_color_from_rgb(const om_image *img, uint8_t r, uint8_t g, uint8_t b, uin
     yuv[1] = to_byte(s.centre + s.chroma * (b / 255.0 - y) / (2 * (1 - k[2])));
     yuv[2] = to_byte(s.centre + s.chroma * (r / 255.0 - y) / (2 * (1 - k[0])));
 }
+
+void om_color_to_jfif(const om_image *img, double m[3][4])
+{
+    double rgb[3][4], k[3];
+    om_color_to_rgb(img, rgb);
+    om_color_luma(OM_MATRIX_BT601, k);
+    for (int i = 0; i < 4; i++) {
+        double y = k[0] * rgb[0][i] + k[1] * rgb[1][i] + k[2] * rgb[2][i];
+        m[0][i] = y;
+        m[1][i] = (rgb[2][i] - y) / (2 * (1 - k[2]));
+        m[2][i] = (rgb[0][i] - y) / (2 * (1 - k[0]));
+    }
+    m[1][3] += 128;
+    m[2][3] += 128;
+}

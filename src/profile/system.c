@@ -37,23 +37,11 @@ static bool first_line(const char *path, char *out, size_t size)
 
 static void tell_cpu(teller *t)
 {
-    static const struct {
-        uint32_t flag;
-        const char *name;
-    } names[] = {{OM_CPU_AVX2, "avx2"},
-                 {OM_CPU_AVX512, "avx512"},
-                 {OM_CPU_VNNI, "vnni"},
-                 {OM_CPU_BF16, "bf16"},
-                 {OM_CPU_AMX, "amx"}};
     char text[160];
-    om_str flags = {0};
     tell(t, "processor", om_cpu_model());
     snprintf(text, sizeof text, "%d of %ld", om_cpu_count(), sysconf(_SC_NPROCESSORS_ONLN));
     tell(t, "cores", text);
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (om_cpu_flags() & names[i].flag) om_str_addf(&flags, "%s%s", flags.len ? " " : "", names[i].name);
-    tell(t, "vector extensions", om_str_get(&flags));
-    om_str_fini(&flags);
+    tell(t, "vector extensions", om_cpu_flags_text());
     tell(t, "kernels", om_kernels_get()->name);
 }
 

@@ -20,23 +20,6 @@ bool om_jfif_knows(om_pixfmt fmt)
            fmt == OM_PIX_GRAY8;
 }
 
-/* From the picture's samples to JFIF's: each is a weighted sum of luma and both chromas, and a constant. */
-static void weights(const om_image *img, double m[3][4])
-{
-    double rgb[3][4], k[3];
-    om_color_to_rgb(img, rgb);
-    om_color_luma(OM_MATRIX_BT601, k);
-    for (int i = 0; i < 4; i++) {
-        double y = k[0] * rgb[0][i] + k[1] * rgb[1][i] + k[2] * rgb[2][i];
-        m[0][i] = y;
-        m[1][i] = (rgb[2][i] - y) / (2 * (1 - k[2]));
-        m[2][i] = (rgb[0][i] - y) / (2 * (1 - k[0]));
-    }
-    m[1][3] += 128;
-    m[2][3] += 128;
-    m[1][0] = m[2][0] = 0; /* gray has no colour; what is left is rounding */
-}
-
 /* The constant goes with the first part, so that only the sums are rounded twice. */
 static void fill_tables(const double m[4], int first, tables *t)
 {
@@ -126,7 +109,8 @@ static void convert(om_jfif *j, const om_image *img, int wide, int high)
     const om_pixfmt_info *info = om_pixfmt_get(img->fmt);
     double m[3][4];
     tables t[3];
-    weights(img, m);
+    om_color_to_jfif(img, m);
+    m[1][0] = m[2][0] = 0; /* gray has no colour; what is left is rounding */
     for (int c = 0; c < 3; c++) fill_tables(m[c], c, &t[c]);
     bool gray = j->planes == 1, crossed = !gray && img->matrix != OM_MATRIX_BT601;
     size_t chroma = gray ? 0 : (size_t)j->stride[1] * (size_t)(high >> j->shift_y);

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/mem.h"
+#include "histogram.h"
 #include "model/model.h"
 
 static om_graph *make(const char *name, om_synth_params p)
@@ -25,26 +26,6 @@ static void infer_at(om_graph *g, int64_t n, int64_t size)
     om_shape shape = om_shape_make(4, n, (int64_t)3, size, size);
     assert_int_equal(om_graph_set_input_shape(g, 0, &shape), OM_OK);
     if (om_graph_infer_shapes(g)) fail_msg("%s", om_error_message());
-}
-
-/* Operators as "Add:8 Concat:17 ...", in the alphabet's order. */
-static void histogram(const om_graph *g, char *out, size_t size)
-{
-    size_t len = 0;
-    const char *last = "";
-    out[0] = 0;
-    for (;;) {
-        const char *next = NULL;
-        int count = 0;
-        for (int i = 0; i < g->n_nodes; i++) {
-            if (strcmp(g->nodes[i].op, last) <= 0) continue;
-            if (!next || strcmp(g->nodes[i].op, next) < 0) next = g->nodes[i].op;
-        }
-        if (!next) return;
-        for (int i = 0; i < g->n_nodes; i++) count += strcmp(g->nodes[i].op, next) == 0;
-        len += (size_t)snprintf(out + len, size - len, "%s%s:%d", len ? " " : "", next, count);
-        last = next;
-    }
 }
 
 /* Sources, all exported with torch 2.15.0's TorchScript exporter (dynamo=False) from random weights;
