@@ -11,7 +11,7 @@ all:
 help:
 	@echo 'make              build/omma and its plug-ins'
 	@echo 'make demo         find people in four real videos: demo/annotated.mp4, demo/contact.png'
-	@echo 'make test         every check, within 15 minutes'
+	@echo 'make test         the checks, within 15 minutes'
 	@echo 'make test-long    the slow ones'
 	@echo 'make fuzz         feed broken files to the parsers (SECONDS_EACH=60)'
 	@echo 'make bench        speed against the limits of this machine'
