@@ -29,7 +29,7 @@ test:
 	@scripts/test
 
 test-long:
-	@scripts/setup test
+	@scripts/setup bench
 	@scripts/test-long
 
 fuzz:

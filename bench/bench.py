@@ -4,6 +4,8 @@
   efficiency   frames/s of `omma run` over four 1080p H.264 files / (1 / (1/decode + 1/infer))
                decode: ffmpeg, the same four files at once, one thread each
                infer:  the larger of the backend alone (bench_engine) and OpenVINO's benchmark_app
+  latency      one picture through an idle pipeline, `--mode latency`: from its packet's due time to the sinks (p50) /
+               (ffmpeg's time for a picture on one thread + benchmark_app's median for one inference, tuned alike)
   memory       peak resident memory of further 1080p streams, each
   start        from the command to the end of a run of one frame
 """
@@ -108,6 +110,32 @@ def efficiency(a, clips, model, size, extra):
     return {k: statistics.median(r[k] for r in rows) for k in rows[0]} | {"runs": rows}
 
 
+def app_latency_ms(model, size, seconds, precision):
+    w, h = size.split("x")
+    cmd = [DEPS / "venv-bench/bin/benchmark_app", "-m", model, "-d", "CPU", "-hint", "latency", "-api", "sync", "-t", seconds,
+           "-shape", f"[1,3,{h},{w}]"]
+    if precision != "auto":
+        cmd += ["-infer_precision", precision]
+    return float(re.search(r"Median:\s+([\d.]+)", run(cmd)).group(1))
+
+
+def latency(a, clips, model):
+    """A camera of 4 pictures a second, so that each finds the pipeline idle and no decoder beside it."""
+    slow = DATA / "vtest1080_slow.mp4"
+    if not slow.exists():
+        run(["ffmpeg", "-v", "error", "-y", "-i", clips[0], "-c", "copy", "-bsf:v", "setts=pts=PTS*25/4:dts=DTS*25/4", slow])
+    args = pipeline_args(model, [slow], ["--mode", "latency", "--precision", a.precision, "--live", "--max-frames", "40"])
+    rows = []
+    for _ in range(a.runs):
+        parts = [(1e3 / decode_fps(clips[:1]), app_latency_ms(model, "640x384", a.seconds, a.precision))]
+        whole = omma_report(a.omma, args)["totals"]["latency_ms"]["p50"]
+        parts.append((1e3 / decode_fps(clips[:1]), app_latency_ms(model, "640x384", a.seconds, a.precision)))
+        decode, infer = (statistics.mean(p) for p in zip(*parts))
+        rows.append(dict(decode_ms=decode, infer_ms=infer, omma_ms=whole, ratio=whole / (decode + infer)))
+        print(f"  latency: decode {decode:.1f}, infer {infer:.1f}, omma {whole:.1f} ms: {rows[-1]['ratio']:.3f}", file=sys.stderr)
+    return {k: statistics.median(r[k] for r in rows) for k in rows[0]} | {"runs": rows}
+
+
 def memory(a, clips, model):
     def peak(n):
         return omma_report(a.omma, pipeline_args(model, clips[:1] * n, ["--max-frames", "60"]))["totals"]["memory_peak_mb"]
@@ -135,6 +163,7 @@ def main():
     p.add_argument("--seconds", type=int, default=5, help="of each engine-alone measurement")
     p.add_argument("--frames", type=int, default=CLIP_FRAMES, help="of each file that omma runs (slow machines: fewer)")
     p.add_argument("--precision", default="auto")
+    p.add_argument("--only", choices=["efficiency", "latency"], help="measure this alone and print it; no record")
     p.add_argument("--record", default="cpu", help="name of the record in bench/records")
     a = p.parse_args()
     a.omma = a.build / "omma"
@@ -144,8 +173,12 @@ def main():
                   frames_a_file=a.frames, seconds_alone=a.seconds,
                   versions=dict(omma=run([a.omma, "--version"]).strip(),
                                 ffmpeg=run(["ffmpeg", "-version"]).split("\n")[0]))
+    if a.only:
+        efficiency(a, clips, model, "640x384", []) if a.only == "efficiency" else latency(a, clips, model)
+        return
     result["square"] = efficiency(a, clips, model, "640x640", ["--input-size", "640x640"])
     result["rectangles"] = efficiency(a, clips, model, "640x384", [])
+    result["latency"] = latency(a, clips, model)
     result["memory_mb_a_stream"] = memory(a, clips, model)
     result["start_s"] = start_time(a, clips, model)
     out = ROOT / "bench/records" / f"{a.record}.json"
@@ -155,6 +188,8 @@ def main():
     for key, name in (("square", "640x640"), ("rectangles", "rectangles (640x384)")):
         r = result[key]
         print(f"{name:26}{r['omma']:10.1f}{r['ideal']:10.1f}{r['ratio']:8.3f}  0.90")
+    r = result["latency"]
+    print(f"{'one picture, ms':26}{r['omma_ms']:10.1f}{r['decode_ms'] + r['infer_ms']:10.1f}{r['ratio']:8.3f}  1.15")
     print(f"{'memory, MB a stream':26}{result['memory_mb_a_stream']:28.1f}  40")
     print(f"{'start, s':26}{result['start_s']:28.2f}  1.5")
     print(f"record: {out.relative_to(ROOT)}")
