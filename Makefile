@@ -2,7 +2,7 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: all help demo test test-long bench bench-peers fuzz install uninstall clean
+.PHONY: all help demo demo-plates demo-faces test test-long bench bench-peers fuzz install uninstall clean
 
 all:
 	@scripts/setup build
@@ -11,6 +11,8 @@ all:
 help:
 	@echo 'make              build/omma and its plug-ins'
 	@echo 'make demo         find people in four real videos: demo/annotated.mp4, demo/contact.png'
+	@echo 'make demo-plates  read number plates on a generated street: demo/plates.mp4 (minutes)'
+	@echo 'make demo-faces   find and follow faces: demo/faces.mp4'
 	@echo 'make test         the checks, within 15 minutes'
 	@echo 'make test-long    the slow ones'
 	@echo 'make fuzz         feed broken files to the parsers (SECONDS_EACH=60)'
@@ -23,6 +25,12 @@ help:
 demo:
 	@scripts/setup demo
 	@scripts/demo
+
+demo-plates:
+	@scripts/demo-plates
+
+demo-faces:
+	@scripts/demo-faces
 
 test:
 	@scripts/setup test

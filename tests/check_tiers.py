@@ -14,11 +14,11 @@ from pathlib import Path
 TIERS = [
     ["base", "trace"],
     ["device", "frame", "kernel"],
-    ["model", "head", "media", "track"],
+    ["model", "head", "media", "track", "gallery"],
     ["backend"],
     ["quant", "train", "eval", "sink"],
     ["pipeline"],
-    ["worker", "profile", "serve", "web"],
+    ["bench", "worker", "profile", "serve", "web"],
     ["cli"],
 ]
 TIER = {room: tier for tier, rooms in enumerate(TIERS) for room in rooms}
@@ -26,6 +26,7 @@ TIER = {room: tier for tier, rooms in enumerate(TIERS) for room in rooms}
 # What a room shows to its neighbours of the same tier, where it is more than ROOM/ROOM.h.
 PUBLIC = {
     "base": {"*"},
+    "eval": {"detection.h"},
     "frame": {"frame.h", "result.h"},
     "kernel": {"color.h", "kernel.h", "quad.h"},
     "media": {"media.h", "source.h"},

@@ -6,6 +6,8 @@
 #ifndef OMMA_PIPELINE_H
 #define OMMA_PIPELINE_H
 
+#include <stdbool.h>
+
 #include "omma/types.h"
 
 #ifdef __cplusplus
@@ -36,9 +38,25 @@ int om_pipeline_create(om_pipeline **out);
 /* Sets one option by name. Before om_pipeline_start() only. OM_ERR_ARG names the option and a near one. */
 int om_pipeline_set(om_pipeline *p, const char *option, const char *value);
 
-/* Adds a stream: a file, URL, folder, glob or "pattern:..." source. `name` may be NULL (made from the URI).
+/* Adds a stream, also while it runs: a file, URL, folder, glob or "pattern:..." source. `name` may be NULL
+ * (made from the URI).
  */
 int om_pipeline_add_stream(om_pipeline *p, const char *uri, const char *name);
+
+/* The same with options of its own, texts in pairs of name and value, ended by a NULL: {"fps", "5",
+ * "priority", "2", NULL}. `omma run --help` tells of them under "Stream". NULL: none. */
+int om_pipeline_add_stream_with(om_pipeline *p, const char *uri, const char *name,
+                                const char *const *options);
+
+/* Streams come and go while the pipeline runs; option "keep" makes it go on when there are none. Removing and
+ * setting work before the start too. OM_ERR_NOT_FOUND: no stream of this name.
+ *
+ * A removed stream's name is free at once; what it had under way still reaches the sinks, and its counters
+ * stay in the report. A camera that is paused is disconnected; a file stands still; a file at its own pace
+ * goes on unseen. Of a running stream "priority", "weight", "fps" and "every" may be set. */
+int om_pipeline_remove_stream(om_pipeline *p, const char *name);
+int om_pipeline_pause_stream(om_pipeline *p, const char *name, bool pause);
+int om_pipeline_set_stream(om_pipeline *p, const char *name, const char *option, const char *value);
 
 /* Adds a sink written `kind:target`, as the command's -o. */
 int om_pipeline_add_sink(om_pipeline *p, const char *spec);
@@ -57,15 +75,16 @@ int om_pipeline_wait(om_pipeline *p, int timeout_ms);
  * also from a signal handler's helper thread; repeatable. */
 void om_pipeline_stop(om_pipeline *p);
 
-/* Figures so far. `index` of a stream, or -1 for the total. */
+/* Figures so far. `index` of a stream (as in om_frame_result; they are given out in order and never twice),
+ * or -1 for the total. */
 int om_pipeline_stats(om_pipeline *p, int index, om_stream_stats *out);
 
 /* The run's JSON summary (the text of --report). The caller frees *out with om_free_string(). */
 int om_pipeline_report(om_pipeline *p, char **out);
 
 /* Stops if need be, waits, frees. NULL is allowed.
- * Thread-safety of om_pipeline: create, set, add_*, start and destroy from one thread at a time; wait, stop,
- * stats and report from any thread while it is alive. */
+ * Thread-safety of om_pipeline: create, set, start and destroy from one thread at a time, and add_* before
+ * the start; the rest from any thread while it is alive. */
 void om_pipeline_destroy(om_pipeline *p);
 
 void om_free_string(char *s);

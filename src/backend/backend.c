@@ -38,6 +38,8 @@ static const char *ops_problem(const om_backend_ops *ops)
     if (!ops->title || !ops->devices || !ops->version || !ops->supports || !ops->compile || !ops->plan_fini ||
         !ops->session_init || !ops->session_fini || !ops->submit || !ops->wait)
         return "lacks an entry that every backend must have";
+    if (!ops->plan_export != !ops->plan_import)
+        return "has one of plan_export and plan_import without the other";
     return NULL;
 }
 

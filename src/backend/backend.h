@@ -13,10 +13,11 @@
 #include "head/head.h"
 #include "model/model.h"
 
-#define OM_BACKEND_API_VERSION 2u
+#define OM_BACKEND_API_VERSION 3u
 
 typedef struct om_plan om_plan;
 typedef struct om_session om_session;
+typedef struct om_plan_file om_plan_file; /* backend/planfile.h */
 
 typedef enum om_precision {
     OM_PRECISION_AUTO, /* what the model and the device do best without a loss of accuracy to speak of: bf16
@@ -39,11 +40,13 @@ typedef struct om_compile_params {
     int batch, width, height;  /* the static shape: every plan has one */
     om_precision precision;
     om_mode mode;
-    int threads;           /* 0: the engine decides */
-    int sessions;          /* wished number in flight; 0: the engine decides */
-    const char *cache_dir; /* compiled blobs; NULL: none */
-    bool profiling;        /* per-layer timings wanted */
-    bool keep_prep;        /* the input as desc->prep says; else the engine may ask for another (u8) */
+    int threads;             /* 0: the engine decides */
+    int sessions;            /* wished number in flight; 0: the engine decides */
+    const char *cache_dir;   /* compiled blobs; NULL: none */
+    bool profiling;          /* per-layer timings wanted */
+    bool keep_prep;          /* the input as desc->prep says; else the engine may ask for another (u8) */
+    om_plan_file *plan_file; /* its compiled form is taken where it fits, and its precision where none is
+                                asked for; NULL: none */
 } om_compile_params;
 
 typedef void (*om_session_done_fn)(void *user);
@@ -91,6 +94,10 @@ typedef struct om_backend_ops {
     /* Optional: timings of the session's inferences; fills at most `max`, returns how many layers there are.
      * What was fused into a layer may follow it as entries that did not run. */
     int (*layers)(om_session *s, om_layer_time *out, int max);
+    /* Optional, both or neither: the compiled form as bytes (om_free), and a plan of such bytes in place of
+     * compile(). `import` is only given what the same version exported on a device of the same name. */
+    int (*plan_export)(om_plan *plan, char **blob, size_t *len);
+    int (*plan_import)(om_plan *plan, const om_compile_params *params, const void *blob, size_t len);
 } om_backend_ops;
 
 /* Thread-safety: constant after om_plan_compile(). */
@@ -135,6 +142,8 @@ int om_backend_select(const char *text, const om_backend_ops **out, const char *
 
 int om_plan_compile(const om_backend_ops *ops, const om_compile_params *params, om_plan **out);
 void om_plan_destroy(om_plan *p); /* after its sessions */
+/* The compiled form (om_free); OM_ERR_UNSUPPORTED where the backend has none. */
+int om_plan_export(om_plan *p, char **blob, size_t *len);
 int om_session_create(om_plan *p, om_session **out);
 void om_session_destroy(om_session *s);
 /* Where item i's picture is to be written. */

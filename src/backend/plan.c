@@ -1,5 +1,10 @@
+#include <stdio.h>
+#include <string.h>
+
 #include "backend/backend.h"
+#include "backend/planfile.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "trace/trace.h"
 
@@ -29,12 +34,10 @@ static int check_params(const om_backend_ops *ops, const om_compile_params *p)
     return OM_OK;
 }
 
-int om_plan_compile(const om_backend_ops *ops, const om_compile_params *params, om_plan **out)
+static int create(const om_backend_ops *ops, const om_compile_params *params, om_plan **out)
 {
-    *out = NULL;
-    int rc = check_params(ops, params);
-    if (rc != OM_OK) return rc;
     om_plan *p = om_calloc(1, sizeof *p);
+    *out = NULL;
     if (!p) return om_fail_nomem("a plan");
     p->ops = ops;
     p->desc = params->desc;
@@ -47,8 +50,72 @@ int om_plan_compile(const om_backend_ops *ops, const om_compile_params *params, 
         om_free(p);
         return om_fail_nomem("a plan");
     }
+    *out = p;
+    return OM_OK;
+}
+
+static void say_once(om_plan_file *f, const char *why)
+{
+    if (atomic_exchange(&f->said, true)) return;
+    om_log(OM_LOG_WARN,
+           "%s %s: the model inside is compiled anew ('omma build --rebuild' makes a plan that fits)",
+           f->path, why);
+}
+
+/* The compiled form that fits, or NULL; sets the precision that the plan was made in, where none is asked
+ * for. */
+static const om_plan_blob *find_blob(const om_backend_ops *ops, om_compile_params *p)
+{
+    om_plan_file *f = p->plan_file;
+    char why[512];
+    if (!f) return NULL;
+    const char *misfit = om_plan_file_misfit(f, ops, p->device, why);
+    bool own = !strcmp(f->info.backend, ops->name);
+    if (own && p->precision == OM_PRECISION_AUTO) p->precision = f->info.precision;
+    if (f->fresh) return NULL;
+    if (!misfit && p->precision != f->info.precision) misfit = "was built in another precision";
+    if (misfit) {
+        say_once(f, misfit);
+        return NULL;
+    }
+    for (int i = 0; i < f->n_blobs; i++) {
+        const om_plan_blob *b = &f->blobs[i];
+        if (b->width == p->width && b->height == p->height && b->batch == p->batch)
+            return b->len && ops->plan_import && !p->keep_prep ? b : NULL;
+    }
+    if (ops->plan_import)
+        om_log(OM_LOG_INFO, "%s holds nothing for %dx%d and batch %d: compiling", f->path, p->width,
+               p->height, p->batch);
+    return NULL;
+}
+
+int om_plan_compile(const om_backend_ops *ops, const om_compile_params *params, om_plan **out)
+{
+    om_compile_params with = *params;
+    om_plan *p = NULL;
+    *out = NULL;
+    int rc = check_params(ops, params);
+    if (rc != OM_OK) return rc;
     om_trace_begin("plan_compile", -1);
-    rc = ops->compile(p, params);
+    const om_plan_blob *blob = find_blob(ops, &with);
+    if (blob) {
+        rc = create(ops, &with, &p);
+        if (rc == OM_OK) rc = ops->plan_import(p, &with, blob->data, blob->len);
+        if (rc == OM_OK)
+            om_log(OM_LOG_INFO, "%s: what was compiled for %dx%d, batch %d is taken", with.plan_file->path,
+                   p->width, p->height, p->batch);
+        if (rc != OM_OK && rc != OM_ERR_NOMEM) {
+            char why[512];
+            snprintf(why, sizeof why, "holds a compiled form that is refused (%.400s)", om_error_message());
+            say_once(with.plan_file, why);
+            om_plan_destroy(p);
+            p = NULL;
+            blob = NULL;
+            rc = OM_OK;
+        }
+    }
+    if (!blob && rc == OM_OK) rc = create(ops, &with, &p);
+    if (!blob && rc == OM_OK) rc = ops->compile(p, &with);
     om_trace_end("plan_compile");
     if (rc != OM_OK) goto fail;
     if (p->sessions < 1) p->sessions = 1;
@@ -65,4 +132,13 @@ void om_plan_destroy(om_plan *p)
     p->ops->plan_fini(p);
     om_free(p->priv);
     om_free(p);
+}
+
+int om_plan_export(om_plan *p, char **blob, size_t *len)
+{
+    *blob = NULL;
+    *len = 0;
+    if (!p->ops->plan_export)
+        return om_fail(OM_ERR_UNSUPPORTED, "the %s backend has no compiled form to keep", p->ops->name);
+    return p->ops->plan_export(p, blob, len);
 }

@@ -73,3 +73,16 @@ uint64_t om_hist_below(const om_hist *h, int64_t ns)
 }
 
 double om_hist_mean(const om_hist *h) { return h->count ? (double)h->sum_ns / (double)h->count : 0; }
+
+void om_hist_since(const om_hist *now, const om_hist *then, om_hist *out)
+{
+    *out = *now;
+    out->count -= then->count;
+    out->sum_ns -= then->sum_ns;
+    for (size_t i = 0; i < OM_HIST_BUCKETS; i++) out->bucket[i] -= then->bucket[i];
+    /* The extremes known are of the whole time: these are the outermost buckets'. */
+    out->min_ns = 0;
+    out->max_ns = INT64_MAX;
+    out->min_ns = out->count ? om_hist_quantile(out, 1e-12) : 0;
+    out->max_ns = out->count ? om_hist_quantile(out, 1 - 1e-12) : 0;
+}

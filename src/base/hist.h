@@ -15,6 +15,8 @@ typedef struct om_hist {
 
 void om_hist_add(om_hist *h, int64_t ns);
 void om_hist_merge(om_hist *into, const om_hist *from);
+/* What came to a histogram between two looks at it. */
+void om_hist_since(const om_hist *now, const om_hist *then, om_hist *out);
 /* q in [0,1]; 0 for an empty histogram. The answer never exceeds max_ns. */
 int64_t om_hist_quantile(const om_hist *h, double q);
 /* How many durations were shorter than `ns`, to the bucket. */

@@ -42,6 +42,7 @@ static void put(om_queue *q, void *item)
 {
     q->slots[(q->head + q->count) % q->cap] = item;
     q->count++;
+    q->pushed++;
     pthread_cond_signal(&q->not_empty);
 }
 
@@ -50,6 +51,7 @@ static void *take(om_queue *q)
     void *item = q->slots[q->head];
     q->head = (q->head + 1) % q->cap;
     q->count--;
+    q->taken++;
     pthread_cond_signal(&q->not_full);
     return item;
 }
@@ -132,6 +134,22 @@ size_t om_queue_count(om_queue *q)
 {
     pthread_mutex_lock(&q->lock);
     size_t n = q->count;
+    pthread_mutex_unlock(&q->lock);
+    return n;
+}
+
+uint64_t om_queue_pushed(om_queue *q)
+{
+    pthread_mutex_lock(&q->lock);
+    uint64_t n = q->pushed;
+    pthread_mutex_unlock(&q->lock);
+    return n;
+}
+
+uint64_t om_queue_taken(om_queue *q)
+{
+    pthread_mutex_lock(&q->lock);
+    uint64_t n = q->taken;
     pthread_mutex_unlock(&q->lock);
     return n;
 }

@@ -11,6 +11,7 @@
 typedef struct om_queue {
     void **slots;
     size_t cap, head, count; /* guarded by lock */
+    uint64_t pushed, taken;  /* in its whole life; guarded by lock */
     bool closed;             /* guarded by lock */
     pthread_mutex_t lock;
     pthread_cond_t not_empty, not_full;
@@ -28,6 +29,9 @@ int om_queue_push_evict(om_queue *q, void *item, void **evicted);
 int om_queue_try_pop(om_queue *q, void **item);
 int om_queue_pop(om_queue *q, void **item, int64_t deadline_ns);
 size_t om_queue_count(om_queue *q);
+/* How many items were ever put in, and taken out (by pops and evictions). */
+uint64_t om_queue_pushed(om_queue *q);
+uint64_t om_queue_taken(om_queue *q);
 /* No more pushes; pops drain what is left, then OM_ERR_EOF. */
 void om_queue_close(om_queue *q);
 

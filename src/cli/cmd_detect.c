@@ -18,15 +18,16 @@
 
 typedef struct detect_flags {
     om_strlist images;
-    char *output, *json;
+    char *engine, *output, *json;
     int batch, repeat;
 } detect_flags;
 
 #define FLAG(field) offsetof(detect_flags, field)
 
 static const om_option flag_table[] = {
-    {"image", 'i', OM_OPT_LIST, FLAG(images), NULL, 0, 0, NULL, "FILE|DIR|GLOB", "Pictures",
-     "pictures to look at"},
+    {"engine", 0, OM_OPT_STRING, FLAG(engine), NULL, 0, 0, NULL, "PLAN|MODEL", "Pictures",
+     "the model, or a plan that 'omma build' made of one; the same as --model"},
+    {"image", 'i', OM_OPT_LIST, FLAG(images), NULL, 0, 0, NULL, "FILE|DIR|GLOB", NULL, "pictures to look at"},
     {"output", 'o', OM_OPT_STRING, FLAG(output), NULL, 0, 0, NULL, "FILE|DIR", NULL,
      "draw what was found: a picture for one, a folder for more"},
     {"json", 0, OM_OPT_STRING, FLAG(json), NULL, 0, 0, NULL, "FILE", NULL,
@@ -140,16 +141,19 @@ static const char *const step_names[] = {"load", "prep", "infer", "head"};
 
 static void print_timings(om_detector *d, size_t shown, double seconds, FILE *to)
 {
-    static const om_column columns[] = {
-        {"ms a batch", false, 0, 0}, {"min", true, 0, 0}, {"median", true, 0, 0}, {"p95", true, 0, 0}};
+    static const om_column columns[] = {{"ms a batch", false, 0, 0}, {"min", true, 0, 0},
+                                        {"mean", true, 0, 0},        {"median", true, 0, 0},
+                                        {"p95", true, 0, 0},         {"p99", true, 0, 0}};
     om_str out = {0};
     om_table t;
     om_table_init(&t, columns, sizeof columns / sizeof columns[0]);
     for (int i = 0; i < OM_STEP_COUNT; i++) {
         om_table_cell(&t, "%s%s", step_names[i], i == OM_STEP_LOAD ? " (a picture)" : "");
         om_table_cell(&t, "%.2f", om_timings_quantile(&d->timings[i], 0));
+        om_table_cell(&t, "%.2f", om_timings_mean(&d->timings[i]));
         om_table_cell(&t, "%.2f", om_timings_quantile(&d->timings[i], 0.5));
         om_table_cell(&t, "%.2f", om_timings_quantile(&d->timings[i], 0.95));
+        om_table_cell(&t, "%.2f", om_timings_quantile(&d->timings[i], 0.99));
     }
     if (!om_table_render(&t, 0, &out)) fprintf(to, "\n%s", om_str_get(&out));
     fprintf(to, "%zu picture%s in %.3f s without loading: %.1f a second, one batch at a time on %s\n", shown,
@@ -176,7 +180,7 @@ static void json_picture(om_json *j, const om_model_desc *m, const om_picture *p
     om_json_end_object(j);
 }
 
-static int write_json(om_detector *d, const char *path, const om_picture *pictures, size_t n)
+static int write_json(om_detector *d, const char *path, const om_picture *pictures, size_t n, double rate)
 {
     om_str text = {0};
     om_json j;
@@ -192,6 +196,8 @@ static int write_json(om_detector *d, const char *path, const om_picture *pictur
     for (size_t i = 0; i < n; i++)
         if (pictures[i].frame) json_picture(&j, d->engine->desc, &pictures[i]);
     om_json_end_array(&j);
+    om_json_key(&j, "pictures_per_second");
+    om_json_num(&j, rate, 3);
     om_json_key(&j, "timings_ms");
     om_json_begin_object(&j);
     for (int i = 0; i < OM_STEP_COUNT; i++) {
@@ -200,8 +206,10 @@ static int write_json(om_detector *d, const char *path, const om_picture *pictur
         static const struct {
             const char *name;
             double q;
-        } quantiles[] = {{"min", 0}, {"median", 0.5}, {"p95", 0.95}};
-        for (int k = 0; k < 3; k++) {
+        } quantiles[] = {{"min", 0}, {"median", 0.5}, {"p95", 0.95}, {"p99", 0.99}};
+        om_json_key(&j, "mean");
+        om_json_num(&j, om_timings_mean(&d->timings[i]), 3);
+        for (int k = 0; k < 4; k++) {
             om_json_key(&j, quantiles[k].name);
             om_json_num(&j, om_timings_quantile(&d->timings[i], quantiles[k].q), 3);
         }
@@ -242,13 +250,14 @@ static int detect(const om_run_options *o, const detect_flags *f, const om_strli
     int64_t begin = om_now_ns();
     for (int i = 0; i < f->repeat && !err; i++) err = om_detector_run(&d, pictures, paths->n);
     double seconds = (double)(om_now_ns() - begin) / 1e9;
+    double rate = seconds > 0 ? (double)loaded * f->repeat / seconds : 0;
     FILE *to = f->json && !strcmp(f->json, "-") ? stderr : stdout;
     if (!err && !o->quiet && loaded) {
         for (size_t i = 0; i < paths->n; i++)
             if (pictures[i].frame) print_picture(&d, &pictures[i], to);
         print_timings(&d, loaded * (size_t)f->repeat, seconds, to);
     }
-    if (!err) err = write_json(&d, f->json, pictures, paths->n);
+    if (!err) err = write_json(&d, f->json, pictures, paths->n, rate);
     if (!err) err = save_all(&d, f, pictures, paths->n);
     if (loaded < paths->n) *status = OM_EXIT_FAILED;
     for (size_t i = 0; i < paths->n; i++) om_picture_fini(&pictures[i]);
@@ -269,6 +278,9 @@ static int run(const om_args *args, int *status)
     if (!err) err = om_args_apply(args, flag_table, &f);
     if (!err) err = om_args_apply(args, om_detector_options(), &o);
     o.batch_size = f.batch;
+    if (!err && f.engine && o.model)
+        err = om_fail(OM_ERR_ARG, "--engine and --model are the same: name one of them");
+    if (!err && f.engine) err = om_option_set(om_run_option_table, &o, "model", f.engine);
     if (!err && !o.model) err = om_fail(OM_ERR_ARG, "no model: name one with -m MODEL.onnx");
     if (!err) err = om_command_setup("omma detect", &o);
     if (!err) err = list_pictures(args, &f, &paths);
@@ -287,7 +299,8 @@ const om_command om_cmd_detect = {
         "Runs a model on picture files, folders or globs, prints the boxes it finds and what each step took, and draws them.",
     .examples = "omma detect -m yolov8n.onnx street.jpg -o found.png\n"
                 "omma detect -m yolov8n.onnx photos/ -o found/ --json found.json\n"
-                "omma detect -m yolov8n.onnx street.jpg --repeat 100",
+                "omma detect -m yolov8n.onnx street.jpg --repeat 100\n"
+                "omma detect --engine yolov8n.plan --image photos/ --batch 4",
     .tables = tables,
     .run = run,
 };

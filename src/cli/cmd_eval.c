@@ -1,177 +1,140 @@
-/* omma eval: how good results are against ground truth. */
-#include <math.h>
-#include <stdio.h>
+/* omma eval: how good results are, against labels, another model or true tracks. */
+#include "cli/cmd_eval.h"
+
 #include <string.h>
 
 #include "base/error.h"
-#include "base/json.h"
-#include "cli/command.h"
-#include "cli/console.h"
-#include "cli/table.h"
-#include "eval/mot.h"
+#include "cli/signals.h"
 
-typedef struct eval_flags {
-    char *mot, *stream, *json;
-    double min_iou;
-} eval_flags;
-
-#define FLAG(field) offsetof(eval_flags, field)
+#define FLAG(field) offsetof(om_eval_flags, field)
 
 static const om_option flag_table[] = {
+    {"truth", 't', OM_OPT_STRING, FLAG(truth), NULL, 0, 0, NULL, "FILE|DIR", "Labels",
+     "what is truly there: COCO's JSON, a folder of YOLO's text files, a CSV of picture and class or text, a folder with a "
+     "folder of pictures a class"},
+    {"input", 'i', OM_OPT_LIST, FLAG(inputs), NULL, 0, 0, NULL, "DIR|FILE|VIDEO", NULL,
+     "the pictures; with COCO's JSON or a CSV the folder they lie in (default: the one of --truth)"},
+    {"match", 0, OM_OPT_CHOICE, FLAG(match), "auto", 0, 0, om_eval_match_choices, NULL, NULL,
+     "how the model's classes are the labels'"},
+    {"detections", 0, OM_OPT_STRING, FLAG(detections), NULL, 0, 0, NULL, "FILE", NULL,
+     "boxes in COCO's form of results, in place of a model"},
+    {"save-detections", 0, OM_OPT_STRING, FLAG(save), NULL, 0, 0, NULL, "FILE", NULL,
+     "write the model's boxes in that form"},
+
+    {"reference", 'r', OM_OPT_STRING, FLAG(reference), NULL, 0, 0, NULL, "MODEL", "Agreement",
+     "a model whose results stand for the truth"},
+    {"reference-device", 0, OM_OPT_STRING, FLAG(reference_device), NULL, 0, 0, NULL, "DEVICE", NULL,
+     "where it runs; default: as --device"},
+    {"reference-precision", 0, OM_OPT_CHOICE, FLAG(reference_precision), "f32", 0, 0, om_precision_choices,
+     NULL, NULL, "numbers it computes with"},
+    {"threshold", 0, OM_OPT_DOUBLE, FLAG(threshold), "0.25", 0, 1, NULL, NULL, NULL,
+     "the reference's boxes count from this score on"},
+    {"frames", 'n', OM_OPT_INT, FLAG(frames), "500", 0, 100000000, NULL, NULL, NULL,
+     "pictures to compare on, spread over all that was named; 0: all"},
+
     {"mot", 0, OM_OPT_STRING, FLAG(mot), NULL, 0, 0, NULL, "GT", "Tracks",
      "the true tracks: MOTChallenge rows, frame,id,x,y,w,h and more"},
     {"stream", 0, OM_OPT_STRING, FLAG(stream), NULL, 0, 0, NULL, "NAME", NULL,
      "which stream of the result, where it holds several"},
     {"min-iou", 0, OM_OPT_DOUBLE, FLAG(min_iou), "0.5", 0.01, 1, NULL, "IOU", NULL,
      "least overlap of a box with an object it stands for (HOTA has its own, 0.05 to 0.95)"},
-    {"json", 0, OM_OPT_STRING, FLAG(json), NULL, 0, 0, NULL, "FILE", NULL,
+
+    {"json", 0, OM_OPT_STRING, FLAG(json), NULL, 0, 0, NULL, "FILE", "Output",
      "write the figures as JSON; '-': standard output, in place of the table"},
+    {"per-class", 0, OM_OPT_BOOL, FLAG(per_class), "no", 0, 0, NULL, NULL, NULL, "show each class's figures"},
+    {"batch", 'b', OM_OPT_INT, FLAG(batch), "0", 0, OM_EVAL_CHUNK, NULL, NULL, NULL,
+     "pictures at once; 0: the model's own, or 1"},
     {0},
 };
 
 static const om_option *const *tables(void)
 {
-    static const om_option *const all[] = {flag_table, NULL};
+    static const om_option *all[] = {flag_table, NULL, NULL};
+    all[1] = om_detector_options();
     return all;
 }
 
-/* A figure by its name in JSON; whole numbers have no share. */
-typedef struct figure {
-    const char *key, *title;
-    size_t count;
-    double share;
-    bool whole;
-} figure;
-
-#define COUNT(key, title)                                                                                    \
-    {                                                                                                        \
-#key, title, s->key, 0, true                                                                         \
-    }
-#define SHARE(key, title)                                                                                    \
-    {                                                                                                        \
-#key, title, 0, s->key, false                                                                        \
-    }
-
-typedef void (*use_fn)(void *user, const figure *f);
-
-static void each_figure(const om_mot_scores *s, use_fn use, void *user)
+static int check(const om_eval_flags *f, const om_run_options *o)
 {
-    const figure all[] = {
-        SHARE(hota, "HOTA"),
-        SHARE(deta, "DetA"),
-        SHARE(assa, "AssA"),
-        SHARE(loca, "LocA"),
-        SHARE(mota, "MOTA"),
-        SHARE(motp, "MOTP, mean of 1 - IoU"),
-        SHARE(idf1, "IDF1"),
-        SHARE(idp, "ID precision"),
-        SHARE(idr, "ID recall"),
-        SHARE(precision, "precision"),
-        SHARE(recall, "recall"),
-        COUNT(frames, "frames"),
-        COUNT(objects, "true boxes"),
-        COUNT(predictions, "boxes of the result"),
-        COUNT(truth_ids, "true tracks"),
-        COUNT(result_ids, "tracks of the result"),
-        COUNT(matches, "matches"),
-        COUNT(switches, "switches"),
-        COUNT(false_positives, "false positives"),
-        COUNT(misses, "misses"),
-        COUNT(fragmentations, "fragmentations"),
-        COUNT(mostly_tracked, "mostly tracked"),
-        COUNT(partially_tracked, "partially tracked"),
-        COUNT(mostly_lost, "mostly lost"),
-        COUNT(idtp, "ID true positives"),
-        COUNT(idfp, "ID false positives"),
-        COUNT(idfn, "ID false negatives"),
-    };
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) use(user, &all[i]);
+    if (f->mot) return OM_OK;
+    if (f->reference && (f->truth || f->detections))
+        return om_fail(OM_ERR_ARG,
+                       "--reference is for pictures without labels; it goes with neither --truth nor "
+                       "--detections");
+    if (f->detections && o->model)
+        return om_fail(OM_ERR_ARG, "--detections stands in place of a model: leave -m out");
+    if (f->detections && f->save)
+        return om_fail(OM_ERR_ARG,
+                       "--save-detections writes what a model finds; there is none with --detections");
+    if (f->detections && !f->truth)
+        return om_fail(OM_ERR_ARG, "--detections needs labels: name them with --truth");
+    if (!f->truth && !f->reference)
+        return om_fail(
+            OM_ERR_ARG,
+            "say what to measure against: --truth LABELS, --reference MODEL or --mot GT.txt RESULT");
+    if (!o->model && !f->detections) return om_fail(OM_ERR_ARG, "no model: name one with -m MODEL.onnx");
+    if (f->reference && !f->inputs.n)
+        return om_fail(OM_ERR_ARG, "no pictures: name a folder, files or videos with -i");
+    return OM_OK;
 }
 
-static void add_row(void *user, const figure *f)
-{
-    om_table_cell(user, "%s", f->title);
-    if (f->whole) om_table_cell(user, "%zu", f->count);
-    else if (isfinite(f->share)) om_table_cell(user, "%.4f", f->share);
-    else om_table_cell(user, "%s", "-");
-}
+static void stop(void *user) { om_cancel_fire(user); }
 
-static void add_member(void *user, const figure *f)
+static int evaluate(const om_eval_flags *f, const om_run_options *o, int *status)
 {
-    om_json_key(user, f->key);
-    if (f->whole) om_json_uint(user, f->count);
-    else om_json_num(user, f->share, 6);
-}
-
-static int show(const om_mot_scores *s)
-{
-    static const om_column columns[] = {{"measure", false, 0, 0}, {"value", true, 0, 0}};
-    om_table t;
-    om_str out = {0};
-    om_table_init(&t, columns, sizeof columns / sizeof *columns);
-    each_figure(s, add_row, &t);
-    int err = om_table_render(&t, om_console_columns(stdout, 0), &out);
-    if (!err) fputs(om_str_get(&out), stdout);
-    om_table_fini(&t);
-    om_str_fini(&out);
-    return err;
-}
-
-static int write_json(const om_mot_scores *s, const char *path)
-{
-    om_str out = {0};
-    om_json j;
-    om_json_init(&j, &out, 2);
-    om_json_begin_object(&j);
-    each_figure(s, add_member, &j);
-    om_json_end_object(&j);
-    om_str_addc(&out, '\n');
-    int err = out.failed ? om_fail_nomem("the figures") : OM_OK;
-    if (!err && !strcmp(path, "-")) fputs(om_str_get(&out), stdout);
-    else if (!err) err = om_write_file_atomic(path, om_str_get(&out), out.len);
-    om_str_fini(&out);
-    return err;
-}
-
-static int eval_tracks(const eval_flags *f, const char *result_path)
-{
-    om_mot_boxes truth = {0}, result = {0};
-    om_mot_scores s;
-    int err = om_mot_read(f->mot, NULL, true, &truth);
-    if (!err) err = om_mot_read(result_path, f->stream, false, &result);
-    if (!err) err = om_mot_score(&truth, &result, f->min_iou, &s);
-    if (!err && f->json) err = write_json(&s, f->json);
-    if (!err && !(f->json && !strcmp(f->json, "-"))) err = show(&s);
-    om_mot_boxes_fini(&truth);
-    om_mot_boxes_fini(&result);
+    om_cancel cancel;
+    om_eval_job job = {.flags = f, .options = o, .cancel = &cancel};
+    int err = om_command_setup("omma eval", o);
+    if (!err) err = om_signals_init();
+    if (!err) err = om_cancel_init(&cancel);
+    if (err) return err;
+    om_signals_attach(stop, &cancel);
+    err = f->reference ? om_eval_reference(&job, status) : om_eval_labels(&job, status);
+    om_signals_attach(NULL, NULL);
+    om_cancel_fini(&cancel);
     return err;
 }
 
 static int run(const om_args *args, int *status)
 {
-    eval_flags f;
-    (void)status;
+    om_eval_flags f;
+    om_run_options o;
     int err = om_options_init(flag_table, &f);
+    if (err) return err;
+    err = om_options_init(om_run_option_table, &o);
+    if (!err) err = om_option_set(om_run_option_table, &o, "mode", "latency");
     if (!err) err = om_args_apply(args, flag_table, &f);
-    if (!err && !f.mot) err = om_fail(OM_ERR_ARG, "say what to measure: --mot GT.txt RESULT");
-    if (!err) err = om_args_expect(args, 1, "one RESULT, tracks as MOTChallenge rows or JSONL");
-    if (!err) err = eval_tracks(&f, args->positional[0]);
+    if (!err) err = om_args_apply(args, om_detector_options(), &o);
+    if (!err && f.mot) err = om_args_expect(args, 1, "one RESULT, tracks as MOTChallenge rows or JSONL");
+    for (size_t i = 0; i < args->n_positional && !err && !f.mot; i++)
+        err = om_strlist_add(&f.inputs, args->positional[i]);
+    o.batch_size = f.batch;
+    if (!err) err = check(&f, &o);
+    if (!err) err = f.mot ? om_eval_tracks(&f, args->positional[0]) : evaluate(&f, &o, status);
+    om_options_fini(om_run_option_table, &o);
     om_options_fini(flag_table, &f);
     return err;
 }
 
 const om_command om_cmd_eval = {
     .name = "eval",
-    .summary = "how good tracks are against ground truth",
-    .usage = "--mot GT.txt RESULT",
+    .summary = "how good a model or its tracks are: mAP, agreement, top-1, text, MOT",
+    .usage = "-m MODEL --truth LABELS [-i PICTURES] [OPTIONS]\n"
+             "--detections RESULTS.json --truth LABELS\n"
+             "-m MODEL --reference MODEL -i DIR|VIDEO...\n"
+             "--mot GT.txt RESULT",
     .about =
-        "Compares the tracks of a result with true ones: HOTA, CLEAR-MOT (MOTA, MOTP, switches and so on, counted as "
-        "py-motmetrics does) and identities (IDF1). RESULT is what 'omma run --track ... -o jsonl:FILE' writes, or rows of "
-        "MOTChallenge; frames of these count from 1, 'seq' from 0. Rows of GT whose seventh number is 0 are left out.",
-    .examples =
-        "omma run -m yolov8n.onnx --classes person --track bytetrack video.mp4 -o jsonl:tracks.jsonl\n"
-        "omma eval --mot gt.txt tracks.jsonl\n"
-        "omma eval --mot gt.txt tracks.txt --json scores.json",
+        "Runs a model over labelled pictures and says how right it is, and how fast: detectors by COCO's twelve figures "
+        "(mAP, as pycocotools counts them), classifiers by top-1 and top-5, readers of text by equal lines and by errors a "
+        "character. Without labels --reference compares with another model, such as the float one an int8 model was made "
+        "of. --mot compares tracks with true ones: HOTA, CLEAR-MOT, identities. A run that is stopped scores the pictures it "
+        "has seen, says so and ends with exit code 1.",
+    .examples = "omma eval -m yolov8n.onnx --truth instances_val2017.json -i val2017/\n"
+                "omma eval -m yolov8n.onnx --truth labels/ -i images/ --per-class\n"
+                "omma eval --detections boxes.json --truth instances_val2017.json --json scores.json\n"
+                "omma eval -m yolov8n-int8.onnx --reference yolov8n.onnx -i street.mp4 -n 300\n"
+                "omma eval -m plates.onnx --truth plates.csv\n"
+                "omma eval --mot gt.txt tracks.jsonl",
     .tables = tables,
     .run = run,
 };

@@ -2,13 +2,14 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "backend/planfile.h"
 #include "base/error.h"
 #include "cli/model_tools.h"
 #include "cli/text.h"
 
 int om_model_open(const char *path, om_graph **out)
 {
-    int err = om_model_load(path, out);
+    int err = om_plan_file_open(path, out, NULL);
     if (err) return err;
     err = om_graph_infer_shapes(*out);
     if (!err) return OM_OK;

@@ -11,16 +11,17 @@
 #include "cli/table.h"
 #include "quant/quant.h"
 
-#define WORST 5 /* activations shown */
+#define WORST 5          /* activations shown */
+#define MIXED_FLOOR 0.97 /* of --mixed alone */
 
 typedef struct quantize_flags {
-    om_strlist calib, keep;
-    char *output, *device, *head, *report;
-    int frames, min_frames, method, target, normalize, channels, fit;
-    double percent;
+    om_strlist calib, keep, check;
+    char *output, *device, *head, *report, *html;
+    int frames, min_frames, check_frames, method, target, normalize, channels, fit;
+    double percent, floor, speed;
     om_size input_size;
     int weight_bits;
-    bool whole, correct_bias, equalise, quiet;
+    bool mixed, whole, correct_bias, equalise, quiet;
 } quantize_flags;
 
 #define FLAG(field) offsetof(quantize_flags, field)
@@ -31,6 +32,8 @@ static const om_option flag_table[] = {
      "pictures and videos like those that the model will see"},
     {"report", 0, OM_OPT_STRING, FLAG(report), NULL, 0, 0, NULL, "FILE", NULL,
      "write what was done as JSON; '-': standard output"},
+    {"html", 0, OM_OPT_STRING, FLAG(html), NULL, 0, 0, NULL, "FILE", NULL,
+     "write what was done as one page, with the histogram of each tensor"},
 
     {"frames", 'n', OM_OPT_INT, FLAG(frames), "300", 1, 1000000, NULL, NULL, "Calibration",
      "pictures to take, spread over all that was named"},
@@ -43,6 +46,18 @@ static const om_option flag_table[] = {
      "where the float model runs"},
     {"input-size", 0, OM_OPT_SIZE, FLAG(input_size), NULL, 0, 0, NULL, NULL, NULL,
      "default: the model's own; where it is free, as the first picture needs it"},
+
+    {"check", 0, OM_OPT_LIST, FLAG(check), NULL, 0, 0, NULL, "DIR|FILE|VIDEO", "Accuracy",
+     "pictures to judge the int8 model by; default: some of the calibration's"},
+    {"check-frames", 0, OM_OPT_INT, FLAG(check_frames), "32", 1, 100000, NULL, NULL, NULL,
+     "how many of them, where memory allows"},
+    {"floor", 0, OM_OPT_DOUBLE, FLAG(floor), "0", 0, 1, NULL, NULL, NULL,
+     "least agreement with the float model: AP50 of boxes, equal texts or classes, else cosine of the outputs; "
+     "below it there is advice, and the exit code is 1; 0: none"},
+    {"mixed", 0, OM_OPT_BOOL, FLAG(mixed), "no", 0, 0, NULL, NULL, NULL,
+     "layers that disturb most for the time they save stay float, until --floor (0.97) is kept or while --speed is"},
+    {"speed", 0, OM_OPT_DOUBLE, FLAG(speed), "0", 0, 100, NULL, NULL, NULL,
+     "with --mixed: be this many times as fast as the float model, by the times of its layers here; 0: no goal"},
 
     {"target", 0, OM_OPT_CHOICE, FLAG(target), "cpu", 0, 0, om_quant_target_choices, NULL, "Numbers",
      "whose integers"},
@@ -75,11 +90,11 @@ static const om_option *const *tables(void)
     return all;
 }
 
-static void progress(void *user, size_t done, size_t of)
+static void progress(void *user, const char *what, size_t done, size_t of)
 {
-    char text[64];
+    char text[96];
     (void)user;
-    snprintf(text, sizeof text, "calibrating: picture %zu of %zu", done, of);
+    snprintf(text, sizeof text, "%s %zu of %zu", what, done, of);
     om_console_status(text);
 }
 
@@ -124,6 +139,28 @@ static int print_worst(const om_quant_report *r, om_str *out)
     return err;
 }
 
+static void print_score(const om_quant_report *r, om_str *out)
+{
+    const char *apart = r->judged_apart ? "" : " of the calibration";
+    if (isnan(r->score))
+        om_str_addf(out, "the float model finds nothing in the %zu pictures%s that it is judged by\n",
+                    r->judged, apart);
+    else
+        om_str_addf(out, "%s with the float model: %.4f on %zu picture%s%s\n",
+                    om_quant_metric_name(r->metric), r->score, r->judged, r->judged == 1 ? "" : "s", apart);
+    if (!isnan(r->plain_score))
+        om_str_addf(out, "%zu layer%s went back to float; with all of them int8: %.4f\n", r->mixed,
+                    r->mixed == 1 ? "" : "s", r->plain_score);
+    if (!isnan(r->speed))
+        om_str_addf(out, "%.2f times as fast as the float model, by the times of its layers here\n",
+                    r->speed);
+    if (r->speed_goal > 0 && r->missed)
+        om_str_addf(out, "the speed of %.2f times was missed\n", r->speed_goal);
+    if (r->floor > 0 && r->score < r->floor)
+        om_str_addf(out, "the floor of %.4f was missed; what to try, the most promising first:\n", r->floor);
+    for (size_t i = 0; i < r->n_advice; i++) om_str_addf(out, "  %zu. %s\n", i + 1, r->advice[i].text);
+}
+
 static int print(const quantize_flags *f, const om_quant_report *r)
 {
     om_str out = {0};
@@ -141,9 +178,19 @@ static int print(const quantize_flags *f, const om_quant_report *r)
             om_str_addf(&out, "  %s: not compared, its shape depends on the picture\n", o->name);
         else om_str_addf(&out, "  %s: cosine %.5f, signal/noise %.1f dB\n", o->name, o->cosine, o->db);
     }
+    print_score(r, &out);
     if (!err && out.failed) err = om_fail_nomem("the summary");
     if (!err) fputs(om_str_get(&out), stdout);
     om_str_fini(&out);
+    return err;
+}
+
+static int write_html(const om_quant_job *job, const om_quant_report *r, const char *path)
+{
+    om_str text = {0};
+    om_quant_report_html(job, r, &text);
+    int err = text.failed ? om_fail_nomem("the page") : om_write_file_atomic(path, text.data, text.len);
+    om_str_fini(&text);
     return err;
 }
 
@@ -176,7 +223,7 @@ static int check_output(const char *model, const char *output)
     return err;
 }
 
-static int quantize(const om_args *args, quantize_flags *f)
+static int quantize(const om_args *args, quantize_flags *f, int *status)
 {
     om_graph *g = NULL;
     om_quant_report r = {0};
@@ -199,11 +246,18 @@ static int quantize(const om_args *args, quantize_flags *f)
                                    .whole = f->whole,
                                    .keep = (const char *const *)f->keep.items,
                                    .n_keep = f->keep.n},
+                        .check = &f->check,
+                        .check_frames = f->check_frames,
+                        .mixed = f->mixed,
+                        .floor = f->floor,
+                        .speed = f->speed,
                         .progress = f->quiet ? NULL : progress};
     int err = om_quantize(&job, &g, &r);
     om_console_status(NULL);
     if (!err) err = om_model_save(g, f->output);
     if (!err && f->report) err = write_report(&job, &r, f->report);
+    if (!err && f->html) err = write_html(&job, &r, f->html);
+    if (!err && r.missed) *status = OM_EXIT_FAILED;
     if (!err && !f->quiet && !(f->report && !strcmp(f->report, "-"))) err = print(f, &r);
     om_quant_report_fini(&r);
     om_graph_destroy(g);
@@ -213,15 +267,21 @@ static int quantize(const om_args *args, quantize_flags *f)
 static int run(const om_args *args, int *status)
 {
     quantize_flags f;
-    (void)status;
     int err = om_options_init(flag_table, &f);
     if (!err) err = om_args_apply(args, flag_table, &f);
     if (!err && !args->n_positional) err = om_fail(OM_ERR_ARG, "expected a MODEL.onnx");
     for (size_t i = 1; i < args->n_positional && !err; i++)
         err = om_strlist_add(&f.calib, args->positional[i]);
     if (!err && f.min_frames > f.frames) f.min_frames = f.frames;
+    if (!err && f.speed > 0 && !f.mixed)
+        err = om_fail(OM_ERR_ARG, "--speed says how many layers --mixed may leave float: give --mixed too");
+    if (!err && f.speed > 0 && f.floor > 0)
+        err = om_fail(
+            OM_ERR_ARG,
+            "--floor and --speed: give one, for layers are left float until the one or while the other is kept");
+    if (!err && f.mixed && f.floor <= 0 && f.speed <= 0) f.floor = MIXED_FLOOR;
     if (!err) err = check_output(args->positional[0], f.output);
-    if (!err) err = quantize(args, &f);
+    if (!err) err = quantize(args, &f, status);
     om_options_fini(flag_table, &f);
     return err;
 }
@@ -234,11 +294,13 @@ const om_command om_cmd_quantize = {
         "Runs the float model over pictures, sees how large each tensor's numbers get, and writes the model with "
         "8-bit weights (a scale a channel) and activations, as standard QuantizeLinear and DequantizeLinear "
         "operators. Layers before the outputs stay float. Give pictures of the place where the model will work, "
-        "a few hundred, of all hours.",
+        "a few hundred, of all hours. The int8 model is then judged by what the float model says of the same pictures; "
+        "--mixed leaves the layers float that spoil it.",
     .examples =
         "omma quantize yolov8n.onnx -o yolov8n-int8.onnx --calib frames/\n"
         "omma quantize face.onnx -o face-int8.onnx --calib day.mp4 --calib night.mp4 --method entropy\n"
-        "omma quantize m.onnx -o m8.onnx --calib frames/ --keep-float /model.0/conv/Conv --report m8.json",
+        "omma quantize m.onnx -o m8.onnx --calib frames/ --keep-float /model.0/conv/Conv --report m8.json\n"
+        "omma quantize m.onnx -o m8.onnx --calib frames/ --check other.mp4 --mixed --floor 0.98",
     .tables = tables,
     .run = run,
 };

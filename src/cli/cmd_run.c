@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "cli/command.h"
 #include "cli/console.h"
@@ -15,20 +16,31 @@
 #include "cli/summary.h"
 #include "media/media.h"
 #include "pipeline/pipeline.h"
+#include "pipeline/preflight.h"
+#include "pipeline/second_config.h"
+#include "serve/serve.h"
 #include "trace/trace.h"
+#include "worker/cores.h"
 
 #define TRACE_EVENTS 65536
 
 typedef struct run_flags {
-    om_strlist inputs, outputs;
+    om_strlist inputs, outputs, lists;
+    int test_streams;
     bool check;
 } run_flags;
+
+#define FLAG(field) offsetof(run_flags, field)
 
 static const om_option run_flag_table[] = {
     {"input", 'i', OM_OPT_LIST, offsetof(run_flags, inputs), NULL, 0, 0, NULL, "URI", "Input and output",
      "a stream: video file, folder or glob of pictures, http(s)://, rtsp:// or pattern:"},
     {"output", 'o', OM_OPT_LIST, offsetof(run_flags, outputs), NULL, 0, 0, NULL, "SINK", NULL,
      "where results go: jsonl:FILE, csv:FILE, video:FILE.mp4, vtt:FILE, null: ('-' as FILE: standard output; %s in it: the stream's name)"},
+    {"config-file", 0, OM_OPT_LIST, FLAG(lists), NULL, 0, 0, NULL, "FILE", NULL,
+     "a list of streams, a line 'URI [name=NAME] [priority=N] [fps=N] ...' each, or YAML; read again on SIGHUP"},
+    {"test-streams", 0, OM_OPT_INT, FLAG(test_streams), "0", 0, 100000, NULL, NULL, NULL,
+     "so many streams of the videos given by -i, in turn, each again and again at its own pace, as cameras"},
     {"check", 0, OM_OPT_BOOL, offsetof(run_flags, check), "no", 0, 0, NULL, NULL, NULL,
      "check the configuration and that its files exist, show what would run, and end"},
     {0},
@@ -53,6 +65,25 @@ static int add_streams(om_config *c, char *const *uris, size_t n)
     return err;
 }
 
+/* Paced, endless copies. */
+static int add_test_streams(om_config *c, const run_flags *flags)
+{
+    size_t n = flags->inputs.n;
+    if (!n)
+        return om_fail(OM_ERR_ARG, "--test-streams %d: of which video? Name it with -i", flags->test_streams);
+    int err = OM_OK;
+    for (size_t i = 0; i < (size_t)flags->test_streams && !err; i++) {
+        om_stream_options *s = om_config_new_stream(c);
+        if (!s) return OM_ERR_NOMEM;
+        err = om_option_set(om_stream_option_table, s, "uri", flags->inputs.items[i % n]);
+        if (!err) err = om_option_set(om_stream_option_table, s, "live", "yes");
+        if (!err) err = om_option_set(om_stream_option_table, s, "loop", "yes");
+        if (err) om_options_fini(om_stream_option_table, s);
+        else err = om_config_stream(c, s);
+    }
+    return err;
+}
+
 static int load_config(const om_args *args, om_config *c)
 {
     const char *file = NULL;
@@ -73,11 +104,14 @@ static int configure(const om_args *args, run_flags *flags, om_config *c)
     int err = load_config(args, c);
     if (!err) err = om_args_apply(args, run_flag_table, flags);
     if (!err) err = om_args_apply(args, om_run_option_table, &c->run);
-    if (!err) err = add_streams(c, flags->inputs.items, flags->inputs.n);
+    for (size_t i = 0; i < flags->lists.n && !err; i++) err = om_config_load_list(c, flags->lists.items[i]);
+    if (!err && flags->test_streams) err = add_test_streams(c, flags);
+    else if (!err) err = add_streams(c, flags->inputs.items, flags->inputs.n);
     for (size_t i = 0; i < args->n_positional && !err; i++)
         if (!is_config(args->positional[i])) err = om_config_add_stream(c, args->positional[i], NULL);
     for (size_t i = 0; i < flags->outputs.n && !err; i++)
         err = om_strlist_add(&c->sinks, flags->outputs.items[i]);
+    if (!err) err = om_config_read_seconds(c);
     return err ? err : om_config_check(c);
 }
 
@@ -100,6 +134,9 @@ static int check(const om_config *c)
     int err = om_config_check_files(c);
     if (err) return om_fail_prefix(OM_ERR_ARG, "check");
     printf("model   %s\nengine  %s\n", c->run.model, c->run.device);
+    for (size_t i = 0; i < c->n_seconds; i++)
+        printf("%-7s %s: %s, looks at %s\n", i ? "" : "second", c->seconds[i].name, c->seconds[i].run.model,
+               c->seconds[i].parent);
     for (size_t i = 0; i < c->n_streams; i++) {
         char *shown = om_uri_redact(c->streams[i].uri);
         printf("%-7s %s: %s\n", i ? "" : "streams", c->streams[i].name, shown ? shown : "");
@@ -120,11 +157,13 @@ static bool writes_to_stdout(const om_config *c)
 }
 
 typedef struct session {
+    const om_args *args; /* to be read again */
     om_pipeline *pipeline;
+    om_control *control;
     om_progress progress;
     om_run_watch watch;
     om_seen seen;
-    char *report, *trace;
+    char *report, *trace, *control_path;
     bool quiet, no_sink, stdout_taken;
     int64_t start_ns, start_cpu_ns;
 } session;
@@ -146,7 +185,7 @@ static int open_session(session *s, om_config *c)
 {
     int err = om_progress_init(&s->progress, c);
     if (!err) err = om_run_watch_init(&s->watch, c);
-    if (!err) err = om_seen_init(&s->seen, c->n_streams);
+    if (!err) err = om_seen_init(&s->seen);
     s->quiet = c->run.quiet;
     s->no_sink = !c->sinks.n;
     s->stdout_taken = writes_to_stdout(c);
@@ -154,10 +193,13 @@ static int open_session(session *s, om_config *c)
     if (s->stdout_taken && isatty(STDOUT_FILENO)) s->progress.line = false;
     if (!err && c->run.report && !(s->report = om_strdup(c->run.report))) err = OM_ERR_NOMEM;
     if (!err && c->run.trace && !(s->trace = om_strdup(c->run.trace))) err = OM_ERR_NOMEM;
+    if (!err && c->run.control && !(s->control_path = om_strdup(c->run.control))) err = OM_ERR_NOMEM;
     if (!err) err = om_pipeline_create_from(c, &s->pipeline);
     if (!err) err = om_pipeline_on_result(s->pipeline, om_seen_result, &s->seen);
-    if (!err) om_pipeline_end_with_sinks(s->pipeline);
-    return err;
+    if (err) return err;
+    om_pipeline_on_gone(s->pipeline, om_seen_gone, &s->seen);
+    om_pipeline_end_with_sinks(s->pipeline);
+    return OM_OK;
 }
 
 static void summarize(session *s)
@@ -171,12 +213,34 @@ static void summarize(session *s)
     if (!s->quiet) om_summary_print(&summary, s->stdout_taken ? stderr : stdout);
 }
 
+/* Reads the configuration again; what changed of its streams is applied, or nothing. */
+static void reload(session *s)
+{
+    run_flags flags;
+    om_config config;
+    om_reload done;
+    memset(&flags, 0, sizeof flags);
+    memset(&config, 0, sizeof config);
+    int err = om_options_init(run_flag_table, &flags);
+    if (!err) err = om_config_init(&config);
+    if (!err) err = configure(s->args, &flags, &config);
+    if (!err) err = om_pipeline_reload(s->pipeline, &config, &done);
+    if (err) om_log(OM_LOG_ERROR, "reload: %s; the run goes on as it was", om_error_message());
+    else
+        om_log(OM_LOG_WARN, "reload: %d stream%s added, %d removed, %d changed%s", done.added,
+               done.added == 1 ? "" : "s", done.removed, done.changed,
+               done.failed ? "; some could not be added" : "");
+    om_config_fini(&config);
+    om_options_fini(run_flag_table, &flags);
+}
+
 /* To the end of the run, however it comes. Returns the exit code. */
 static int watch(session *s)
 {
     int err;
     om_signals_attach(stop, s->pipeline);
     while ((err = om_pipeline_wait(s->pipeline, 250)) == OM_ERR_TIMEOUT) {
+        if (om_signals_take_hup()) reload(s);
         om_progress_tick(&s->progress, s->pipeline);
         om_run_watch_tick(&s->watch, s->pipeline);
     }
@@ -196,12 +260,17 @@ static int start_session(session *s, om_config *c)
     int err = open_session(s, c);
     if (!err && s->trace) err = om_trace_start(TRACE_EVENTS);
     if (!err && s->progress.line) om_console_status("loading the model");
-    return err ? err : om_pipeline_start(s->pipeline);
+    /* First the socket: two runs are not to share one, and the second must not begin. */
+    if (!err && s->control_path) err = om_control_open(s->control_path, s->pipeline, &s->control);
+    if (!err) err = om_pipeline_start(s->pipeline);
+    if (!err && s->control) err = om_control_start(s->control);
+    return err;
 }
 
 static int close_session(session *s)
 {
     int err = OM_OK;
+    om_control_close(s->control);
     om_pipeline_destroy(s->pipeline);
     if (s->trace && om_trace_enabled()) {
         om_trace_stop();
@@ -213,14 +282,30 @@ static int close_session(session *s)
     om_seen_fini(&s->seen);
     om_free(s->report);
     om_free(s->trace);
+    om_free(s->control_path);
     return err;
 }
 
-static int watch_streams(om_config *c)
+/* There is a file to be read again. */
+static bool can_reload(const om_args *args)
+{
+    bool file = false;
+    for (size_t i = 0; i < args->n; i++) file |= !strcmp(args->items[i].option->name, "config-file");
+    for (size_t i = 0; i < args->n_positional; i++) file |= is_config(args->positional[i]);
+    return file;
+}
+
+static int watch_streams(const om_args *args, om_config *c)
 {
     session s;
     memset(&s, 0, sizeof s);
-    int err = om_signals_init();
+    s.args = args;
+    if (can_reload(args)) om_signals_catch_hup();
+    cpu_set_t cores;
+    int err = om_cores_parse(c->run.core_bind, &cores);
+    if (!err) err = om_cores_bind(&cores);
+    if (!err) om_preflight(c);
+    if (!err) err = om_signals_init();
     if (!err) err = start_session(&s, c);
     int status = err ? om_command_fail(err) : watch(&s);
     err = om_command_fail(close_session(&s));
@@ -242,7 +327,7 @@ static int run(const om_args *args, int *status)
     if (!err && config.run.profile && strcmp(config.run.profile, "-"))
         err = check_writable("profile", config.run.profile);
     if (!err && flags.check) err = check(&config);
-    else if (!err) *status = watch_streams(&config);
+    else if (!err) *status = watch_streams(args, &config);
     om_config_fini(&config);
     om_options_fini(run_flag_table, &flags);
     return err;

@@ -9,7 +9,7 @@
 
 static const om_option *const *tables(void)
 {
-    static const om_option *const all[] = {om_worker_option_table, NULL};
+    static const om_option *const all[] = {om_worker_option_table, om_learning_option_table, NULL};
     return all;
 }
 
@@ -27,7 +27,7 @@ static void progress(void *user, const char *text)
     om_console_status(text);
 }
 
-static int work(const om_worker_options *o)
+static int work(const om_worker_options *o, const om_learning *l)
 {
     om_worker_listener listener = {0};
     om_worker_result r;
@@ -39,28 +39,34 @@ static int work(const om_worker_options *o)
     int err = om_cancel_init(&cancel);
     if (err) return err;
     om_signals_attach(stop, &cancel);
-    err = om_worker_run(o, &cancel, &listener, &r);
+    err = om_worker_run(o, l, &cancel, &listener, &r);
     om_signals_attach(NULL, NULL);
     om_cancel_fini(&cancel);
-    if (!err && !o->quiet) printf("%.2f fps over %lld frames; %s\n", r.fps, (long long)r.frames, r.csv);
+    if (!err && !o->quiet && !o->split_sweep)
+        printf("%.2f fps over %lld frames; %s\n", r.fps, (long long)r.frames, r.csv);
     return err;
 }
 
 static int run(const om_args *args, int *status)
 {
     om_worker_options w;
+    om_learning l;
     om_run_options o = {0};
     (void)status;
-    int err = om_options_init(om_worker_option_table, &w);
+    int err = om_options_init(om_worker_option_table, &w),
+        other = om_options_init(om_learning_option_table, &l);
+    if (!err) err = other;
     if (!err) err = om_args_apply(args, om_worker_option_table, &w);
+    if (!err) err = om_args_apply(args, om_learning_option_table, &l);
     if (!err) err = om_args_expect(args, 0, "flags alone");
     if (!err) err = om_worker_check(&w);
     o.quiet = w.quiet;
     o.log_level = w.log_level;
     if (!err) err = om_command_setup("omma worker", &o);
     if (!err) err = om_signals_init();
-    if (!err) err = work(&w);
+    if (!err) err = work(&w, &l);
     om_options_fini(om_worker_option_table, &w);
+    om_options_fini(om_learning_option_table, &l);
     return err;
 }
 
@@ -70,10 +76,13 @@ const om_command om_cmd_worker = {
     .usage = "--model-name NAME --input-path VIDEO [OPTIONS]",
     .about =
         "Reads batches of a video, prepares them and runs a model, one step after another, and writes how long each "
-        "part of each step took to M_{model}_P_{pid}_metrics.csv. Flags may be spelled with '_' for '-'.",
+        "part of each step took to M_{model}_P_{pid}_metrics.csv. With --mode retrain each step trains a new head on the "
+        "model's features; with --split-point the model runs in two parts. Flags may be spelled with '_' for '-'.",
     .examples =
         "omma worker --model-name resnet50 --input-path walk.mp4 --batch-size 8 --core-bind 0-1\n"
         "omma worker --model_name vit_b_16 --input_path walk.mp4 --max_steps 100 --prep_level complex\n"
+        "omma worker -m resnet50 -i photos/ --mode retrain --max-steps 500 --save mine.onnx\n"
+        "omma worker -m resnet50 -i walk.mp4 --split-point resnet50:layer2 --max-steps 100\n"
         "omma worker -m mine.onnx -i rtsp://camera/1 --enable-compile --use-amp -o results/",
     .tables = tables,
     .run = run,

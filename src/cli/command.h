@@ -22,8 +22,9 @@ typedef struct om_command {
 } om_command;
 
 extern const om_command om_cmd_run, om_cmd_detect, om_cmd_eval, om_cmd_info, om_cmd_init, om_cmd_profile;
-extern const om_command om_cmd_quantize;
-extern const om_command om_cmd_frames, om_cmd_annotate, om_cmd_worker;
+extern const om_command om_cmd_build, om_cmd_quantize, om_cmd_collect;
+extern const om_command om_cmd_frames, om_cmd_annotate, om_cmd_worker, om_cmd_train, om_cmd_launch;
+extern const om_command om_cmd_faces, om_cmd_bench, om_cmd_ctl;
 extern const om_command om_cmd_model_inspect, om_cmd_model_import, om_cmd_model_batch, om_cmd_model_synth;
 extern const om_command om_cmd_model_check, om_cmd_model_simplify, om_cmd_model_cut, om_cmd_model_diff;
 

@@ -17,22 +17,27 @@ static const char *const shared_names[] = {
 };
 #define N_SHARED (sizeof shared_names / sizeof shared_names[0])
 
-const om_option *om_detector_options(void)
+void om_run_options_some(const char *const *names, size_t n_names, om_option *out)
 {
-    static om_option shared[N_SHARED + 1];
     const char *group = NULL;
     size_t n = 0;
     for (const om_option *o = om_run_option_table; o->name; o++) {
         if (o->group) group = o->group;
-        for (size_t i = 0; i < N_SHARED && n < N_SHARED; i++) {
-            if (strcmp(o->name, shared_names[i])) continue;
-            shared[n] = *o;
-            shared[n].group = group;
-            /* One batch at a time: all threads should work on it. */
-            if (!strcmp(o->name, "mode")) shared[n].def = "latency";
-            n++;
+        for (size_t i = 0; i < n_names && n < n_names; i++) {
+            if (strcmp(o->name, names[i])) continue;
+            out[n] = *o;
+            out[n++].group = group;
         }
     }
+}
+
+const om_option *om_detector_options(void)
+{
+    static om_option shared[N_SHARED + 1];
+    om_run_options_some(shared_names, N_SHARED, shared);
+    /* One batch at a time: all threads should work on it. */
+    for (om_option *o = shared; o->name; o++)
+        if (!strcmp(o->name, "mode")) o->def = "latency";
     return shared;
 }
 
@@ -50,6 +55,15 @@ static int by_value(const void *a, const void *b)
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
 }
+
+double om_timings_sum(const om_timings *t)
+{
+    double sum = 0;
+    for (size_t i = 0; i < t->n; i++) sum += t->ms[i];
+    return sum;
+}
+
+double om_timings_mean(const om_timings *t) { return t->n ? om_timings_sum(t) / (double)t->n : 0; }
 
 double om_timings_quantile(om_timings *t, double q)
 {

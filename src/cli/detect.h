@@ -32,6 +32,9 @@ typedef struct om_detector {
     om_timings timings[OM_STEP_COUNT];
 } om_detector;
 
+/* Those of a run's options that have these names, in the table's order; `out` has room for n_names + 1,
+ * zeroed. */
+void om_run_options_some(const char *const *names, size_t n_names, om_option *out);
 /* Of a run's options, those that mean something for pictures; the table is made at the first call. `mode` is
  * latency where nothing else is said: set it before flags are applied. */
 const om_option *om_detector_options(void);
@@ -47,6 +50,8 @@ int om_detector_place(om_detector *d, om_picture *p);
 int om_detector_run(om_detector *d, om_picture *pictures, size_t n);
 void om_picture_fini(om_picture *p);
 
+double om_timings_sum(const om_timings *t);
+double om_timings_mean(const om_timings *t); /* 0 where there is none */
 /* q in 0..1 of what is there; sorts. */
 double om_timings_quantile(om_timings *t, double q);
 

@@ -13,6 +13,8 @@ int om_progress_init(om_progress *pr, const om_config *c)
     memset(pr, 0, sizeof *pr);
     pr->bounds = om_calloc(c->n_streams ? c->n_streams : 1, sizeof *pr->bounds);
     if (!pr->bounds) return OM_ERR_NOMEM;
+    pr->n_bounds = c->n_streams;
+    pr->endless = om_config_keeps(c);
     for (size_t i = 0; i < c->n_streams; i++) {
         const om_stream_options *s = &c->streams[i];
         int every = s->every > 0 ? s->every : c->run.every;
@@ -51,11 +53,14 @@ static double expected(const om_progress_bound *b, const om_stream_status *st)
 double om_progress_share(const om_progress *pr, om_pipeline *p)
 {
     double done = 0, all = 0;
-    for (size_t i = 0; i < om_pipeline_n_streams(p); i++) {
+    size_t n = om_pipeline_n_streams(p);
+    if (pr->endless || n > pr->n_bounds) return -1;
+    for (size_t i = 0; i < n; i++) {
         om_stream_status st;
         om_pipeline_stream_status(p, i, &st);
         double seconds = expected(&pr->bounds[i], &st);
-        bool over = st.state == OM_STREAM_ENDED || st.state == OM_STREAM_FAILED;
+        bool over =
+            st.state == OM_STREAM_ENDED || st.state == OM_STREAM_FAILED || st.state == OM_STREAM_REMOVED;
         if (seconds <= 0 && !over) return -1;
         all += seconds;
         done += over ? seconds : fmin(st.position_s, seconds);
@@ -63,15 +68,21 @@ double om_progress_share(const om_progress *pr, om_pipeline *p)
     return all > 0 ? done / all : -1;
 }
 
-static size_t count_running(om_pipeline *p)
+/* How many there are, how many of them are at work, and how many cameras are tried again. */
+static size_t count_running(om_pipeline *p, size_t *n, size_t *away)
 {
-    size_t n = 0;
-    for (size_t i = 0; i < om_pipeline_n_streams(p); i++) {
-        om_stream_status st;
-        om_pipeline_stream_status(p, i, &st);
-        n += st.state == OM_STREAM_RUNNING || st.state == OM_STREAM_OPENING;
+    om_stream_row *rows;
+    size_t running = 0;
+    *away = 0;
+    if (om_pipeline_list(p, false, &rows, n)) return 0;
+    for (size_t i = 0; i < *n; i++) {
+        om_stream_state s = rows[i].status.state;
+        bool absent = s == OM_STREAM_RECONNECTING || (s == OM_STREAM_OPENING && rows[i].status.error[0]);
+        running += s == OM_STREAM_RUNNING || (s == OM_STREAM_OPENING && !absent);
+        *away += absent;
     }
-    return n;
+    om_free(rows);
+    return running;
 }
 
 /* Frames a second over the last samples. */
@@ -91,12 +102,13 @@ static void draw(om_progress *pr, om_pipeline *p, int64_t now, const om_stream_s
 {
     om_str text = {0};
     double fps = recent_fps(pr, now, s->inferred), share = om_progress_share(pr, p);
-    size_t running = count_running(p), n = om_pipeline_n_streams(p);
+    size_t n, away, running = count_running(p, &n, &away);
     om_str_addf(&text, "%6.1f s  ", (double)(now - pr->start_ns) / 1e9);
     if (!s->inferred && running) om_str_addf(&text, "opening %zu stream%s", n, n == 1 ? "" : "s");
     else om_str_addf(&text, "%llu frames  %.1f fps", (unsigned long long)s->inferred, fps);
     if (share >= 0 && s->inferred) om_str_addf(&text, "  %.0f%%", 100 * share);
     if (s->inferred) om_str_addf(&text, "  %zu of %zu streams", running, n);
+    if (away) om_str_addf(&text, "  %zu away", away);
     if (s->dropped) om_str_addf(&text, "  dropped %llu", (unsigned long long)s->dropped);
     om_console_status(om_str_get(&text));
     om_str_fini(&text);
@@ -106,14 +118,20 @@ static void print_stats(om_progress *pr, om_pipeline *p, int64_t now, const om_s
 {
     om_str text = {0};
     double seconds = (double)(now - pr->stats_ns) / 1e9;
+    size_t n, away, running = count_running(p, &n, &away);
     om_str_addf(&text, "%7.1f s  %llu frames  %.1f fps  latency %.1f ms p50, %.1f ms p99  %zu of %zu streams",
                 (double)(now - pr->start_ns) / 1e9, (unsigned long long)s->inferred,
                 (double)(s->inferred - pr->stats_inferred) / seconds, s->latency_ms_p50, s->latency_ms_p99,
-                count_running(p), om_pipeline_n_streams(p));
+                running, n);
+    if (away) om_str_addf(&text, "  %zu away", away);
     om_str losses = {0};
     om_pipeline_losses(p, -1, &losses);
     if (losses.len) om_str_addf(&text, "  %s", om_str_get(&losses));
     om_str_fini(&losses);
+    om_str policy = {0};
+    om_pipeline_policy_text(p, &policy);
+    if (policy.len) om_str_addf(&text, "  %s", om_str_get(&policy));
+    om_str_fini(&policy);
     om_str gpu = {0};
     om_pipeline_gpu_text(p, &gpu);
     if (gpu.len) om_str_addf(&text, "  %s", om_str_get(&gpu));

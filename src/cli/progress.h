@@ -15,9 +15,11 @@ typedef struct om_progress_bound {
 
 /* Thread-safety: one thread. */
 typedef struct om_progress {
-    om_progress_bound *bounds; /* one a stream; owned */
-    bool line;                 /* the progress line is wanted */
-    double stats_s;            /* between --stats lines; 0: none */
+    om_progress_bound *bounds; /* one a stream that was there at the start; owned */
+    size_t n_bounds;
+    bool endless;   /* the run is: streams come and go */
+    bool line;      /* the progress line is wanted */
+    double stats_s; /* between --stats lines; 0: none */
     int64_t start_ns, next_stats_ns;
     uint64_t stats_inferred;
     int64_t stats_ns;

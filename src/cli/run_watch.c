@@ -44,9 +44,6 @@ int om_run_watch_init(om_run_watch *w, const om_config *c)
     int err = copy_text(&w->profile, o->profile);
     if (!err) err = copy_text(&w->metrics_file, o->metrics_file);
     if (!err) err = copy_text(&w->trace, o->trace);
-    w->streams = om_calloc(c->n_streams + 1, sizeof *w->streams);
-    w->n_streams = c->n_streams;
-    if (!err && !w->streams) err = OM_ERR_NOMEM;
     if (!err && w->trace_last > 0) {
         struct sigaction sa = {.sa_handler = on_usr2, .sa_flags = SA_RESTART};
         sigaction(SIGUSR2, &sa, NULL);
@@ -86,27 +83,14 @@ static void dump_trace(om_run_watch *w, int64_t now, const char *why)
     w->quiet_dump_ns = now + DUMP_PAUSE_NS;
 }
 
-/* What came since the last look. */
-static void latency_since(om_run_watch *w, const om_hist *now, om_hist *out)
-{
-    *out = *now;
-    out->count -= w->latency.count;
-    out->min_ns = 0;
-    int64_t longest = 0;
-    for (size_t i = 0; i < OM_HIST_BUCKETS; i++) out->bucket[i] -= w->latency.bucket[i];
-    w->latency = *now;
-    out->max_ns = INT64_MAX; /* the old one's would not be of this window */
-    longest = out->count ? om_hist_quantile(out, .999999) : 0;
-    out->max_ns = longest;
-}
-
 static void look_at_latency(om_run_watch *w, om_pipeline *p, int64_t now)
 {
     om_hist all, recent;
     om_pipeline_latency(p, &all);
     double median = (double)om_hist_quantile(&all, .5) / 1e9;
     bool enough = all.count >= SPIKE_FRAMES;
-    latency_since(w, &all, &recent);
+    om_hist_since(&all, &w->latency, &recent);
+    w->latency = all;
     double p99 = (double)om_hist_quantile(&recent, .99) / 1e9, longest = (double)recent.max_ns / 1e9;
     if (!recent.count) return;
     if (w->warn_latency > 0 && p99 > w->warn_latency && now >= w->quiet_latency_ns) {
@@ -133,21 +117,40 @@ static void look_at_losses(om_run_watch *w, om_pipeline *p, int64_t now)
     w->lost = s.dropped;
 }
 
-static void look_at_stream(om_run_watch *w, om_pipeline *p, size_t i, int64_t now)
+static void look_at_stream(const om_run_watch *w, om_watch_stream *s, const om_stream_row *r, int64_t now)
 {
-    om_watch_stream *s = &w->streams[i];
-    om_stream_stats stats;
-    om_stream_status st;
-    om_pipeline_stream_status(p, i, &st);
-    if (om_pipeline_stats(p, (int)i, &stats)) return;
-    if (stats.inferred != s->inferred || !s->since_ns || st.state != OM_STREAM_RUNNING) {
-        if (s->warned) om_log(OM_LOG_WARN, "stream '%s' goes on", st.name);
-        *s = (om_watch_stream){.inferred = stats.inferred, .since_ns = now};
+    const char *name = r->status.name;
+    if (r->stats.inferred != s->inferred || !s->since_ns || r->status.state != OM_STREAM_RUNNING) {
+        if (s->warned) om_log(OM_LOG_WARN, "stream '%s' goes on", name);
+        s->inferred = r->stats.inferred;
+        s->since_ns = now;
+        s->warned = false;
     } else if (!s->warned && (double)(now - s->since_ns) / 1e9 > w->warn_stall) {
-        om_log(OM_LOG_WARN, "stream '%s' has given no frame for %.1f s", st.name,
+        om_log(OM_LOG_WARN, "stream '%s' has given no frame for %.1f s", name,
                (double)(now - s->since_ns) / 1e9);
         s->warned = true;
     }
+}
+
+/* Both lists are in the order of the streams' numbers. */
+static void look_at_streams(om_run_watch *w, om_pipeline *p, int64_t now)
+{
+    om_stream_row *rows;
+    size_t n, k = 0;
+    if (om_pipeline_list(p, false, &rows, &n)) return;
+    om_watch_stream *next = om_calloc(n + 1, sizeof *next);
+    for (size_t i = 0; i < n && next; i++) {
+        int index = rows[i].status.index;
+        while (k < w->n_streams && w->streams[k].index < index) k++;
+        bool known = k < w->n_streams && w->streams[k].index == index;
+        next[i] = known ? w->streams[k] : (om_watch_stream){.index = index};
+        look_at_stream(w, &next[i], &rows[i], now);
+    }
+    om_free(rows);
+    if (!next) return;
+    om_free(w->streams);
+    w->streams = next;
+    w->n_streams = n;
 }
 
 void om_run_watch_tick(om_run_watch *w, om_pipeline *p)
@@ -167,7 +170,7 @@ void om_run_watch_tick(om_run_watch *w, om_pipeline *p)
     w->next_ns = now + LOOK_NS;
     if (w->warn_latency > 0 || w->trace_last > 0) look_at_latency(w, p, now);
     if (w->warn_lost > 0) look_at_losses(w, p, now);
-    for (size_t i = 0; w->warn_stall > 0 && i < w->n_streams; i++) look_at_stream(w, p, i, now);
+    if (w->warn_stall > 0) look_at_streams(w, p, now);
 }
 
 static bool ends_with(const char *text, const char *end)

@@ -10,6 +10,7 @@
 #include "pipeline/pipeline.h"
 
 typedef struct om_watch_stream {
+    int index;
     uint64_t inferred;
     int64_t since_ns; /* when that last changed */
     bool warned;
@@ -23,7 +24,7 @@ typedef struct om_run_watch {
     int64_t quiet_dump_ns, quiet_latency_ns, quiet_lost_ns; /* until when nothing more is said of it */
     om_hist latency;                                        /* at the last look */
     uint64_t received, lost;
-    om_watch_stream *streams;
+    om_watch_stream *streams; /* by index */
     size_t n_streams;
     int n_dumps;
 } om_run_watch;

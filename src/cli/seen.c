@@ -7,24 +7,75 @@
 
 #define CLASSES_MAX 100000
 
-int om_seen_init(om_seen *s, size_t n_streams)
+int om_seen_init(om_seen *s)
 {
     memset(s, 0, sizeof *s);
-    s->streams = om_calloc(n_streams ? n_streams : 1, sizeof *s->streams);
-    if (!s->streams) return OM_ERR_NOMEM;
-    s->n_streams = n_streams;
     pthread_mutex_init(&s->lock, NULL);
     return OM_OK;
 }
 
+static void free_stream(om_seen_stream *s)
+{
+    om_seen_stream_fini(s);
+    om_free(s);
+}
+
 void om_seen_fini(om_seen *s)
 {
-    if (!s->streams) return;
-    for (size_t i = 0; i < s->n_streams; i++) om_seen_stream_fini(&s->streams[i]);
-    om_free(s->streams);
+    for (size_t i = 0; i < s->n_entries; i++) free_stream(s->entries[i].stream);
+    om_free(s->entries);
+    om_seen_stream_fini(&s->gone);
     om_strlist_fini(&s->labels);
     pthread_mutex_destroy(&s->lock);
     memset(s, 0, sizeof *s);
+}
+
+/* Where the entry is, or would be. */
+static size_t place(const om_seen *s, int index)
+{
+    size_t low = 0, high = s->n_entries;
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+        if (s->entries[mid].index < index) low = mid + 1;
+        else high = mid;
+    }
+    return low;
+}
+
+const om_seen_stream *om_seen_at(const om_seen *s, int index)
+{
+    static const om_seen_stream nothing;
+    size_t at = place(s, index);
+    return at < s->n_entries && s->entries[at].index == index ? s->entries[at].stream : &nothing;
+}
+
+/* Lock held. NULL: out of memory, the frame is not counted. */
+static om_seen_stream *entry(om_seen *s, int index)
+{
+    size_t at = place(s, index);
+    if (at < s->n_entries && s->entries[at].index == index) return s->entries[at].stream;
+    void *items = s->entries;
+    if (om_grow(&items, &s->cap_entries, s->n_entries + 1, sizeof *s->entries)) return NULL;
+    s->entries = items;
+    om_seen_stream *stream = om_calloc(1, sizeof *stream);
+    if (!stream) return NULL;
+    memmove(&s->entries[at + 1], &s->entries[at], (s->n_entries++ - at) * sizeof *s->entries);
+    s->entries[at] = (om_seen_entry){index, stream};
+    return stream;
+}
+
+void om_seen_gone(void *user, int index, const char *name)
+{
+    om_seen *s = user;
+    (void)name;
+    pthread_mutex_lock(&s->lock);
+    size_t at = place(s, index);
+    if (at < s->n_entries && s->entries[at].index == index) {
+        om_seen_merge(&s->gone, s->entries[at].stream);
+        free_stream(s->entries[at].stream);
+        memmove(&s->entries[at], &s->entries[at + 1], (--s->n_entries - at) * sizeof *s->entries);
+    }
+    pthread_mutex_unlock(&s->lock);
 }
 
 void om_seen_stream_fini(om_seen_stream *s)
@@ -46,20 +97,22 @@ static int make_room(om_seen_stream *s, size_t need)
     return OM_OK;
 }
 
+/* Lock held. */
 static void keep_labels(om_seen *s, const om_frame_result *r)
 {
-    pthread_mutex_lock(&s->lock);
     for (size_t i = s->labels.n; i < r->n_labels; i++)
         if (om_strlist_add(&s->labels, r->labels[i] ? r->labels[i] : "")) break;
-    pthread_mutex_unlock(&s->lock);
 }
 
 void om_seen_result(void *user, const om_frame_result *r)
 {
     om_seen *s = user;
-    if (r->stream_index < 0 || (size_t)r->stream_index >= s->n_streams) return;
-    om_seen_stream *stream = &s->streams[r->stream_index];
-    if (stream->frames++ == 0) keep_labels(s, r);
+    pthread_mutex_lock(&s->lock);
+    om_seen_stream *stream = entry(s, r->stream_index);
+    if (stream && stream->frames == 0) keep_labels(s, r);
+    pthread_mutex_unlock(&s->lock);
+    if (!stream) return;
+    stream->frames++;
     for (size_t i = 0; i < r->n_objects; i++) {
         int id = r->objects[i].class_id;
         stream->objects++;

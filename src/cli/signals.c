@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -14,20 +15,35 @@ static void (*stopper)(void *user); /* guarded by lock, with its user */
 static void *stopper_user;
 static bool seen; /* guarded by lock */
 static sigset_t signals;
+static bool hup_caught; /* before there are threads */
+static atomic_bool hup_came;
+
+/* The next one that asks for an end. */
+static void wait_for_end(void)
+{
+    for (int number = 0;;) {
+        if (sigwait(&signals, &number)) continue;
+        if (number != SIGHUP) return;
+        atomic_store(&hup_came, true);
+    }
+}
 
 static void *watch(void *arg)
 {
-    int number;
-    while (sigwait(&signals, &number)) continue;
+    wait_for_end();
     pthread_mutex_lock(&lock);
     seen = true;
     if (stopper) stopper(stopper_user);
     pthread_mutex_unlock(&lock);
-    while (sigwait(&signals, &number)) continue;
+    wait_for_end();
     om_console_status(NULL);
     _exit(130);
     return arg;
 }
+
+void om_signals_catch_hup(void) { hup_caught = true; }
+
+bool om_signals_take_hup(void) { return atomic_exchange(&hup_came, false); }
 
 int om_signals_init(void)
 {
@@ -36,6 +52,7 @@ int om_signals_init(void)
     sigemptyset(&signals);
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGTERM);
+    if (hup_caught) sigaddset(&signals, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     int err = om_thread_start(&t, "om-signals", watch, NULL);
     if (!err) pthread_detach(t.id); /* it waits as long as the process lives */

@@ -13,4 +13,9 @@ void om_signals_attach(void (*stop)(void *user), void *user);
 /* Whether a stop was asked for. */
 bool om_signals_seen(void);
 
+/* SIGHUP is watched for too, and does nothing but to be told of by om_signals_take_hup(). Before the init. */
+void om_signals_catch_hup(void);
+/* Whether one came since the last call. Any thread. */
+bool om_signals_take_hup(void);
+
 #endif

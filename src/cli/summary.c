@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 
 #include "base/cpu.h"
+#include "base/mem.h"
 #include "cli/console.h"
 #include "cli/table.h"
 #include "cli/text.h"
@@ -27,39 +28,50 @@ static void stat_cells(om_table *t, const om_stream_stats *s, const char *object
     om_table_cell(t, "%s", objects);
 }
 
-static void add_row(const om_summary *s, om_table *t, int index, const om_seen_stream *seen)
+typedef struct listing {
+    om_stream_row *rows;
+    size_t n;
+} listing;
+
+static void add_row(const om_summary *s, om_table *t, const om_stream_row *r)
+{
+    static const char *const notes[] = {[OM_STREAM_FAILED] = " (failed)", [OM_STREAM_REMOVED] = " (removed)"};
+    const om_stream_status *st = &r->status;
+    om_str objects = {0};
+    bool noted = st->state == OM_STREAM_FAILED || st->state == OM_STREAM_REMOVED;
+    om_seen_text(s->seen, om_seen_at(s->seen, st->index), 2, &objects);
+    om_table_cell(t, "%s%s", st->name, noted ? notes[st->state] : "");
+    if (st->width) om_table_cell(t, "%dx%d", st->width, st->height);
+    else om_table_cell(t, "%s", "");
+    stat_cells(t, &r->stats, om_str_get(&objects));
+    om_str_fini(&objects);
+}
+
+static void add_total(const om_summary *s, om_table *t, const om_seen_stream *all)
 {
     om_stream_stats stats;
     om_str objects = {0};
-    if (om_pipeline_stats(s->pipeline, index, &stats)) memset(&stats, 0, sizeof stats);
-    om_seen_text(s->seen, seen, 2, &objects);
-    if (index < 0) {
-        om_table_cell(t, "total");
-        om_table_cell(t, "%s", "");
-    } else {
-        om_stream_status st;
-        om_pipeline_stream_status(s->pipeline, (size_t)index, &st);
-        om_table_cell(t, "%s%s", st.name, st.state == OM_STREAM_FAILED ? " (failed)" : "");
-        if (st.width) om_table_cell(t, "%dx%d", st.width, st.height);
-        else om_table_cell(t, "%s", "");
-    }
+    if (om_pipeline_stats(s->pipeline, -1, &stats)) memset(&stats, 0, sizeof stats);
+    om_seen_text(s->seen, all, 2, &objects);
+    om_table_cell(t, "total");
+    om_table_cell(t, "%s", "");
     stat_cells(t, &stats, om_str_get(&objects));
     om_str_fini(&objects);
 }
 
-static void add_table(const om_summary *s, int width, om_str *out)
+static void add_table(const om_summary *s, const listing *l, int width, om_str *out)
 {
     om_table t;
     om_seen_stream all = {0};
-    size_t n = om_pipeline_n_streams(s->pipeline);
     om_table_init(&t, columns, sizeof columns / sizeof columns[0]);
-    for (size_t i = 0; i < n; i++) {
-        add_row(s, &t, (int)i, &s->seen->streams[i]);
-        if (om_seen_merge(&all, &s->seen->streams[i])) break;
+    om_seen_merge(&all, &s->seen->gone);
+    for (size_t i = 0; i < l->n; i++) {
+        add_row(s, &t, &l->rows[i]);
+        if (om_seen_merge(&all, om_seen_at(s->seen, l->rows[i].status.index))) break;
     }
-    if (n > 1) {
+    if (l->n > 1) {
         om_table_rule(&t);
-        add_row(s, &t, -1, &all);
+        add_total(s, &t, &all);
     }
     om_table_render(&t, width, out);
     om_table_fini(&t);
@@ -79,52 +91,53 @@ static void add_note(om_str *out, const char *head, const char *text, int width)
     om_str_fini(&wrapped);
 }
 
-/* One note a stream, the first under its heading. */
-static void add_losses(const om_summary *s, int width, om_str *out)
+static const char *add_loss(const om_summary *s, const char *name, int index, const char *head, int width,
+                            om_str *out)
 {
-    size_t n = om_pipeline_n_streams(s->pipeline);
-    const char *head = "lost";
-    for (int i = n > LOSS_LINES ? -1 : 0; i < (int)n; i++) {
-        om_str losses = {0}, text = {0};
-        om_stream_status st = {.name = "all streams"};
-        if (i >= 0) om_pipeline_stream_status(s->pipeline, (size_t)i, &st);
-        om_pipeline_losses(s->pipeline, i, &losses);
-        if (losses.len) {
-            om_str_addf(&text, "%s: %s", st.name, om_str_get(&losses));
-            add_note(out, head, om_str_get(&text), width);
-            head = "";
-        }
-        om_str_fini(&losses);
-        om_str_fini(&text);
-        if (i < 0) return;
+    om_str losses = {0}, text = {0};
+    om_pipeline_losses(s->pipeline, index, &losses);
+    if (losses.len) {
+        om_str_addf(&text, "%s: %s", name, om_str_get(&losses));
+        add_note(out, head, om_str_get(&text), width);
+        head = "";
     }
+    om_str_fini(&losses);
+    om_str_fini(&text);
+    return head;
 }
 
-static void add_failures(const om_summary *s, int width, om_str *out)
+/* One note a stream, the first under its heading. */
+static void add_losses(const om_summary *s, const listing *l, int width, om_str *out)
+{
+    const char *head = "lost";
+    if (l->n > LOSS_LINES) add_loss(s, "all streams", -1, head, width, out);
+    for (size_t i = 0; i < l->n && l->n <= LOSS_LINES; i++)
+        head = add_loss(s, l->rows[i].status.name, l->rows[i].status.index, head, width, out);
+}
+
+static void add_failures(const listing *l, int width, om_str *out)
 {
     const char *head = "failed";
-    for (size_t i = 0; i < om_pipeline_n_streams(s->pipeline); i++) {
-        om_stream_status st;
+    for (size_t i = 0; i < l->n; i++) {
+        const om_stream_status *st = &l->rows[i].status;
         char text[512];
-        om_pipeline_stream_status(s->pipeline, i, &st);
-        if (st.state != OM_STREAM_FAILED) continue;
-        snprintf(text, sizeof text, "%.200s: %s", st.name, st.error);
+        if (st->state != OM_STREAM_FAILED) continue;
+        snprintf(text, sizeof text, "%s: %s", st->name, st->error);
         add_note(out, head, text, width);
         head = "";
     }
 }
 
-static void add_classes(const om_summary *s, int width, om_str *out)
+static void add_classes(const om_summary *s, const listing *l, int width, om_str *out)
 {
     const char *head = "seen";
-    for (size_t i = 0; i < om_pipeline_n_streams(s->pipeline); i++) {
+    for (size_t i = 0; i < l->n; i++) {
         om_str text = {0};
-        om_stream_status st;
-        om_pipeline_stream_status(s->pipeline, i, &st);
-        if (!s->seen->streams[i].frames) continue;
-        om_str_addf(&text, "%s: ", st.name);
+        const om_seen_stream *seen = om_seen_at(s->seen, l->rows[i].status.index);
+        if (!seen->frames) continue;
+        om_str_addf(&text, "%s: ", l->rows[i].status.name);
         size_t before = text.len;
-        om_seen_text(s->seen, &s->seen->streams[i], 20, &text);
+        om_seen_text(s->seen, seen, 20, &text);
         om_str_add(&text, text.len > before ? " a frame" : "nothing");
         add_note(out, head, om_str_get(&text), width);
         om_str_fini(&text);
@@ -151,15 +164,18 @@ void om_summary_print(const om_summary *s, FILE *to)
 {
     om_stream_stats total;
     om_str out = {0};
+    listing l;
     int columns_of = om_console_columns(to, 0);
     int width = columns_of ? columns_of : 110;
     if (om_pipeline_stats(s->pipeline, -1, &total) || !total.received) return;
-    add_table(s, columns_of, &out);
+    if (om_pipeline_list(s->pipeline, true, &l.rows, &l.n)) return;
+    add_table(s, &l, columns_of, &out);
     om_str_addc(&out, '\n');
-    if (s->classes) add_classes(s, width, &out);
-    add_losses(s, width, &out);
-    add_failures(s, width, &out);
+    if (s->classes) add_classes(s, &l, width, &out);
+    add_losses(s, &l, width, &out);
+    add_failures(&l, width, &out);
     add_machine(s, width, &out);
     fputs(om_str_get(&out), to);
     om_str_fini(&out);
+    om_free(l.rows);
 }

@@ -52,6 +52,7 @@ struct om_frame {
     int64_t wall_us; /* wall clock of the picture, microseconds since 1970 UTC */
     int64_t due_ns;  /* om_now_ns() scale: when the packet that completed it was due; latency starts here */
     bool key;
+    uint32_t epoch;               /* which connection to its camera it came by; a file's is 0 */
     void (*release)(om_frame *f); /* called by the last unref; returns the frame to its pool or frees it */
     void *owner;                  /* the releasing side's */
     void *native; /* the decoder's surface (AVFrame *), for devices and encoders that know it */

@@ -52,6 +52,35 @@ int om_dets_set_vector(om_dets *d, const float *v, size_t n)
     return OM_OK;
 }
 
+void om_answers_fini(om_answers *a)
+{
+    for (size_t i = 0; i < a->n_owned; i++) om_free(a->owned[i]);
+    om_free(a->owned);
+    om_free(a->items);
+    *a = (om_answers){0};
+}
+
+om_answer *om_answers_add(om_answers *a)
+{
+    if (om_grow((void **)&a->items, &a->cap, a->n + 1, sizeof(*a->items)) < 0) return NULL;
+    om_answer *x = &a->items[a->n++];
+    *x = (om_answer){.object = -1, .parent = -1, .det = {.class_id = -1, .track = -1}};
+    return x;
+}
+
+static void *keep(om_answers *a, const void *data, size_t size)
+{
+    if (om_grow((void **)&a->owned, &a->cap_owned, a->n_owned + 1, sizeof(*a->owned)) < 0) return NULL;
+    void *copy = om_alloc(size ? size : 1);
+    if (!copy) return NULL;
+    memcpy(copy, data, size);
+    return a->owned[a->n_owned++] = copy;
+}
+
+const char *om_answers_text(om_answers *a, const char *text) { return keep(a, text, strlen(text) + 1); }
+
+const float *om_answers_vector(om_answers *a, const float *v, size_t n) { return keep(a, v, n * sizeof(*v)); }
+
 om_result *om_result_create(void)
 {
     om_result *r = om_calloc(1, sizeof(*r));
@@ -70,6 +99,7 @@ void om_result_unref(om_result *r)
     if (!r || !om_ref_dec(&r->ref)) return;
     om_frame_unref(r->frame);
     om_dets_fini(&r->dets);
+    om_answers_fini(&r->answers);
     om_free(r);
 }
 
@@ -89,6 +119,8 @@ void om_result_view(const om_result *r, om_frame_result *out)
         .n_labels = r->labels.n,
         .vector = r->dets.n_vector ? r->dets.vector : NULL,
         .n_vector = r->dets.n_vector,
+        .answers = r->answers.items,
+        .n_answers = r->answers.n,
         .latency_ms = (double)r->latency_ns * 1e-6,
     };
 }

@@ -25,6 +25,22 @@ om_detection *om_dets_add(om_dets *d);
 int om_dets_set_text(om_dets *d, om_detection *det, const char *text, float score);
 int om_dets_set_vector(om_dets *d, const float *v, size_t n);
 
+/* What secondary models said, and the memory of it. Zeroed is valid and empty. Thread-safety: one thread at a
+ * time. */
+typedef struct om_answers {
+    om_answer *items;
+    size_t n, cap;
+    void **owned; /* n_owned blocks: texts and vectors that items point into */
+    size_t n_owned, cap_owned;
+} om_answers;
+
+void om_answers_fini(om_answers *a);
+/* Room for one more, about nothing yet; NULL when out of memory. */
+om_answer *om_answers_add(om_answers *a);
+/* Copies that live as long as the list; NULL when out of memory. */
+const char *om_answers_text(om_answers *a, const char *text);
+const float *om_answers_vector(om_answers *a, const float *v, size_t n);
+
 typedef struct om_labels {
     const char *const *names; /* n of them; owned by the model's description, which outlives all results */
     size_t n;
@@ -38,10 +54,12 @@ typedef struct om_result {
     int stream_index;
     uint64_t seq;
     int64_t pts_ns, wall_us;
+    uint32_t epoch; /* as the frame's: tracks do not outlive a connection */
     int width, height;
     int64_t latency_ns;
     om_labels labels;
     om_dets dets;
+    om_answers answers;
     om_frame *frame; /* a reference, only where some sink asked for pictures; else NULL */
 } om_result;
 

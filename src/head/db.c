@@ -1,6 +1,7 @@
 /* Text found by segmentation (differentiable binarization): one map [N, 1, h, w] of how likely a pixel is the
  * core of a line of text. Regions above `mask_conf`, and the holes in them, become rectangles, which may
- * stand askew; those whose mean likeness reaches `conf` grow to the size of the text they are the core of. */
+ * stand askew; those whose mean likeness reaches `conf` grow to the size of the text they are the core of, by
+ * whole pixels and with round corners as the original's do, and get a rectangle once more. */
 #include <math.h>
 #include <string.h>
 
@@ -65,12 +66,15 @@ static size_t map_bytes(const om_tensor *t)
     return om_floats_size(t) + om_piece((size_t)(t->shape.dim[2] * t->shape.dim[3]));
 }
 
+/* Of an outline: two a row, or what it takes to grow. */
+static size_t most_points(size_t rows) { return 2 * rows > OM_GROWN_MAX ? 2 * rows : OM_GROWN_MAX; }
+
 static size_t rest_bytes(size_t runs, size_t height)
 {
     size_t rows = height + 2;
     return om_piece(runs * sizeof(om_run)) + 2 * om_piece((runs + 1) * sizeof(uint32_t)) +
-           3 * om_piece(2 * rows * sizeof(int32_t)) + om_piece(2 * rows * sizeof(om_vec2)) +
-           om_piece(4 * rows * sizeof(om_vec2)) + om_piece(MAX_BOXES * sizeof(box));
+           3 * om_piece(2 * rows * sizeof(int32_t)) + om_piece(most_points(rows) * sizeof(om_vec2)) +
+           om_piece(2 * most_points(rows) * sizeof(om_vec2)) + om_piece(MAX_BOXES * sizeof(box));
 }
 
 /* The map, its mask and its runs. How many those are is known once the mask is made; where the scratch has to
@@ -97,8 +101,8 @@ static int take_map(work *w, const om_head *h, om_head_scratch *s, const om_tens
     w->low = om_take(&mem, 2 * rows * sizeof *w->low);
     w->high = om_take(&mem, 2 * rows * sizeof *w->high);
     w->rows = om_take(&mem, 2 * rows * sizeof *w->rows);
-    w->points = om_take(&mem, 2 * rows * sizeof *w->points);
-    w->hull = om_take(&mem, 4 * rows * sizeof *w->hull);
+    w->points = om_take(&mem, most_points(rows) * sizeof *w->points);
+    w->hull = om_take(&mem, 2 * most_points(rows) * sizeof *w->hull);
     w->boxes = om_take(&mem, MAX_BOXES * sizeof *w->boxes);
     return OM_OK;
 }
@@ -165,9 +169,9 @@ static void judge_region(const om_head *h, work *w, size_t root)
     om_askew_corners(&r, corner);
     float score = om_mean_inside(w->map, w->width, w->height, corner, w->rows);
     if (!(score >= h->params.conf)) return;
-    float grow = r.w * r.h * h->params.unclip / (2 * (r.w + r.h));
-    r.w += 2 * grow;
-    r.h += 2 * grow;
+    double grow = (double)r.w * (double)r.h * (double)h->params.unclip / (2 * ((double)r.w + (double)r.h));
+    size_t n = om_grown(corner, grow, w->points);
+    r = om_askew_around(w->hull, om_hull(w->points, n, w->hull));
     if (shorter(&r) < MIN_BOX) return;
     w->boxes[w->n_boxes++] = (box){r, score};
 }
@@ -194,8 +198,9 @@ static int emit(const work *w, const box *b, const om_geometry *g, om_dets *out)
         float x, y;
         om_geometry_unmap(g, corner[i].x * (float)g->dst_w / (float)w->width,
                           corner[i].y * (float)g->dst_h / (float)w->height, &x, &y);
-        quad[i][0] = x = between(x, (float)g->src_x, (float)(g->src_x + g->src_w));
-        quad[i][1] = y = between(y, (float)g->src_y, (float)(g->src_y + g->src_h));
+        /* Whole pixels, as the original has them: readers of small text were tuned to its crops. */
+        quad[i][0] = x = between(rintf(x), (float)g->src_x, (float)(g->src_x + g->src_w));
+        quad[i][1] = y = between(rintf(y), (float)g->src_y, (float)(g->src_y + g->src_h));
         left = fminf(left, x);
         right = fmaxf(right, x);
         top = fminf(top, y);

@@ -38,6 +38,14 @@ om_askew om_askew_around(const om_vec2 *hull, size_t n);
 /* Its corners from the upper left one clockwise, as text is read. */
 void om_askew_corners(const om_askew *r, om_vec2 out[4]);
 
+/* Most points of om_grown(). */
+#define OM_GROWN_MAX 1024
+
+/* A convex four-sided figure, its corners as om_askew_corners() gives them, grown by `distance` all around as
+ * Clipper's offsets with round joins do it: the corners are cut to whole pixels first, and the arcs' points,
+ * which lie within a quarter of a pixel, are rounded. Sorted as om_hull() wants them. Returns how many. */
+size_t om_grown(const om_vec2 corner[4], double distance, om_vec2 *out);
+
 /* The mean of `map` over a four-sided figure, which is filled as OpenCV's fillPoly does with whole numbers.
  * What is not finite counts as 0. `rows` holds 2*height numbers. */
 float om_mean_inside(const float *map, int width, int height, const om_vec2 corner[4], int32_t *rows);

@@ -27,5 +27,8 @@ int om_draw_text_width(int height, const char *text);
 om_color om_draw_palette(int64_t n);
 /* Boxes, labels with score, landmarks and track numbers of one result, sized for the picture. */
 void om_draw_dets(const om_image *img, const om_dets *dets, const om_labels *labels);
+/* What secondary models found in picture `seq`: boxes, quads and landmarks. What they remember of earlier
+ * pictures has moved since, and is not drawn. */
+void om_draw_answers(const om_image *img, const om_answers *answers, uint64_t seq);
 
 #endif

@@ -31,8 +31,7 @@ static void label_text(char out[LABEL_SIZE], const om_detection *d, const om_lab
         labels && d->class_id >= 0 && (size_t)d->class_id < labels->n ? labels->names[d->class_id] : NULL;
     if (d->track >= 0) snprintf(track, sizeof(track), "#%lld ", (long long)d->track);
     snprintf(name, sizeof(name), "%d", (int)d->class_id);
-    snprintf(out, LABEL_SIZE, "%s%.60s %.2f%s%.50s", track, known ? known : name, (double)d->score,
-             d->text ? " " : "", d->text ? d->text : "");
+    snprintf(out, LABEL_SIZE, "%s%.60s %.2f", track, known ? known : name, (double)d->score);
 }
 
 static om_color contrast_to(om_color c)
@@ -63,18 +62,46 @@ static void draw_box(const om_image *img, const om_detection *d, const style *s)
     }
 }
 
-/* Above the box, or inside its top where there is no room, and never outside the picture. */
+/* A line of a label: how large it is, and how it looks. */
+typedef struct line {
+    char text[LABEL_SIZE];
+    int height, pad, w, h;
+    om_color back, front;
+} line;
+
+static void measure(line *l, int height)
+{
+    l->height = height;
+    l->pad = height / 6;
+    l->w = om_draw_text_width(height, l->text) + 2 * l->pad;
+    l->h = height + l->pad;
+}
+
+static void draw_line(const om_image *img, const line *l, int x, int y)
+{
+    om_draw_fill(img, x, y, l->w, l->h, l->back);
+    om_draw_text(img, x + l->pad, y + l->pad, l->height, l->text, l->front);
+}
+
+/* Above the box, or inside its top where there is no room, and never outside the picture. What was read
+ * stands above the rest, larger. */
 static void draw_label(const om_image *img, const om_detection *d, const om_labels *labels, const style *s)
 {
-    char text[LABEL_SIZE];
-    om_color color = om_draw_palette(d->class_id);
-    label_text(text, d, labels);
-    int pad = s->text / 6, w = om_draw_text_width(s->text, text) + 2 * pad, h = s->text + pad;
+    line label, read = {.back = {16, 16, 16, 255}, .front = {255, 255, 255, 255}};
+    label_text(label.text, d, labels);
+    label.back = om_draw_palette(d->class_id);
+    label.front = contrast_to(label.back);
+    measure(&label, s->text);
+    if (d->text && *d->text) {
+        snprintf(read.text, LABEL_SIZE, "%.50s", d->text);
+        measure(&read, s->text * 8 / 5);
+    }
+    int w = label.w > read.w ? label.w : read.w, h = label.h + read.h;
     int top = to_int(d->y), y = top >= h ? top - h : top;
     int x = clamp_int(to_int(d->x), 0, img->width > w ? img->width - w : 0);
     y = clamp_int(y, 0, img->height > h ? img->height - h : 0);
-    om_draw_fill(img, x, y, w, h, color);
-    om_draw_text(img, x + pad, y + pad, s->text, text, contrast_to(color));
+    if (read.h) draw_line(img, &read, x, y);
+    draw_line(img, &label, x, y + read.h);
 }
 
 /* The best come first in the list, so they are drawn last; labels lie over all boxes. */
@@ -83,4 +110,13 @@ void om_draw_dets(const om_image *img, const om_dets *dets, const om_labels *lab
     style s = style_of(img);
     for (size_t i = dets->n; i-- > 0;) draw_box(img, &dets->items[i], &s);
     for (size_t i = dets->n; i-- > 0;) draw_label(img, &dets->items[i], labels, &s);
+}
+
+void om_draw_answers(const om_image *img, const om_answers *answers, uint64_t seq)
+{
+    style s = style_of(img);
+    for (size_t i = 0; i < answers->n; i++) {
+        const om_answer *a = &answers->items[i];
+        if (a->seq == seq && !a->missing && (a->det.w > 0 || a->det.has_quad)) draw_box(img, &a->det, &s);
+    }
 }

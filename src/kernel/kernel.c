@@ -3,6 +3,7 @@
 #include <pthread.h>
 
 #include "base/cpu.h"
+#include "kernel/gemm.h"
 #include "kernel/nms_work.h"
 #include "kernel/variant.h"
 
@@ -13,7 +14,8 @@
         .widen = om_widen_##isa, .softmax = om_softmax_##isa, .top_k = om_top_k_##isa,                       \
         .ctc_greedy = om_ctc_greedy_##isa, .luma_grid = om_luma_grid_##isa,                                  \
         .grid_difference = om_grid_difference_##isa, .blend_row = om_blend_row_##isa,                        \
-        .blend_cover = om_blend_cover_##isa, .cover_stroke = om_cover_stroke_##isa, .name = #isa,            \
+        .blend_cover = om_blend_cover_##isa, .cover_stroke = om_cover_stroke_##isa, .gemm = om_gemm_##isa,   \
+        .name = #isa,                                                                                        \
     }
 
 void om_kernels_init(om_kernels *k, uint32_t cpu_flags)
@@ -31,6 +33,8 @@ size_t om_nms_work_size(size_t n)
     return n * candidate + om_nms_table_size(n) * sizeof(om_nms_class) +
            5 * (n + OM_NMS_SLACK) * sizeof(float);
 }
+
+size_t om_gemm_work_size(void) { return sizeof(float) * OM_GEMM_DEPTH * (OM_GEMM_ROWS + OM_GEMM_COLUMNS); }
 
 static om_kernels table;
 static pthread_once_t once = PTHREAD_ONCE_INIT;

@@ -74,6 +74,12 @@ typedef struct om_ctc_symbol {
     float score;
 } om_ctc_symbol;
 
+/* A matrix of f32 in any order: element (i, j) lies at data[i * row_step + j * column_step]. */
+typedef struct om_mat {
+    const float *data;
+    size_t rows, columns, row_step, column_step;
+} om_mat;
+
 struct om_stroke; /* draw_paint.h */
 
 /* Thread-safety: a filled table is constant; all functions are reentrant. */
@@ -138,10 +144,16 @@ typedef struct om_kernels {
     /* How much of each of n pixels from (x, y) rightwards a stroke covers, 0 to 1. */
     void (*cover_stroke)(const struct om_stroke *s, int x, int y, int n, float *cover);
 
+    /* c += a * b, c row-major with `c_row` numbers from row to row. One thread; the sum of an element is
+     * taken in one order whatever the sizes around it, so that the same numbers give the same bits. `work`
+     * holds om_gemm_work_size() bytes. */
+    void (*gemm)(const om_mat *a, const om_mat *b, float *c, size_t c_row, void *work);
+
     const char *name; /* of the highest variant in the table: "c", "avx2", ... */
 } om_kernels;
 
 size_t om_nms_work_size(size_t n);
+size_t om_gemm_work_size(void);
 
 /* The table for this processor less om_cpu_mask(). Built once; call om_cpu_mask() before. */
 const om_kernels *om_kernels_get(void);

@@ -38,7 +38,8 @@
                                       size_t *changed);                                                      \
     void om_blend_row_##isa(uint8_t *p, size_t n, const uint8_t sample[2], int alpha);                       \
     void om_blend_cover_##isa(uint8_t *p, size_t n, uint8_t sample, const uint16_t *alpha);                  \
-    void om_cover_stroke_##isa(const struct om_stroke *s, int x, int y, int n, float *cover);
+    void om_cover_stroke_##isa(const struct om_stroke *s, int x, int y, int n, float *cover);                \
+    void om_gemm_##isa(const om_mat *a, const om_mat *b, float *c, size_t c_row, void *work);
 
 OM_DECLARE_VARIANT(c)
 OM_DECLARE_VARIANT(avx2)

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/mem.h"
+#include "media/credentials.h"
 #include "media/decode.h"
 #include "media/frame_av.h"
 #include "media/pace.h"
@@ -19,6 +20,10 @@
 #define PROBE_BYTES (1 << 20)
 #define PROBE_US (2 * AV_TIME_BASE)
 #define CLOSE_TIMEOUT_MS 500
+/* A camera's own idea of a picture's time is believed when it is so near to the arrival. */
+#define CLOCK_TRUST_US 10000000
+/* Of a camera that sends packets: read time-outs without a picture before it is connected to again. */
+#define BLIND_TIMEOUTS 6
 
 typedef struct av_priv {
     AVFormatContext *fmt;
@@ -32,6 +37,9 @@ typedef struct av_priv {
     uint64_t seq, round_start; /* packets received before this round of a loop */
     uint64_t
         spliced_at; /* number of the first packet of a round that follows the one before without a break */
+    bool untimed;   /* its timestamps are none of the camera's */
+    int64_t picture_ns;    /* when the last picture came, of a camera */
+    uint64_t corrupt_then; /* damaged packets up to then */
     bool draining;
     int end_code; /* why the demuxer ended; OM_ERR_EOF at its end */
     char end_message[256];
@@ -47,6 +55,16 @@ static int interrupted(void *opaque)
 static void set_deadline(av_priv *p, int timeout_ms)
 {
     p->deadline_ns = om_now_ns() + timeout_ms * OM_NS_PER_MS;
+}
+
+/* Of a call to a camera: it ends with the camera's time, too. */
+static void set_patience(om_source *s, int timeout_ms)
+{
+    av_priv *p = s->priv;
+    set_deadline(p, timeout_ms);
+    int64_t until = s->params.until_ns, now = om_now_ns();
+    bool camera = s->connection && (s->camera || s->ops == &om_source_rtsp);
+    if (camera && until && until < p->deadline_ns) p->deadline_ns = until > now ? until : now;
 }
 
 static bool networked(const om_source *s) { return s->ops != &om_source_file; }
@@ -93,6 +111,8 @@ static int check_file(om_source *s)
     if (stat(path, &st) != 0) return om_fail(om_err_from_errno(errno), "%s: %s", s->shown, strerror(errno));
     if (S_ISDIR(st.st_mode))
         return om_fail(OM_ERR_FORMAT, "%s: is a folder; expected a video file", s->shown);
+    if (S_ISCHR(st.st_mode) && strncmp(path, "/dev/video", 10) == 0)
+        return om_fail(OM_ERR_FORMAT, "%s: is a device; for a camera write v4l2://%s", s->shown, path);
     if (!S_ISREG(st.st_mode)) return om_fail(OM_ERR_FORMAT, "%s: is not a regular file", s->shown);
     if (st.st_size == 0) return om_fail(OM_ERR_FORMAT, "%s: empty file", s->shown);
     return OM_OK;
@@ -114,9 +134,11 @@ static int set_options(om_source *s, AVDictionary **opts)
     if (rc >= 0 && networked(s)) rc = av_dict_set(opts, "timeout", timeout_us, 0);
     if (rc >= 0 && s->ops == &om_source_rtsp) {
         const char *transport = s->params.rtsp_transport ? s->params.rtsp_transport : "tcp";
-        if (strcmp(transport, "tcp") != 0 && strcmp(transport, "udp") != 0)
-            return om_fail(OM_ERR_ARG, "rtsp transport '%s': expected tcp or udp", transport);
-        rc = av_dict_set(opts, "rtsp_transport", transport, 0);
+        bool either = strcmp(transport, "auto") == 0;
+        if (!either && strcmp(transport, "tcp") != 0 && strcmp(transport, "udp") != 0)
+            return om_fail(OM_ERR_ARG, "rtsp transport '%s': expected tcp, udp or auto", transport);
+        rc = av_dict_set(opts, "rtsp_transport", either ? "tcp+udp" : transport, 0);
+        if (rc >= 0 && either) rc = av_dict_set(opts, "rtsp_flags", "prefer_tcp", 0);
         if (rc >= 0) rc = av_dict_set(opts, "allowed_media_types", "video", 0);
     }
     return rc < 0 ? om_fail_nomem("options") : OM_OK;
@@ -151,7 +173,9 @@ static int open_input(om_source *s)
     int rc = set_options(s, &opts);
     if (rc != OM_OK) goto fail;
     rc = OM_ERR_NOMEM;
-    url = networked(s) ? om_strdup(s->uri) : om_sprintf("file:%s", file_path(s->uri));
+    if (!networked(s)) url = om_sprintf("file:%s", file_path(s->uri));
+    else if ((rc = om_credentials_apply(s->params.credentials, s->uri, &url)) != OM_OK) goto fail;
+    rc = OM_ERR_NOMEM;
     p->fmt = avformat_alloc_context();
     if (!url) goto fail;
     if (!p->fmt) {
@@ -161,12 +185,12 @@ static int open_input(om_source *s)
     p->fmt->interrupt_callback = (AVIOInterruptCB){interrupted, s};
     p->fmt->probesize = PROBE_BYTES;
     p->fmt->max_analyze_duration = PROBE_US;
-    set_deadline(p, networked(s) ? s->params.open_timeout_ms : INT_MAX);
+    set_patience(s, networked(s) ? s->params.open_timeout_ms : INT_MAX);
     rc = avformat_open_input(&p->fmt, url, NULL, &opts);
     rc = rc < 0 ? fail_open(s, rc) : is_text_art(p->fmt) ? fail_open(s, AVERROR_INVALIDDATA) : OM_OK;
 fail:
     av_dict_free(&opts);
-    om_free(url);
+    om_credentials_wipe(url);
     return rc;
 }
 
@@ -200,10 +224,21 @@ static void fill_info(om_source *s)
     s->info.height = st->codecpar->height;
     bool endless = p->fmt->duration == AV_NOPTS_VALUE || p->fmt->duration <= 0;
     s->info.duration_s = endless ? 0 : (double)p->fmt->duration / AV_TIME_BASE;
+    om_pace_init(&p->pace, &s->params, s->params.live && !s->camera);
+}
+
+/* What is endless, has no size and cannot be sought in is a camera. */
+static void tell_camera(om_source *s)
+{
+    av_priv *p = s->priv;
+    bool endless = p->fmt->duration == AV_NOPTS_VALUE || p->fmt->duration <= 0;
     bool seekable = p->fmt->pb && (p->fmt->pb->seekable & AVIO_SEEKABLE_NORMAL);
-    bool camera = s->ops == &om_source_rtsp || (s->ops == &om_source_http && endless && !seekable);
-    s->info.live = s->params.live || camera;
-    om_pace_init(&p->pace, &s->params, s->params.live && !camera);
+    bool sized = p->fmt->pb && avio_size(p->fmt->pb) > 0;
+    s->camera = s->ops == &om_source_rtsp || (s->ops == &om_source_http && endless && !seekable && !sized);
+    s->info.live = s->params.live || s->camera;
+    p->untimed = s->camera && (p->fmt->iformat->flags & AVFMT_NOTIMESTAMPS);
+    p->picture_ns = om_now_ns();
+    p->corrupt_then = atomic_load_explicit(&s->counts->corrupt, memory_order_relaxed);
 }
 
 static void close_demuxer(om_source *s)
@@ -233,6 +268,9 @@ static int know_stream(om_source *s)
     av_priv *p = s->priv;
     bool mp4 = strncmp(p->fmt->iformat->name, "mov,", 4) == 0;
     if (mp4 && p->dec && choose_stream(s) == OM_OK && goes_on(p)) return OM_OK;
+    /* Else it waits for 20 pictures to learn the rate. */
+    bool untimed = networked(s) && (p->fmt->iformat->flags & AVFMT_NOTIMESTAMPS);
+    if (s->ops == &om_source_rtsp || untimed) p->fmt->fps_probe_size = 1;
     int rc = avformat_find_stream_info(p->fmt, NULL);
     if (rc < 0 || om_cancelled(s->params.cancel)) return fail_open(s, rc);
     return choose_stream(s);
@@ -246,6 +284,7 @@ static int start_round(om_source *s)
     if (rc == OM_OK) rc = open_input(s);
     if (rc == OM_OK) rc = know_stream(s);
     if (rc != OM_OK) return rc;
+    tell_camera(s);
     p->draining = false;
     p->round_start = atomic_load_explicit(&s->counts->received, memory_order_relaxed);
     p->spliced_at = 0;
@@ -257,8 +296,10 @@ static int start_round(om_source *s)
     p->dec = NULL;
     om_decoder_params dp = {.par = p->fmt->streams[p->stream]->codecpar,
                             .time_base = p->time_base,
-                            .live = s->info.live || s->ops == &om_source_rtsp,
+                            .live = s->info.live,
+                            .camera = s->camera,
                             .source = &s->params,
+                            .economy = &s->economy,
                             .shown = s->shown,
                             .counts = s->counts};
     return om_decoder_open(&dp, &p->dec);
@@ -277,14 +318,29 @@ static int av_open(om_source *s)
     return OM_OK;
 }
 
+/* A camera may send packets and no picture: of a stream that has become another, without key pictures, or
+ * broken. Connecting anew mends each. */
+static int check_blind(om_source *s)
+{
+    av_priv *p = s->priv;
+    uint64_t corrupt = atomic_load_explicit(&s->counts->corrupt, memory_order_relaxed);
+    int64_t patience = s->params.read_timeout_ms * OM_NS_PER_MS;
+    if (corrupt == p->corrupt_then) patience *= BLIND_TIMEOUTS;
+    if (!s->connection || om_now_ns() - p->picture_ns < patience) return OM_OK;
+    return om_fail(OM_ERR_TIMEOUT, "%s: packets, but no picture for %.1f s", s->shown,
+                   (double)(om_now_ns() - p->picture_ns) / 1e9);
+}
+
 /* The next packet of the chosen stream into p->pkt. */
 static int demux(om_source *s)
 {
     av_priv *p = s->priv;
-    set_deadline(p, networked(s) ? s->params.read_timeout_ms : INT_MAX);
+    int rc = s->camera ? check_blind(s) : OM_OK;
+    if (rc != OM_OK) return rc;
+    set_patience(s, networked(s) ? s->params.read_timeout_ms : INT_MAX);
     for (;;) {
         om_trace_begin("demux", -1);
-        int rc = av_read_frame(p->fmt, p->pkt);
+        rc = av_read_frame(p->fmt, p->pkt);
         om_trace_end("demux");
         if (rc == AVERROR(EAGAIN)) continue;
         if (rc < 0 && rc != AVERROR_EOF) return fail_call(s, rc, "no data", s->params.read_timeout_ms);
@@ -293,6 +349,8 @@ static int demux(om_source *s)
             return om_fail(OM_ERR_CANCELLED, "%s: cancelled", s->shown);
         }
         if (rc == AVERROR_EOF) {
+            double end = s->info.duration_s - 1;
+            s->finite = end > 0 && (double)p->dts.last / 1e9 >= end;
             bool late = networked(s) && om_now_ns() > p->deadline_ns;
             return late ? fail_call(s, rc, "no data", s->params.read_timeout_ms) : OM_ERR_EOF;
         }
@@ -349,15 +407,30 @@ static int splice(om_source *s)
     return OM_OK;
 }
 
+/* Wall clock of a packet: a camera's own, where its RTCP reports tell and it is not far off. */
+static int64_t wall_of(const om_source *s, const AVPacket *pkt)
+{
+    int64_t now = om_wall_us();
+    size_t size = 0;
+    const uint8_t *data = s->camera ? av_packet_get_side_data(pkt, AV_PKT_DATA_PRFT, &size) : NULL;
+    if (!data || size < sizeof(AVProducerReferenceTime)) return now;
+    AVProducerReferenceTime prft;
+    memcpy(&prft, data, sizeof prft);
+    return prft.wallclock > now - CLOCK_TRUST_US && prft.wallclock < now + CLOCK_TRUST_US ? prft.wallclock
+                                                                                          : now;
+}
+
 static int feed(om_source *s)
 {
     av_priv *p = s->priv;
     int rc = demux(s);
     if (rc == OM_ERR_EOF) rc = splice(s);
     if (rc != OM_OK) return start_draining(p, rc);
-    om_decoder_expect(p->dec, om_wall_us());
-    int64_t due;
-    rc = om_pace_wait(&p->pace, om_timeline_map(&p->dts, to_ns(p->pkt->dts, p->time_base)), &due);
+    om_decoder_expect(p->dec, wall_of(s, p->pkt));
+    atomic_fetch_add_explicit(&s->counts->bytes, (unsigned long long)p->pkt->size, memory_order_relaxed);
+    int64_t due, dts = to_ns(p->pkt->dts, p->time_base);
+    dts = s->camera ? om_timeline_map_live(&p->dts, dts, om_now_ns()) : om_timeline_map(&p->dts, dts);
+    rc = om_pace_wait(&p->pace, dts, &due);
     if (rc == OM_OK) rc = om_decoder_send(p->dec, p->pkt, due);
     av_packet_unref(p->pkt);
     return rc;
@@ -379,6 +452,19 @@ static int end_round(om_source *s)
     return rc;
 }
 
+static void stamp(om_source *s, om_frame *f, int64_t ts)
+{
+    av_priv *p = s->priv;
+    if (!s->camera) {
+        f->pts_ns = om_timeline_map(&p->pts, ts);
+        f->wall_us = p->pace.wall_us + f->pts_ns / 1000;
+        return;
+    }
+    p->picture_ns = om_now_ns();
+    p->corrupt_then = atomic_load_explicit(&s->counts->corrupt, memory_order_relaxed);
+    f->pts_ns = om_timeline_map_live(&p->pts, ts, p->picture_ns);
+}
+
 static int av_read(om_source *s, om_frame **out)
 {
     av_priv *p = s->priv;
@@ -392,9 +478,7 @@ static int av_read(om_source *s, om_frame **out)
                 p->spliced_at = 0;
             }
             (*out)->seq = p->seq++;
-            (*out)->pts_ns = om_timeline_map(&p->pts, to_ns(ts, p->time_base));
-            bool camera = s->info.live && !p->pace.paced;
-            if (!camera) (*out)->wall_us = p->pace.wall_us + (*out)->pts_ns / 1000;
+            stamp(s, *out, p->untimed ? OM_NO_TIME : to_ns(ts, p->time_base));
             return OM_OK;
         }
         if (rc == OM_ERR_AGAIN) rc = feed(s);
@@ -410,6 +494,9 @@ static void av_close(om_source *s)
     av_packet_free(&p->pkt);
 }
 
-const om_source_ops om_source_rtsp = {"rtsp", sizeof(av_priv), rtsp_accepts, av_open, av_read, av_close};
-const om_source_ops om_source_http = {"http", sizeof(av_priv), http_accepts, av_open, av_read, av_close};
-const om_source_ops om_source_file = {"file", sizeof(av_priv), file_accepts, av_open, av_read, av_close};
+const om_source_ops om_source_rtsp = {"rtsp",  sizeof(av_priv), rtsp_accepts, av_open,
+                                      av_read, av_close,        true};
+const om_source_ops om_source_http = {"http",  sizeof(av_priv), http_accepts, av_open,
+                                      av_read, av_close,        true};
+const om_source_ops om_source_file = {"file",  sizeof(av_priv), file_accepts, av_open,
+                                      av_read, av_close,        false};

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "media/frame_av.h"
 #include "media/hwaccel.h"
+#include "media/nal.h"
 #include "media/replay.h"
 #include "trace/trace.h"
 
@@ -23,10 +24,14 @@
 
 typedef enum packet_state { SLOT_SETTLED, SLOT_OPEN, SLOT_REFUSED } packet_state;
 
+/* Why packets are passed over until a key packet comes. */
+typedef enum await_key { AWAIT_NONE, AWAIT_FIRST, AWAIT_ECONOMY, AWAIT_DAMAGE } await_key;
+
 typedef struct packet_slot {
     uint64_t number;
     packet_state state;
     bool key;
+    bool thrift; /* sent to a decoder that leaves pictures out */
     int64_t wall_us;
 } packet_slot;
 
@@ -42,10 +47,19 @@ struct om_decoder {
     uint64_t first, next; /* numbers of the first packet expected here and of the next one */
     int64_t due_ns;
     int drain_errors;
-    bool live, wants_key, draining, warned;
+    bool live, camera, wants_key, draining, warned;
     om_surfaces *surfaces; /* where a GPU decodes; else NULL */
     int hw_errors;         /* in a row */
     om_replay replay;
+    await_key await;
+    int awaited;                        /* packets passed over for it */
+    uint64_t key_number;                /* of the last key packet that went in */
+    uint64_t damage_from, damage_until; /* numbers of packets whose pictures are made of damage */
+    om_h264_order order;
+    const atomic_int *economy;
+    om_economy level; /* in force */
+    bool intra;       /* every picture is a key picture */
+    bool pulse;       /* told to give up the one picture it holds */
     bool replaying;
     uint64_t replayed; /* packets before this one were given to another decoder too */
     packet_slot ring[RING];
@@ -56,6 +70,20 @@ static void close_codec(om_decoder *d)
     avcodec_free_context(&d->ctx);
     om_surfaces_unref(d->surfaces);
     d->surfaces = NULL;
+}
+
+/* How often this decoder may halve the picture. */
+static int halvings(const om_decoder *d, const AVCodec *codec)
+{
+    om_size least = d->source->decode_size;
+    int n = 0, most = 0, w = d->par->width, h = d->par->height;
+    while (least.width > 0 && w >> (most + 1) >= least.width && h >> (most + 1) >= least.height) most++;
+    while (n < most && n < codec->max_lowres) n++;
+    bool first = !atomic_load_explicit(&d->counts->received, memory_order_relaxed);
+    if (n < most && first)
+        om_log(OM_LOG_WARN, "%s: %s is decoded at %dx%d: its decoder cannot go down to %dx%d", d->shown,
+               codec->name, w >> n, h >> n, least.width, least.height);
+    return n;
 }
 
 static int open_codec(om_decoder *d, om_hwaccel *accel)
@@ -73,6 +101,7 @@ static int open_codec(om_decoder *d, om_hwaccel *accel)
     if (!d->ctx) return om_fail_nomem("a decoder");
     int rc = avcodec_parameters_to_context(d->ctx, d->par);
     if (rc < 0) return om_fail_av(rc, d->shown);
+    if (!accel) d->ctx->lowres = halvings(d, codec);
     int threads = d->source->decode_threads;
     d->ctx->pkt_timebase = d->time_base;
     d->ctx->max_pixels = MAX_PIXELS;
@@ -85,9 +114,11 @@ static int open_codec(om_decoder *d, om_hwaccel *accel)
     atomic_store_explicit(&d->counts->decoder, accel ? OM_DECODER_CUDA : OM_DECODER_CPU,
                           memory_order_relaxed);
     const AVCodecDescriptor *desc = avcodec_descriptor_get(id);
+    d->intra = desc && (desc->props & AV_CODEC_PROP_INTRA_ONLY);
     /* H.264 and HEVC know themselves from where on their pictures are whole, also without key pictures. */
-    d->wants_key = !(desc && (desc->props & AV_CODEC_PROP_INTRA_ONLY)) && id != AV_CODEC_ID_H264 &&
-                   id != AV_CODEC_ID_HEVC;
+    d->wants_key = !d->intra && id != AV_CODEC_ID_H264 && id != AV_CODEC_ID_HEVC;
+    d->level = OM_ECONOMY_NONE;
+    d->pulse = false;
     return OM_OK;
 }
 
@@ -108,6 +139,10 @@ int om_decoder_open(const om_decoder_params *p, om_decoder **out)
     d->source = p->source;
     d->time_base = p->time_base;
     d->live = p->live;
+    d->economy = p->economy;
+    d->damage_from = d->damage_until = UINT64_MAX;
+    d->camera = p->camera;
+    d->await = p->camera ? AWAIT_FIRST : AWAIT_NONE;
     d->first = d->next = atomic_load_explicit(&d->counts->received, memory_order_relaxed);
     d->frame = av_frame_alloc();
     d->par = avcodec_parameters_alloc();
@@ -135,21 +170,12 @@ bool om_decoder_fits(const om_decoder *d, const AVCodecParameters *par)
            memcmp(par->extradata, own->extradata, (size_t)par->extradata_size) == 0;
 }
 
-/* NAL units behind their lengths, as MP4 has them. */
 bool om_decoder_splices(const om_decoder *d, const AVPacket *first)
 {
     const AVCodecParameters *par = d->par;
-    if (par->codec_id != AV_CODEC_ID_H264 || par->extradata_size < 5 || par->extradata[0] != 1) return false;
-    int bytes = (par->extradata[4] & 3) + 1;
-    for (int at = 0; at + bytes < first->size;) {
-        int64_t length = 0;
-        for (int i = 0; i < bytes; i++) length = length << 8 | first->data[at + i];
-        int type = first->data[at + bytes] & 31;
-        if (type >= 1 && type <= 5) return type == 5; /* the first slice is of an IDR picture */
-        if (length > first->size - at - bytes) return false;
-        at += bytes + (int)length;
-    }
-    return false;
+    bool lengths = par->extradata_size >= 5 && par->extradata[0] == 1;
+    /* Its first slice is of an IDR picture. */
+    return par->codec_id == AV_CODEC_ID_H264 && lengths && (om_nal_first_slice(par, first) & 31) == 5;
 }
 
 void om_decoder_rewind(om_decoder *d, AVRational time_base)
@@ -182,12 +208,34 @@ static packet_slot *oldest_open(om_decoder *d)
     return NULL;
 }
 
-static void settle_all(om_decoder *d, atomic_ullong *counter)
+static void settle_unread(om_decoder *d)
 {
     for (packet_slot *s; (s = oldest_open(d));) {
         s->state = SLOT_SETTLED;
-        count(counter);
+        count(&d->counts->unread);
     }
+}
+
+/* The decoder made nothing of it. */
+static void settle_empty(om_decoder *d, packet_slot *s)
+{
+    s->state = SLOT_SETTLED;
+    count(s->thrift ? &d->counts->economy : &d->counts->no_output);
+}
+
+static void settle_rest(om_decoder *d)
+{
+    for (packet_slot *s; (s = oldest_open(d));) settle_empty(d, s);
+}
+
+/* What is made of this packet is damaged, up to the next key packet. */
+static void taint(om_decoder *d, uint64_t number)
+{
+    if (!d->camera || !d->source->until_key || d->intra) return;
+    if (number < d->damage_from || number >= d->damage_until) d->damage_from = number;
+    bool over = d->key_number > number && d->await != AWAIT_DAMAGE;
+    d->damage_until = over ? d->key_number : UINT64_MAX;
+    if (!over) d->await = AWAIT_DAMAGE;
 }
 
 static void settle_corrupt(om_decoder *d, packet_slot *s, const char *why)
@@ -202,7 +250,7 @@ static void settle_corrupt(om_decoder *d, packet_slot *s, const char *why)
 void om_decoder_expect(om_decoder *d, int64_t wall_us)
 {
     packet_slot *s = &d->ring[d->next % RING];
-    if (s->state == SLOT_OPEN) count(&d->counts->no_output);
+    if (s->state == SLOT_OPEN) settle_empty(d, s);
     *s = (packet_slot){.number = d->next++, .state = SLOT_OPEN, .wall_us = wall_us};
     count(&d->counts->received);
 }
@@ -212,7 +260,9 @@ static void refuse(om_decoder *d, int averror)
     packet_slot *s = d->draining || last_slot(d)->state != SLOT_OPEN ? oldest_open(d) : last_slot(d);
     char words[AV_ERROR_MAX_STRING_SIZE] = "";
     av_strerror(averror, words, sizeof words);
-    if (s) settle_corrupt(d, s, words);
+    if (!s) return;
+    settle_corrupt(d, s, words);
+    taint(d, s->number);
 }
 
 /* Why the GPU's decoder has to be left, after a call that answered `averror` or before one (0); else NULL. */
@@ -260,7 +310,9 @@ static void replay_one(om_decoder *d)
     if (!pkt && !d->draining) return;
     int rc = give(d, pkt, number);
     packet_slot *s = rc < 0 && pkt ? find_slot(d, (int64_t)number) : NULL;
-    if (s && s->state == SLOT_OPEN) settle_corrupt(d, s, "refused");
+    if (!s || s->state != SLOT_OPEN) return;
+    settle_corrupt(d, s, "refused");
+    taint(d, s->number);
 }
 
 /* As avcodec_send_packet(), on the GPU first; *err: an om_err that ends the stream. */
@@ -280,6 +332,71 @@ static int send_somewhere(om_decoder *d, const AVPacket *pkt, int *err)
     return d->replaying ? 0 : give(d, pkt, d->next - 1);
 }
 
+/* The decoder's own switches, where the wish has changed. */
+static void apply_economy(om_decoder *d)
+{
+    om_economy level = (om_economy)atomic_load_explicit(d->economy, memory_order_relaxed);
+    if (level == d->level) return;
+    d->level = level;
+    bool rough = level == OM_ECONOMY_LOOP_FILTER || level == OM_ECONOMY_REFERENCES;
+    d->ctx->skip_loop_filter = rough ? AVDISCARD_ALL : AVDISCARD_DEFAULT;
+    d->ctx->skip_frame = level >= OM_ECONOMY_REFERENCES ? AVDISCARD_NONREF : AVDISCARD_DEFAULT;
+}
+
+/* Whoever waits for this picture has given it up. */
+static bool is_late(const om_decoder *d)
+{
+    return d->source->late_ns && om_now_ns() > d->due_ns + d->source->late_ns;
+}
+
+/* Where this packet ends if it is not decoded; NULL: it is. */
+static atomic_ullong *pass_over(om_decoder *d, const AVPacket *pkt)
+{
+    bool key = pkt->flags & AV_PKT_FLAG_KEY || d->intra;
+    om_source_counts *c = d->counts;
+    if ((d->await == AWAIT_NONE || d->await == AWAIT_ECONOMY) && is_late(d)) {
+        d->await = AWAIT_ECONOMY;
+        d->awaited = 0;
+        return &c->economy;
+    }
+    if (key || ++d->awaited > KEY_PATIENCE) {
+        if (d->await == AWAIT_DAMAGE) d->damage_until = d->next - 1;
+        d->await = AWAIT_NONE;
+        d->awaited = 0;
+        d->key_number = d->next - 1;
+        if (key) return NULL;
+    }
+    if (d->level >= OM_ECONOMY_KEYFRAMES && d->await == AWAIT_NONE) d->await = AWAIT_ECONOMY;
+    switch (d->await) {
+    case AWAIT_FIRST: return &c->no_key;
+    case AWAIT_ECONOMY: return &c->economy;
+    case AWAIT_DAMAGE: return &c->corrupt;
+    case AWAIT_NONE: break;
+    }
+    d->awaited = 0;
+    return d->level >= OM_ECONOMY_REFERENCES && om_nal_disposable(d->par, pkt) ? &c->economy : NULL;
+}
+
+/* What is known to be wrong with a camera's packet before it is decoded, or NULL. */
+static const char *spoilt(const om_decoder *d, const AVPacket *pkt)
+{
+    if (!d->camera) return NULL;
+    if (pkt->flags & AV_PKT_FLAG_CORRUPT) return "damaged on its way";
+    if (d->par->codec_id != AV_CODEC_ID_MJPEG) return NULL;
+    int last = pkt->size - 1; /* cameras fill up with zeros */
+    while (last > 0 && !pkt->data[last]) last--;
+    for (int i = last; i > 0 && i > last - 64; i--)
+        if (pkt->data[i - 1] == 0xff && pkt->data[i] == 0xd9) return NULL;
+    return "a JPEG without its end"; /* it would be grey below */
+}
+
+/* With nothing but key pictures a decoder that puts pictures in order would wait for the next one. */
+static int give_up_picture(om_decoder *d)
+{
+    d->pulse = d->level >= OM_ECONOMY_KEYFRAMES && !d->surfaces && !d->intra;
+    return d->pulse ? give(d, NULL, 0) : 0;
+}
+
 int om_decoder_send(om_decoder *d, const AVPacket *pkt, int64_t due_ns)
 {
     d->due_ns = due_ns;
@@ -288,13 +405,30 @@ int om_decoder_send(om_decoder *d, const AVPacket *pkt, int64_t due_ns)
         count(&d->counts->no_output);
         return OM_OK;
     }
-    if (pkt) {
+    apply_economy(d);
+    /* What is made of a picture that got lost is as good as damaged, and no decoder says so. */
+    if (pkt && d->camera && om_h264_gap(&d->order, d->par, pkt) && d->await == AWAIT_NONE)
+        taint(d, d->next - 1);
+    atomic_ullong *end = pkt ? pass_over(d, pkt) : NULL;
+    if (end) {
+        last_slot(d)->state = SLOT_SETTLED;
+        count(end);
+        return OM_OK;
+    }
+    const char *wrong = pkt ? spoilt(d, pkt) : NULL;
+    if (wrong) {
+        settle_corrupt(d, last_slot(d), wrong);
+        taint(d, d->next - 1);
+        return OM_OK;
+    }
+    if (!pkt) d->draining = true;
+    else {
         last_slot(d)->key = pkt->flags & AV_PKT_FLAG_KEY;
-    } else {
-        d->draining = true;
+        last_slot(d)->thrift = d->level >= OM_ECONOMY_REFERENCES;
     }
     int err = OM_OK, rc = send_somewhere(d, pkt, &err);
     if (err != OM_OK) return err;
+    if (rc == 0 && pkt) rc = give_up_picture(d);
     if (rc == AVERROR(ENOMEM) && !d->surfaces) return om_fail_nomem("decoding");
     if (rc == AVERROR(EAGAIN)) return om_fail(OM_ERR_INTERNAL, "%s: decoder takes no packet", d->shown);
     if (rc < 0 && rc != AVERROR_EOF) refuse(d, rc);
@@ -315,6 +449,11 @@ static packet_slot *claim(om_decoder *d)
     }
     if ((d->frame->flags & AV_FRAME_FLAG_CORRUPT) || d->frame->decode_error_flags) {
         settle_corrupt(d, s, "damaged picture");
+        taint(d, s->number);
+        return NULL;
+    }
+    if (s->number >= d->damage_from && s->number < d->damage_until) {
+        settle_corrupt(d, s, "made of a damaged picture");
         return NULL;
     }
     if (d->wants_key && !d->frame->key_frame && !s->key && s->number - d->first < KEY_PATIENCE) {
@@ -375,8 +514,15 @@ int om_decoder_receive(om_decoder *d, om_frame **out, int64_t *ts)
         if (err != OM_OK) return err;
         if (rc == AVERROR(EAGAIN)) return OM_ERR_AGAIN;
         if (rc == AVERROR(ENOMEM) && !d->surfaces) return om_fail_nomem("decoding");
+        if (rc == AVERROR_EOF && d->pulse) {
+            avcodec_flush_buffers(d->ctx);
+            d->pulse = false;
+            d->await = AWAIT_ECONOMY; /* it knows of no picture any more */
+            settle_rest(d);
+            return OM_ERR_AGAIN;
+        }
         if (rc == AVERROR_EOF || (rc < 0 && d->draining && ++d->drain_errors > RING)) {
-            settle_all(d, &d->counts->no_output);
+            settle_rest(d);
             return OM_ERR_EOF;
         }
         if (rc < 0) {
@@ -392,7 +538,7 @@ int om_decoder_receive(om_decoder *d, om_frame **out, int64_t *ts)
 void om_decoder_close(om_decoder *d)
 {
     if (!d) return;
-    settle_all(d, &d->counts->unread);
+    settle_unread(d);
     sws_freeContext(d->scaler);
     av_frame_free(&d->frame);
     close_codec(d);

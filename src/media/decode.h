@@ -1,13 +1,18 @@
 /* One video decoder with an account of its packets. Private to the media room.
  *
  * Every packet gets a number that travels through the decoder and ends in exactly one way:
- *   decoded    its picture was returned
- *   no_output  the decoder took it and no picture came of it (second fields, empty packets, what comes before
- * the first key picture); known when the decoder has run dry or RING packets have come after it corrupt the
- * decoder refused it, or flagged its picture as damaged; the picture is not returned unread     still inside
- * when the decoder was closed There are never more pictures than packets. Where one packet gives several
- * pictures, the first is its own and each further one stands for the oldest packet still open (packed
- * B-frames come with an empty packet for each); where none is open, it is not returned.
+ * - decoded: its picture was returned
+ * - no_output: the decoder took it and no picture came of it (second fields, empty packets); known when the
+ *   decoder has run dry or RING packets have come after it
+ * - corrupt: the decoder refused it, or flagged its picture as damaged, and the picture is not returned; of a
+ *   camera with `until_key` also what comes after damage and before the next key picture
+ * - no_key: it came before a camera's first key picture
+ * - economy: it was not decoded because less is wanted
+ * - unread: still inside when the decoder was closed
+ *
+ * There are never more pictures than packets. Where one packet gives several pictures, the first is its own
+ * and each further one stands for the oldest packet still open (packed B-frames come with an empty packet for
+ * each); where none is open, it is not returned.
  *
  * Where a GPU decodes, the packets since the last key picture are kept. When the GPU does not take the
  * stream, fails, or is lost, the CPU goes on from that key picture: what had been returned before is decoded
@@ -25,10 +30,12 @@ typedef struct om_decoder om_decoder;
 typedef struct om_decoder_params {
     const AVCodecParameters *par; /* only read during the call */
     AVRational time_base;
-    bool live;
+    bool live;                      /* pictures are wanted soon: no thread a frame */
+    bool camera;                    /* begins anywhere, and may be damaged */
     const om_source_params *source; /* threads, hwaccel, hold, cancel */
+    const atomic_int *economy;      /* an om_economy: how much to leave undone */
     const char *shown;              /* names the source in messages */
-    om_source_counts *counts;       /* with `source` and `shown` outlives the decoder */
+    om_source_counts *counts;       /* with those before outlives the decoder */
 } om_decoder_params;
 
 int om_decoder_open(const om_decoder_params *p, om_decoder **out);

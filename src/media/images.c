@@ -133,5 +133,5 @@ static void images_close(om_source *s)
     om_strlist_fini(&p->files);
 }
 
-const om_source_ops om_source_images = {"images",    sizeof(images_priv), images_accepts,
-                                        images_open, images_read,         images_close};
+const om_source_ops om_source_images = {"images",    sizeof(images_priv), images_accepts, images_open,
+                                        images_read, images_close,        false};

@@ -5,6 +5,7 @@
 #include "trace/trace.h"
 
 #define JUMP_AHEAD_NS (30 * OM_NS_PER_SEC)
+#define LIVE_LEAP_NS (10 * OM_NS_PER_SEC)
 #define JITTER_NS OM_NS_PER_SEC
 #define START_POLL_NS (2 * OM_NS_PER_MS)
 #define SANE_NS (INT64_MAX / 8)
@@ -32,6 +33,21 @@ int64_t om_timeline_map(om_timeline *t, int64_t ts_ns)
         return t->last = next;
     }
     return t->last = mapped > t->last ? mapped : t->last + 1;
+}
+
+int64_t om_timeline_map_live(om_timeline *t, int64_t ts_ns, int64_t now_ns)
+{
+    bool known = ts_ns > -SANE_NS && ts_ns < SANE_NS;
+    int64_t passed = t->started && now_ns > t->last_now ? now_ns - t->last_now : 0;
+    int64_t last = t->started ? t->last : -1;
+    int64_t mapped = ts_ns + t->offset;
+    bool leaps = known && t->anchored && (mapped > last + passed + LIVE_LEAP_NS || mapped < last - JITTER_NS);
+    t->started = true;
+    t->last_now = now_ns;
+    if (!known || !t->anchored || leaps) mapped = last + (passed > 0 ? passed : 1);
+    if (known && (!t->anchored || leaps)) t->offset = mapped - ts_ns;
+    t->anchored |= known;
+    return t->last = mapped > last ? mapped : last + 1;
 }
 
 void om_pace_init(om_pace *p, const om_source_params *params, bool paced)

@@ -178,5 +178,5 @@ static void pattern_close(om_source *s)
     if (p->pending) om_source_count(&s->counts->unread);
 }
 
-const om_source_ops om_source_pattern = {"pattern",    sizeof(pattern_priv), pattern_accepts,
-                                         pattern_open, pattern_read,         pattern_close};
+const om_source_ops om_source_pattern = {
+    "pattern", sizeof(pattern_priv), pattern_accepts, pattern_open, pattern_read, pattern_close, false};

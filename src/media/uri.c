@@ -3,7 +3,7 @@
 
 #include "base/mem.h"
 #include "base/str.h"
-#include "media/source.h"
+#include "media/source_ops.h"
 
 /* Query keys whose values are secrets. */
 static const char *const secret_keys[] = {"password", "passwd", "pwd",    "pass", "token",
@@ -41,7 +41,7 @@ static size_t authority_len(const char *rest, size_t len)
 
 /* How many bytes of the text after "://" are the user's name and password with their '@'. A password may hold
  * '/'. */
-static size_t userinfo_len(const char *rest, size_t len)
+size_t om_uri_userinfo(const char *rest, size_t len)
 {
     size_t authority = authority_len(rest, len);
     const char *at = memrchr(rest, '@', authority);
@@ -60,7 +60,7 @@ static bool is_secret(const char *key, size_t n)
 static void add_redacted(om_str *out, const char *rest, size_t len)
 {
     const char *p = rest, *end = rest + len;
-    for (size_t skip; (skip = userinfo_len(p, (size_t)(end - p)));) p += skip;
+    for (size_t skip; (skip = om_uri_userinfo(p, (size_t)(end - p)));) p += skip;
     const char *stray = stray_password(p, authority_len(p, (size_t)(end - p)));
     if (stray) {
         om_str_addn(out, p, (size_t)(stray + 1 - p));
@@ -116,7 +116,7 @@ static void name_part(const char **s, size_t *len)
     if (scheme && strncmp(*s, "file://", 7) != 0) {
         const char *rest = scheme + 3;
         size_t n = strcspn(rest, "?#");
-        size_t skip = userinfo_len(rest, n);
+        size_t skip = om_uri_userinfo(rest, n);
         rest += skip;
         n -= skip;
         size_t host = strcspn(rest, "/");

@@ -4,7 +4,8 @@
 
 #include "omma/error.h"
 
-static const char *const skip_names[OM_SKIP_COUNT] = {"no_output", "sampled", "stopped"};
+static const char *const skip_names[OM_SKIP_COUNT] = {"no_output", "sampled", "stopped", "still",
+                                                      "no_key",    "economy", "paused"};
 static const char *const drop_names[OM_DROP_COUNT] = {"corrupt", "superseded", "infer_failed", "no_memory",
                                                       "device_lost"};
 
@@ -44,6 +45,8 @@ void om_account_drop(om_account *a, om_drop cause)
 void om_account_inferred(om_account *a, int64_t latency_ns, int64_t now_ns)
 {
     count(&a->inferred);
+    if (a->bound_ns && latency_ns > a->bound_ns) count(&a->over);
+    if (a->bound_ns && latency_ns > a->bound_ns / 10 * 7) count(&a->near);
     pthread_mutex_lock(&a->lock);
     om_hist_add(&a->latency, latency_ns);
     if (!a->first_ns) a->first_ns = now_ns;
@@ -62,11 +65,14 @@ void om_account_tally(om_account *a, om_tally *out)
     for (int i = 0; i < OM_DROP_COUNT; i++) out->dropped[i] = get(&a->dropped[i]);
     out->skipped[OM_SKIP_NO_OUTPUT] += get(&a->source.no_output);
     out->skipped[OM_SKIP_STOPPED] += get(&a->source.unread);
+    out->skipped[OM_SKIP_NO_KEY] += get(&a->source.no_key);
+    out->skipped[OM_SKIP_ECONOMY] += get(&a->source.economy);
     out->dropped[OM_DROP_CORRUPT] += get(&a->source.corrupt);
     out->decoded = get(&a->source.decoded);
     out->received = get(&a->source.received);
-    uint64_t settled =
-        out->decoded + get(&a->source.no_output) + get(&a->source.corrupt) + get(&a->source.unread);
+    out->bytes = get(&a->source.bytes);
+    uint64_t settled = out->decoded + get(&a->source.no_output) + get(&a->source.corrupt) +
+                       get(&a->source.unread) + get(&a->source.no_key) + get(&a->source.economy);
     out->in_flight =
         (inside > 0 ? (uint64_t)inside : 0) + (out->received > settled ? out->received - settled : 0);
     pthread_mutex_lock(&a->lock);
@@ -79,6 +85,7 @@ void om_account_tally(om_account *a, om_tally *out)
 void om_tally_merge(om_tally *into, const om_tally *from)
 {
     into->received += from->received;
+    into->bytes += from->bytes;
     into->decoded += from->decoded;
     into->inferred += from->inferred;
     into->in_flight += from->in_flight;
@@ -154,6 +161,7 @@ void om_tally_json(const om_tally *t, om_json *j)
     om_stream_stats s;
     om_tally_stats(t, &s);
     member_uint(j, "received", s.received);
+    member_uint(j, "bytes", t->bytes);
     member_uint(j, "decoded", s.decoded);
     member_uint(j, "inferred", s.inferred);
     member_uint(j, "in_flight", s.in_flight);

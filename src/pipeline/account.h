@@ -10,7 +10,16 @@
 #include "pipeline/stages.h"
 
 /* Why a picture was not wanted, and why one that was wanted got lost. The reader's own causes come first. */
-typedef enum om_skip { OM_SKIP_NO_OUTPUT, OM_SKIP_SAMPLED, OM_SKIP_STOPPED, OM_SKIP_COUNT } om_skip;
+typedef enum om_skip {
+    OM_SKIP_NO_OUTPUT,
+    OM_SKIP_SAMPLED,
+    OM_SKIP_STOPPED,
+    OM_SKIP_STILL,   /* nothing moved */
+    OM_SKIP_NO_KEY,  /* before a connection's first key picture */
+    OM_SKIP_ECONOMY, /* not decoded, for sampling or policy */
+    OM_SKIP_PAUSED,
+    OM_SKIP_COUNT
+} om_skip;
 typedef enum om_drop {
     OM_DROP_CORRUPT,
     OM_DROP_SUPERSEDED,
@@ -21,8 +30,8 @@ typedef enum om_drop {
 } om_drop;
 
 typedef struct om_account {
-    om_source_counts source; /* received, decoded, no_output, corrupt, unread: counted by the source */
-    atomic_ullong skipped[OM_SKIP_COUNT]; /* by the pipeline; NO_OUTPUT stays 0, the source has it */
+    om_source_counts source;              /* counted by the source */
+    atomic_ullong skipped[OM_SKIP_COUNT]; /* by the pipeline; what the source counts stays 0 */
     atomic_ullong dropped[OM_DROP_COUNT]; /* by the pipeline; CORRUPT stays 0, the source has it */
     atomic_ullong inferred;
     atomic_llong inside;  /* pictures between om_source_read() and their end */
@@ -30,11 +39,13 @@ typedef struct om_account {
     om_stages *stages;    /* owned; NULL unless the run is profiled; set before it starts */
     om_hist latency;
     int64_t first_ns, last_ns; /* of the first and last inferred frame's hand-over */
+    int64_t bound_ns;          /* the latency bound, 0: none; set before it starts */
+    atomic_ullong over, near;  /* frames above the bound, and above seven tenths of it */
 } om_account;
 
 /* A copy of the counters at one moment, mergeable. */
 typedef struct om_tally {
-    uint64_t received, decoded, inferred, in_flight;
+    uint64_t received, bytes, decoded, inferred, in_flight; /* bytes: of the packets received */
     uint64_t skipped[OM_SKIP_COUNT], dropped[OM_DROP_COUNT];
     om_hist latency;
     int64_t first_ns, last_ns;

@@ -84,6 +84,7 @@ static void serve(om_batcher *b, om_mailbox *m, om_flight *f)
                        .seq = frame->seq,
                        .pts_ns = frame->pts_ns,
                        .wall_us = frame->wall_us,
+                       .epoch = frame->epoch,
                        .due_ns = frame->due_ns,
                        .put_ns = put_ns,
                        .width = frame->image.width,
@@ -324,6 +325,23 @@ void om_batcher_stop(om_batcher *b)
     pthread_cond_signal(&b->wake);
     pthread_mutex_unlock(&b->engine->lock);
     om_thread_join(&b->thread);
+}
+
+static bool all_idle(const om_batcher *b)
+{
+    int n = 0;
+    for (const om_flight *f = b->idle; f; f = f->next) n++;
+    return n == b->n_flights;
+}
+
+bool om_batcher_settle(om_batcher *b, int64_t deadline_ns)
+{
+    pthread_mutex_lock(&b->engine->lock);
+    while (!all_idle(b) && om_now_ns() < deadline_ns)
+        om_cond_wait_until(&b->wake, &b->engine->lock, deadline_ns);
+    bool settled = all_idle(b);
+    pthread_mutex_unlock(&b->engine->lock);
+    return settled;
 }
 
 void om_batcher_destroy(om_batcher *b)

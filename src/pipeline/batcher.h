@@ -22,6 +22,7 @@ typedef struct om_pick {
     /* Of the picture, which is gone once gathered. */
     uint64_t seq;
     int64_t pts_ns, wall_us, due_ns, put_ns;
+    uint32_t epoch;
     int width, height;
 } om_pick;
 
@@ -66,6 +67,8 @@ int om_batcher_create(struct om_engine *e, int width, int height, om_batcher **o
 /* Stops the thread once its mailboxes are empty or aborted, and frees everything. After the engine's
  * completion threads have returned all flights. */
 void om_batcher_stop(om_batcher *b);
+/* Once it is stopped: waits until no flight is in the engine or on its way back. False at the deadline. */
+bool om_batcher_settle(om_batcher *b, int64_t deadline_ns);
 void om_batcher_destroy(om_batcher *b);
 
 /* With the engine's lock held: starts no more batches; what is ready waits for a successor. */

@@ -74,7 +74,7 @@ static om_census_thread *find(om_census *c, long tid)
     void *items = c->threads;
     if (om_grow(&items, &c->cap, c->n + 1, sizeof *c->threads)) return NULL;
     c->threads = items;
-    c->threads[c->n] = (om_census_thread){.tid = tid};
+    c->threads[c->n] = (om_census_thread){.tid = tid, .threads = 1};
     return &c->threads[c->n++];
 }
 
@@ -104,6 +104,8 @@ static void restart(om_census *c)
     c->energy_base_j = c->energy_j = read_energy();
     c->throttled_base_us = c->throttled_us = read_throttled();
     c->hot_base = c->hot = read_hot();
+    for (size_t i = 0; i < c->n; i++)
+        if (!c->threads[i].tid) c->threads[i].cpu_ns = c->threads[i].wait_ns = c->threads[i].threads = 0;
     ask_threads(c, true);
 }
 
@@ -145,6 +147,51 @@ void om_census_take(om_census *c)
     pthread_mutex_unlock(&c->lock);
 }
 
+/* "om-s12" and "om-s3" are one. */
+static void group_name(const char *name, char out[16])
+{
+    size_t n = 0;
+    for (; *name && n < 15; name++)
+        if (!isdigit((unsigned char)*name)) out[n++] = *name;
+    out[n] = '\0';
+}
+
+/* The sum of those of this kind that have ended. */
+static om_census_thread *find_sum(om_census *c, const char *kind)
+{
+    for (size_t i = 0; i < c->n; i++)
+        if (!c->threads[i].tid && !strcmp(c->threads[i].name, kind)) return &c->threads[i];
+    return NULL;
+}
+
+void om_census_leave(om_census *c)
+{
+    if (!c) return;
+    int64_t cpu, wait;
+    char name[16], kind[16];
+    pthread_mutex_lock(&c->lock);
+    om_census_thread *t = find(c, gettid());
+    if (t && read_thread(t->tid, &cpu, &wait, name, sizeof name)) {
+        memcpy(t->name, name, sizeof name);
+        t->cpu_ns = cpu - t->cpu_base;
+        t->wait_ns = wait - t->wait_base;
+    }
+    if (t) {
+        group_name(t->name, kind);
+        om_census_thread *sum = find_sum(c, kind);
+        if (sum) {
+            sum->cpu_ns += t->cpu_ns;
+            sum->wait_ns += t->wait_ns;
+            sum->threads++;
+            *t = c->threads[--c->n];
+        } else {
+            t->tid = 0;
+            memcpy(t->name, kind, sizeof kind);
+        }
+    }
+    pthread_mutex_unlock(&c->lock);
+}
+
 int om_census_open_thread(void) { return open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC); }
 
 int64_t om_census_waited_ns(int fd)
@@ -162,15 +209,6 @@ typedef struct group {
     int threads;
     int64_t cpu_ns, wait_ns;
 } group;
-
-/* "om-s12" and "om-s3" are one. */
-static void group_name(const char *name, char out[16])
-{
-    size_t n = 0;
-    for (; *name && n < 15; name++)
-        if (!isdigit((unsigned char)*name)) out[n++] = *name;
-    out[n] = '\0';
-}
 
 static int by_cpu(const void *a, const void *b)
 {
@@ -191,7 +229,7 @@ static size_t groups_of(const om_census *c, group *out)
             out[n] = (group){0};
             memcpy(out[n++].name, name, sizeof name);
         }
-        out[k].threads++;
+        out[k].threads += c->threads[i].threads;
         out[k].cpu_ns += c->threads[i].cpu_ns;
         out[k].wait_ns += c->threads[i].wait_ns;
     }

@@ -16,6 +16,7 @@ typedef struct om_census_thread {
     char name[16];
     int64_t cpu_ns, wait_ns; /* since the census began; wait: ready to run, and no core free */
     int64_t cpu_base, wait_base;
+    int threads; /* that it stands for: those of one kind that have ended are one, without a tid */
 } om_census_thread;
 
 /* Threads are asked as long as they live: a census at least every second misses little.
@@ -36,6 +37,8 @@ void om_census_restart(om_census *c);
 void om_census_destroy(om_census *c);
 /* NULL: nobody asked. */
 void om_census_take(om_census *c);
+/* The calling thread is about to end: its figures join those of its kind. NULL: nobody asked. */
+void om_census_leave(om_census *c);
 /* Members "threads", "cpu_seconds", "cores_busy", "core_wait_seconds", "power" into an open object. */
 /* How long the calling thread has waited for a core in its life, by what om_census_open_thread() gave it; 0
  * where the machine does not tell. */

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "media/media.h"
+#include "pipeline/second_config.h"
 #include "pipeline/tracking.h"
 #include "sink/sink.h"
 
@@ -23,31 +24,74 @@ void om_config_fini(om_config *c)
     for (size_t i = 0; i < c->n_streams; i++) om_options_fini(om_stream_option_table, &c->streams[i]);
     om_free(c->streams);
     om_strlist_fini(&c->sinks);
+    om_config_free_seconds(c);
     memset(c, 0, sizeof(*c));
 }
 
-static bool name_taken(const om_config *c, const char *name)
-{
-    for (size_t i = 0; i < c->n_streams; i++)
-        if (c->streams[i].name && !strcmp(c->streams[i].name, name)) return true;
-    return false;
-}
+typedef bool (*taken_fn)(void *user, const char *name);
 
 /* "vtest", then "vtest-2", "vtest-3" for further streams of that name. */
-static char *unique_name(const om_config *c, const char *uri)
+static char *unique_name(const char *uri, taken_fn taken, void *user)
 {
     char *base = om_uri_name(uri);
-    if (!base || !name_taken(c, base)) return base;
+    if (!base) return NULL;
+    if (strlen(base) > OM_STREAM_NAME_MAX - 12) base[OM_STREAM_NAME_MAX - 12] = '\0';
+    if (!taken(user, base)) return base;
     char *name = NULL;
     for (size_t n = 2; !name; n++) {
         name = om_sprintf("%s-%zu", base, n);
         if (!name) break;
-        if (!name_taken(c, name)) break;
+        if (!taken(user, name)) break;
         om_free(name);
         name = NULL;
     }
     om_free(base);
     return name;
+}
+
+int om_stream_options_check(om_stream_options *s, bool (*taken)(void *user, const char *name), void *user)
+{
+    if (!s->uri || !*s->uri) return om_fail(OM_ERR_ARG, "a stream needs a uri");
+    if (!s->name) {
+        s->name = unique_name(s->uri, taken, user);
+        return s->name ? OM_OK : OM_ERR_NOMEM;
+    }
+    if (taken(user, s->name))
+        return om_fail(OM_ERR_ARG, "two streams are named '%s': names must differ", s->name);
+    if (!*s->name || strchr(s->name, '/'))
+        return om_fail(OM_ERR_ARG,
+                       "stream name '%s': it becomes part of file names, so it must not be empty or hold '/'",
+                       s->name);
+    if (strlen(s->name) > OM_STREAM_NAME_MAX)
+        return om_fail(OM_ERR_ARG, "stream name '%.40s...': longer than %d bytes", s->name,
+                       OM_STREAM_NAME_MAX);
+    return OM_OK;
+}
+
+static om_stream_options *find_stream(const om_config *c, const char *name)
+{
+    for (size_t i = 0; i < c->n_streams; i++)
+        if (c->streams[i].name && !strcmp(c->streams[i].name, name)) return &c->streams[i];
+    return NULL;
+}
+
+static bool name_taken(void *user, const char *name) { return find_stream(user, name) != NULL; }
+
+int om_config_remove_stream(om_config *c, const char *name)
+{
+    om_stream_options *s = find_stream(c, name);
+    if (!s) return om_fail(OM_ERR_NOT_FOUND, "no stream '%s'", name);
+    om_options_fini(om_stream_option_table, s);
+    c->n_streams--;
+    memmove(s, s + 1, (size_t)(&c->streams[c->n_streams] - s) * sizeof(*s));
+    return OM_OK;
+}
+
+int om_config_set_stream(om_config *c, const char *name, const char *option, const char *value)
+{
+    om_stream_options *s = find_stream(c, name);
+    if (!s) return om_fail(OM_ERR_NOT_FOUND, "no stream '%s'", name);
+    return om_option_set(om_stream_option_table, s, option, value);
 }
 
 om_stream_options *om_config_new_stream(om_config *c)
@@ -62,15 +106,7 @@ om_stream_options *om_config_new_stream(om_config *c)
 
 int om_config_stream(om_config *c, om_stream_options *s)
 {
-    int err = OM_OK;
-    if (!s->uri || !*s->uri) err = om_fail(OM_ERR_ARG, "a stream needs a uri");
-    else if (s->name && name_taken(c, s->name))
-        err = om_fail(OM_ERR_ARG, "two streams are named '%s': names must differ", s->name);
-    else if (s->name && (!*s->name || strchr(s->name, '/')))
-        err = om_fail(OM_ERR_ARG,
-                      "stream name '%s': it becomes part of file names, so it must not be empty or hold '/'",
-                      s->name);
-    else if (!s->name && !(s->name = unique_name(c, s->uri))) err = OM_ERR_NOMEM;
+    int err = om_stream_options_check(s, name_taken, c);
     if (err) om_options_fini(om_stream_option_table, s);
     else c->n_streams++;
     return err;
@@ -125,7 +161,8 @@ static int check_sinks(const om_config *c)
         const char *spec = c->sinks.items[i];
         const om_sink_ops *ops = om_sink_ops_for(spec);
         if (!ops) return OM_ERR_ARG;
-        if (ops->flags & OM_SINK_PER_STREAM && c->n_streams > 1 && !strstr(spec, "%s"))
+        bool many = c->n_streams > 1 || om_config_keeps(c);
+        if (ops->flags & OM_SINK_PER_STREAM && many && !strstr(spec, "%s"))
             return om_fail(OM_ERR_ARG,
                            "-o %s makes one file a stream: put %%s into its name, which becomes the stream's",
                            spec);
@@ -137,13 +174,15 @@ static int check_sinks(const om_config *c)
     return OM_OK;
 }
 
+bool om_config_keeps(const om_config *c) { return c->run.keep || (c->run.control && *c->run.control); }
+
 int om_config_check(const om_config *c)
 {
     const om_run_options *o = &c->run;
     uint32_t mask;
     if (!o->model || !*o->model)
         return om_fail(OM_ERR_ARG, "no model: name one with -m MODEL.onnx (or model: in the config)");
-    if (!c->n_streams)
+    if (!c->n_streams && !om_config_keeps(c))
         return om_fail(OM_ERR_ARG,
                        "no stream: name at least one video with -i URI (or streams: in the config)");
     if (o->head) {
@@ -151,11 +190,16 @@ int om_config_check(const om_config *c)
         if (family < 0) return family;
     }
     if (o->cpu_mask && om_cpu_mask_parse(o->cpu_mask, &mask)) return OM_ERR_ARG;
-    if (o->rtsp_transport && strcmp(o->rtsp_transport, "tcp") && strcmp(o->rtsp_transport, "udp"))
-        return om_fail(OM_ERR_ARG, "--rtsp-transport '%s': expected tcp or udp", o->rtsp_transport);
+    if (o->rtsp_transport && strcmp(o->rtsp_transport, "tcp") && strcmp(o->rtsp_transport, "udp") &&
+        strcmp(o->rtsp_transport, "auto"))
+        return om_fail(OM_ERR_ARG, "--rtsp-transport '%s': expected tcp, udp or auto", o->rtsp_transport);
+    if (o->reconnect_min > o->reconnect_max)
+        return om_fail(OM_ERR_ARG, "--reconnect-min %gs is above --reconnect-max, %gs", o->reconnect_min,
+                       o->reconnect_max);
     om_tracking tracking;
     int err = check_batches(o);
     if (!err) err = om_tracking_of(o, (float)o->conf, &tracking);
+    if (!err) err = om_config_check_seconds(c);
     return err ? err : check_sinks(c);
 }
 
@@ -171,6 +215,10 @@ int om_config_check_files(const om_config *c)
 {
     int err = check_file("model", c->run.model);
     if (!err) err = check_file("labels file", c->run.labels);
+    for (size_t i = 0; i < c->n_seconds && !err; i++) {
+        err = check_file("secondary model", c->seconds[i].run.model);
+        if (!err) err = check_file("gallery", c->seconds[i].gallery);
+    }
     for (size_t i = 0; i < c->n_streams && !err; i++) {
         const char *uri = c->streams[i].uri;
         if (strstr(uri, "://") || !strncmp(uri, "pattern:", 8) || strpbrk(uri, "*?[")) continue;

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "pipeline/config.h"
+#include "pipeline/second_config.h"
 
 /* Keys that only make sense on a command line or that the example sets itself. */
 static bool left_out(const char *name) { return !strcmp(name, "model"); }
@@ -40,5 +40,8 @@ int om_config_example(om_str *out)
     comment_table(om_run_option_table, "", out);
     om_str_add(out, "\n# Keys of one stream's map, below `uri` and `name`:\n");
     comment_table(om_stream_option_table + 2, "    ", out);
+    om_str_add(out,
+               "\n# Keys of one secondary model's map, a list below `secondary:` (docs/secondary.md):\n");
+    comment_table(om_second_option_table, "    ", out);
     return out->failed ? OM_ERR_NOMEM : OM_OK;
 }

@@ -5,7 +5,7 @@
 
 #include "base/error.h"
 #include "base/mem.h"
-#include "pipeline/config.h"
+#include "pipeline/second_config.h"
 
 #define OM_CONFIG_MAX (1 << 20)
 
@@ -61,6 +61,17 @@ static int set_key(om_yaml *y, const om_option *table, void *obj, const yaml_nod
     return err ? fail_at(y, key, err) : OM_OK;
 }
 
+static int set_keys(om_yaml *y, const om_option *table, void *obj, const yaml_node_t *map)
+{
+    int err = OM_OK;
+    for (yaml_node_pair_t *i = map->data.mapping.pairs.start; i < map->data.mapping.pairs.top && !err; i++) {
+        const yaml_node_t *key = yaml_document_get_node(&y->doc, i->key);
+        err = expect_scalar(y, key, "a key");
+        if (!err) err = set_key(y, table, obj, key, yaml_document_get_node(&y->doc, i->value));
+    }
+    return err;
+}
+
 static int load_stream(om_yaml *y, const yaml_node_t *n)
 {
     om_stream_options *s = om_config_new_stream(y->config);
@@ -69,12 +80,7 @@ static int load_stream(om_yaml *y, const yaml_node_t *n)
     if (n->type == YAML_SCALAR_NODE) {
         err = om_option_set(om_stream_option_table, s, "uri", text_of(n));
     } else if (n->type == YAML_MAPPING_NODE) {
-        for (yaml_node_pair_t *i = n->data.mapping.pairs.start; i < n->data.mapping.pairs.top && !err; i++) {
-            const yaml_node_t *key = yaml_document_get_node(&y->doc, i->key);
-            err = expect_scalar(y, key, "a key");
-            if (!err)
-                err = set_key(y, om_stream_option_table, s, key, yaml_document_get_node(&y->doc, i->value));
-        }
+        err = set_keys(y, om_stream_option_table, s, n);
     } else {
         om_fail(OM_ERR_ARG, "a stream is a URI, or a map with uri: and more");
         err = fail_at(y, n, OM_ERR_ARG);
@@ -99,6 +105,36 @@ static int load_streams(om_yaml *y, const yaml_node_t *n)
     return err;
 }
 
+static int load_second(om_yaml *y, const yaml_node_t *n)
+{
+    if (n->type == YAML_SCALAR_NODE) {
+        int err = om_config_add_second(y->config, text_of(n));
+        return err ? fail_at(y, n, err) : OM_OK;
+    }
+    if (n->type != YAML_MAPPING_NODE) {
+        om_fail(OM_ERR_ARG, "a secondary model is a map with model: and more");
+        return fail_at(y, n, OM_ERR_ARG);
+    }
+    om_second_options *o = om_config_new_second(y->config);
+    if (!o) return fail_at(y, n, OM_ERR_ARG);
+    int err = set_keys(y, om_second_option_table, o, n);
+    if (err) {
+        om_options_fini(om_second_option_table, o);
+        return err;
+    }
+    err = om_config_second(y->config, o);
+    return err ? fail_at(y, n, err) : OM_OK;
+}
+
+static int load_seconds(om_yaml *y, const yaml_node_t *n)
+{
+    if (n->type != YAML_SEQUENCE_NODE) return load_second(y, n);
+    int err = OM_OK;
+    for (yaml_node_item_t *i = n->data.sequence.items.start; i < n->data.sequence.items.top && !err; i++)
+        err = load_second(y, yaml_document_get_node(&y->doc, *i));
+    return err;
+}
+
 static int load_sinks(om_yaml *y, const yaml_node_t *n)
 {
     if (n->type == YAML_SCALAR_NODE) return om_strlist_add(&y->config->sinks, text_of(n));
@@ -120,6 +156,7 @@ static int load_top(om_yaml *y, const yaml_node_t *key, const yaml_node_t *value
     int err = expect_scalar(y, key, "a key");
     if (err) return err;
     if (!strcmp(text_of(key), "streams")) return load_streams(y, value);
+    if (!strcmp(text_of(key), "secondary")) return load_seconds(y, value);
     if (!strcmp(text_of(key), "sinks")) return load_sinks(y, value);
     return set_key(y, om_run_option_table, &y->config->run, key, value);
 }

@@ -35,6 +35,7 @@ static void deliver(om_engine *e, om_flight *f)
             r->seq = p->seq;
             r->pts_ns = p->pts_ns;
             r->wall_us = p->wall_us;
+            r->epoch = p->epoch;
             r->width = p->width;
             r->height = p->height;
             r->latency_ns = p->due_ns; /* the lane turns it into the latency at hand-over */
@@ -217,7 +218,7 @@ static int check_inputs(const om_engine *e)
 static int load_model(om_engine *e)
 {
     const om_run_options *o = e->options;
-    int err = om_model_load(o->model, &e->graph);
+    int err = om_plan_file_open(o->model, &e->graph, &e->plan_file);
     if (!err) err = om_graph_infer_shapes(e->graph);
     if (!err) err = om_model_describe(e->graph, &e->desc);
     if (!err) err = check_inputs(e);
@@ -226,6 +227,7 @@ static int load_model(om_engine *e)
         err = family < 0 ? family : om_model_desc_set_family(e->desc, (om_family)family);
     }
     if (!err && o->labels) err = om_model_desc_load_labels(e->desc, o->labels);
+    if (!err) om_plan_file_describe(e->plan_file, e->desc);
     if (!err) om_model_desc_set_input(e->desc, (om_normalize)o->normalize, o->channels, o->fit);
     if (!err && o->input_size.width) err = om_engine_check_size(e->desc, o->model, o->input_size);
     if (!err) err = check_batch(e);
@@ -246,7 +248,7 @@ static int start_finishers(om_engine *e)
     return err;
 }
 
-int om_engine_create(const om_run_options *o, om_engine **out)
+int om_engine_load(const om_run_options *o, om_engine **out)
 {
     *out = NULL;
     om_engine *e = om_calloc(1, sizeof(*e));
@@ -255,15 +257,33 @@ int om_engine_create(const om_run_options *o, om_engine **out)
     pthread_mutex_init(&e->compile_lock, NULL);
     pthread_mutex_init(&e->lock, NULL);
     int err = load_model(e);
-    if (!err) err = om_backend_select(o->device, &e->backend, &e->device_name);
+    if (!err)
+        err = om_backend_select(om_plan_file_device(e->plan_file, o->device), &e->backend, &e->device_name);
     if (!err) err = om_engine_open_devices(e);
-    if (!err) err = start_finishers(e);
-    if (err) goto fail;
-    *out = e;
-    return OM_OK;
-fail:
-    om_engine_destroy(e);
+    if (err) om_engine_destroy(e);
+    else *out = e;
     return err;
+}
+
+int om_engine_create(const om_run_options *o, om_engine **out)
+{
+    int err = om_engine_load(o, out);
+    if (!err) err = start_finishers(*out);
+    if (!err) return OM_OK;
+    om_engine_destroy(*out);
+    *out = NULL;
+    return err;
+}
+
+bool om_engine_settle(om_engine *e, int64_t deadline_ns)
+{
+    bool settled = true;
+    om_thread_join(&e->mover);
+    for (int i = 0; i < e->n_batchers; i++) {
+        om_batcher_stop(e->batchers[i]);
+        settled = om_batcher_settle(e->batchers[i], deadline_ns) && settled;
+    }
+    return settled;
 }
 
 void om_engine_destroy(om_engine *e)
@@ -280,6 +300,7 @@ void om_engine_destroy(om_engine *e)
     om_head_destroy(e->head);
     om_model_desc_free(e->desc);
     om_graph_destroy(e->graph);
+    om_plan_file_free(e->plan_file);
     om_engine_close_devices(e);
     om_free(e->classes);
     pthread_mutex_destroy(&e->lock);

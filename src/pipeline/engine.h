@@ -2,6 +2,7 @@
 #ifndef OM_PIPELINE_ENGINE_H
 #define OM_PIPELINE_ENGINE_H
 
+#include "backend/planfile.h"
 #include "media/source.h"
 #include "pipeline/batcher.h"
 #include "pipeline/config.h"
@@ -34,6 +35,7 @@ struct om_engine {
     om_hwaccel *hwaccel;      /* of it, or NULL */
     bool download;            /* what it decodes has to be copied to host memory */
     om_graph *graph;
+    om_plan_file *plan_file; /* that the model came in, or NULL; owned */
     om_model_desc *desc;
     om_head *head;
     om_tracking tracking; /* the head finds what it looks at */
@@ -69,11 +71,17 @@ struct om_engine {
     char move_cause[256]; /* for `mover`, written before it starts */
 };
 
-/* Loads and describes the model, finds backend and device, makes the head, starts the finishers. */
+/* Loads and describes the model, finds backend and device, makes the head. Without batchers and their
+ * threads: what a secondary model needs. */
+int om_engine_load(const om_run_options *o, om_engine **out);
+/* The same, and starts the finishers. */
 int om_engine_create(const om_run_options *o, om_engine **out);
 /* Batchers' threads end once their mailboxes are empty; call after all mailboxes have ended. NULL is allowed.
  */
 void om_engine_destroy(om_engine *e);
+/* At the same moment, before the streams are freed: stops the batchers and waits for what is in the engine,
+ * as its results go to lanes. False at the deadline: then nothing of the run may be freed. */
+bool om_engine_settle(om_engine *e, int64_t deadline_ns);
 
 /* The batcher for pictures of this size: an existing rectangle, a new one while there are fewer than three,
  * else the nearest. Compiles at the first call for a rectangle, which takes a while. Any thread. */
@@ -87,7 +95,8 @@ int om_engine_check_size(const om_model_desc *d, const char *model, om_size size
  * model has one. */
 om_size om_engine_size_for(const om_engine *e, int width, int height);
 
-/* For batchers. */
+/* For batchers. `batch` 0: chosen by the options. */
+int om_engine_compile_batch(om_engine *e, int width, int height, int batch, om_plan **out);
 int om_engine_compile(om_engine *e, int width, int height, om_plan **out);
 /* Raises the arbiter's limit for this plan; returns how many flights it needs. */
 int om_engine_admit(om_engine *e, const om_plan *plan);

@@ -9,6 +9,11 @@
 #include "sink/sink.h"
 #include "track/track.h"
 
+#define OM_LANE_AHEAD 8 /* frames that may wait for secondary models */
+
+struct om_second_stream;
+struct om_second_frame;
+
 typedef struct om_lane om_lane;
 
 /* Thread-safety: kick from any thread between start and stop. */
@@ -22,7 +27,8 @@ typedef struct om_lane_pool {
 } om_lane_pool;
 
 int om_lane_pool_start(om_lane_pool *p, int threads);
-void om_lane_pool_stop(om_lane_pool *p); /* zeroed: no-op */
+void om_lane_pool_stop(om_lane_pool *p); /* zeroed: no-op; lanes may still be kicked, and are not served */
+void om_lane_pool_fini(om_lane_pool *p); /* of one that was started, when nobody kicks any more */
 
 typedef struct om_lane_slot {
     om_result *result; /* NULL in a tombstone */
@@ -43,7 +49,8 @@ struct om_lane {
     void (*on_sinks_dead)(
         void *user); /* after each result once every sink of this lane has failed; may be NULL */
     void *on_sinks_dead_user;
-    om_result_fn callback; /* may be NULL */
+    struct om_drift *drift; /* is told how many objects there are; may be NULL */
+    om_result_fn callback;  /* may be NULL */
     void *callback_user;
 
     pthread_mutex_t lock; /* guards slots, next, state */
@@ -54,10 +61,21 @@ struct om_lane {
     om_lane *run_next; /* guarded by the pool's lock */
 
     om_tracker *tracker; /* the running worker's; owned; NULL: none */
+    uint32_t epoch;      /* of the last result it saw */
     float conf;          /* where there is a tracker: what is reported without a track */
     bool tracker_failed; /* it was told */
 
-    om_result *current; /* the running worker's: handed to sinks [0, offered) so far */
+    struct om_second_stream *second; /* owned; NULL: no secondary models */
+    bool drops_pictures;             /* once they are cut: no sink wants them */
+    struct {
+        om_result *result;
+        struct om_second_frame *questions; /* NULL: it goes without */
+        int64_t asked_ns;
+    } ahead[OM_LANE_AHEAD]; /* the running worker's: asked about, not answered yet; a ring */
+    int first_ahead, n_ahead;
+
+    atomic_bool give_up; /* a sink without room is waited for no longer */
+    om_result *current;  /* the running worker's: handed to sinks [0, offered) so far */
     size_t offered;
     int64_t begun_ns;
 };
@@ -70,6 +88,10 @@ void om_lane_abandon(om_lane *l);
 /* The result of order number `order` (the reference goes over), or NULL: lost, already counted. Any thread.
  */
 void om_lane_post(om_lane *l, uint64_t order, om_result *r);
+/* Late answers of secondary models kick it no more. */
+void om_lane_close(om_lane *l);
+/* No worker runs it or is about to. */
+bool om_lane_idle(om_lane *l);
 /* Something it waited for may be there now. Any thread. */
 void om_lane_kick(om_lane *l);
 

@@ -45,6 +45,15 @@ void om_pipeline_gpu_json(om_pipeline *p, om_json *j)
     member(j, "gpu_power_w", n, l.sum.power_w / (n ? n : 1));
 }
 
+bool om_pipeline_gpu_usage(om_pipeline *p, om_device_usage *out)
+{
+    pthread_mutex_lock(&p->lock);
+    bool known = p->gpu.samples > 0;
+    *out = p->gpu.last;
+    pthread_mutex_unlock(&p->lock);
+    return known;
+}
+
 void om_pipeline_gpu_text(om_pipeline *p, om_str *out)
 {
     pthread_mutex_lock(&p->lock);

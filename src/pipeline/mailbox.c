@@ -144,6 +144,17 @@ void om_mailbox_abort(om_mailbox *m)
     for (int i = 0; i < n; i++) om_frame_unref(waiting[i]);
 }
 
+void om_mailbox_tune(om_mailbox *m, int priority, double weight)
+{
+    pthread_mutex_lock(m->lock);
+    bool queued = m->queued;
+    if (queued) om_batcher_unqueue(m->batcher, m); /* the lists are by priority */
+    m->priority = priority;
+    m->weight = weight;
+    if (queued) om_batcher_enqueue(m->batcher, m);
+    pthread_mutex_unlock(m->lock);
+}
+
 void om_mailbox_credit(om_mailbox *m)
 {
     pthread_mutex_lock(m->lock);

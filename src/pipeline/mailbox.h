@@ -61,6 +61,8 @@ int om_mailbox_put(om_mailbox *m, struct om_batcher *b, om_frame *f);
 void om_mailbox_close(om_mailbox *m);
 /* Throws away what waits, counted as skipped{stopped}, and closes. */
 void om_mailbox_abort(om_mailbox *m);
+/* Another priority and weight, from the next picture on. */
+void om_mailbox_tune(om_mailbox *m, int priority, double weight);
 /* A picture has left its lane. */
 void om_mailbox_credit(om_mailbox *m);
 

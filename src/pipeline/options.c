@@ -1,5 +1,6 @@
 /* The tables behind flags, YAML keys and om_pipeline_set(). */
 #include "pipeline/config.h"
+#include "pipeline/sampler.h"
 #include "sink/sink.h"
 
 #define RUN(field) offsetof(om_run_options, field)
@@ -16,6 +17,29 @@ static const om_choice decode_choices[] = {
     {"cpu", OM_DECODE_CPU, NULL},
     {"cuda", OM_DECODE_CUDA, "on the GPU, whatever runs the model"},
     {"cuda-host", OM_DECODE_CUDA_HOST, "on the GPU, then copied to host memory (to compare)"},
+    {NULL, 0, NULL},
+};
+
+static const om_choice damaged_choices[] = {
+    {"until-key", OM_DAMAGED_UNTIL_KEY, "all up to the next key picture: what is made of damage is damaged"},
+    {"flagged", OM_DAMAGED_FLAGGED, "those that the decoder says so of"},
+    {NULL, 0, NULL},
+};
+
+static const om_choice sample_choices[] = {
+    {"all", OM_SAMPLE_ALL, "every one"},
+    {"keyframes", OM_SAMPLE_KEYFRAMES, "key pictures; no other is decoded"},
+    {"motion", OM_SAMPLE_MOTION, "those of scenes in which something moves, and a heartbeat"},
+    {"adaptive", OM_SAMPLE_ADAPTIVE, "fewer and fewer while nothing moves or the model does not keep up"},
+    {NULL, 0, NULL},
+};
+
+static const om_choice inherited_sample[] = {
+    {"inherit", -1, "as the run"},
+    {"all", OM_SAMPLE_ALL, NULL},
+    {"keyframes", OM_SAMPLE_KEYFRAMES, NULL},
+    {"motion", OM_SAMPLE_MOTION, NULL},
+    {"adaptive", OM_SAMPLE_ADAPTIVE, NULL},
     {NULL, 0, NULL},
 };
 
@@ -86,6 +110,9 @@ const om_option om_run_option_table[] = {
     {"track-agnostic", 0, OM_OPT_BOOL, RUN(track_agnostic), "no", 0, 0, NULL, NULL, NULL,
      "a track may change its class"},
 
+    {"secondary", 0, OM_OPT_LIST, RUN(secondary), NULL, 0, 0, NULL, "MODEL|KEY=VALUE,...", "Secondary models",
+     "a further model that looks at what the first one finds: model=FILE,name=plate,parent-classes=car;bus, ...; keys: docs/secondary.md"},
+
     {"device", 'd', OM_OPT_STRING, RUN(device), "auto", 0, 0, NULL, "DEVICE", "Engine",
      "auto, cpu, openvino:GPU, cuda:0, null; 'omma info' lists them"},
     {"fallback", 0, OM_OPT_STRING, RUN(fallback), "cpu", 0, 0, NULL, "DEVICE|none", NULL,
@@ -118,6 +145,14 @@ const om_option om_run_option_table[] = {
      "frames a second the model sees of each stream; 0: all"},
     {"every", 0, OM_OPT_INT, RUN(every), "1", 1, 1000000, NULL, NULL, NULL,
      "the model sees every N-th frame"},
+    {"sample", 0, OM_OPT_CHOICE, RUN(sample), "all", 0, 0, sample_choices, NULL, NULL,
+     "which frames --fps and --every choose from"},
+    {"motion", 0, OM_OPT_DOUBLE, RUN(motion), "0.2", 0, 100, NULL, "PERCENT", NULL,
+     "share of the picture that has to change for --sample motion and adaptive; half of it keeps them going"},
+    {"motion-hold", 0, OM_OPT_TIME, RUN(motion_hold), "2s", 0, 3600, NULL, NULL, NULL,
+     "how long a scene counts as moving after its last motion"},
+    {"heartbeat", 0, OM_OPT_TIME, RUN(heartbeat), "10s", 0, 86400, NULL, NULL, NULL,
+     "how often the model sees a scene in which nothing moves"},
     {"duration", 0, OM_OPT_TIME, RUN(duration), "0", 0, 1e9, NULL, NULL, NULL,
      "end each stream after this much of its own time; 0: at its end"},
     {"max-frames", 0, OM_OPT_INT64, RUN(max_frames), "0", 0, 9e15, NULL, NULL, NULL,
@@ -126,14 +161,38 @@ const om_option om_run_option_table[] = {
      "where streams are decoded"},
     {"decode-threads", 0, OM_OPT_INT, RUN(decode_threads), "1", 1, 64, NULL, NULL, NULL,
      "decoder threads a stream, on the CPU"},
-    {"rtsp-transport", 0, OM_OPT_STRING, RUN(rtsp_transport), "tcp", 0, 0, NULL, "tcp|udp", NULL,
-     "how RTSP carries pictures"},
+    {"decode-size", 0, OM_OPT_SIZE, RUN(decode_size), NULL, 0, 0, NULL, NULL, NULL,
+     "decode no larger than needed for this size, where the CPU's decoder can (Motion JPEG, MPEG-4); boxes are in pixels of the smaller picture"},
+    {"rtsp-transport", 0, OM_OPT_STRING, RUN(rtsp_transport), "tcp", 0, 0, NULL, "tcp|udp|auto", NULL,
+     "how RTSP carries pictures; auto: by TCP, by UDP where the camera refuses that"},
+    {"credentials", 0, OM_OPT_STRING, RUN(credentials), NULL, 0, 0, NULL, "FILE", NULL,
+     "names and passwords of cameras, a line HOST[:PORT] USER PASSWORD; read at each connection"},
     {"open-timeout", 0, OM_OPT_TIME, RUN(open_timeout), "5s", 0, 3600, NULL, NULL, NULL,
      "how long a network source may take to connect"},
     {"read-timeout", 0, OM_OPT_TIME, RUN(read_timeout), "10s", 0, 3600, NULL, NULL, NULL,
      "how long a network source may be silent"},
+    {"reconnect", 0, OM_OPT_BOOL, RUN(reconnect), "yes", 0, 0, NULL, NULL, NULL,
+     "connect to a camera again when it is not there, fails, ends or falls silent"},
+    {"reconnect-min", 0, OM_OPT_TIME, RUN(reconnect_min), "500ms", 0.01, 3600, NULL, NULL, NULL,
+     "pause before the first attempt; it doubles with each"},
+    {"reconnect-max", 0, OM_OPT_TIME, RUN(reconnect_max), "30s", 0.01, 86400, NULL, NULL, NULL,
+     "longest pause between attempts"},
+    {"damaged", 0, OM_OPT_CHOICE, RUN(damaged), "until-key", 0, 0, damaged_choices, NULL, NULL,
+     "which frames of a camera are not shown to the model for being damaged"},
     {"stream-credits", 0, OM_OPT_INT, RUN(stream_credits), "0", 0, 1024, NULL, NULL, NULL,
      "frames of one stream between batching and hand-over; 0: chosen"},
+
+    {"latency-bound-ms", 0, OM_OPT_DOUBLE, RUN(latency_bound_ms), "0", 0, 1e6, NULL, "MS", "Many streams",
+     "when live frames come later than this, streams make do with less, those of low priority first, and get it back when "
+     "there is room; 0: no bound"},
+    {"keep", 0, OM_OPT_BOOL, RUN(keep), "no", 0, 0, NULL, NULL, NULL,
+     "go on when there are no streams (any more)"},
+    {"control", 0, OM_OPT_STRING, RUN(control), NULL, 0, 0, NULL, "SOCKET", NULL,
+     "listen there for 'omma ctl', which adds and removes streams and more; as with --keep"},
+    {"link-mbit", 0, OM_OPT_DOUBLE, RUN(link_mbit), "0", 0, 1e7, NULL, "MBIT", NULL,
+     "what the network carries, to be compared with what cameras send; 0: as the system says"},
+    {"core-bind", 0, OM_OPT_STRING, RUN(core_bind), "all", 0, 0, NULL, "LIST", NULL,
+     "run on these cores alone, as in 0-3 or 0,2,4-5"},
 
     {"report", 0, OM_OPT_STRING, RUN(report), NULL, 0, 0, NULL, "FILE", "Output",
      "write the run's figures as JSON"},
@@ -151,6 +210,10 @@ const om_option om_run_option_table[] = {
      "warn when more of a second's frames are dropped; 0: never"},
     {"warn-stall", 0, OM_OPT_TIME, RUN(warn_stall), "0", 0, 86400, NULL, NULL, NULL,
      "warn when a stream gives no frame for so long; 0: never"},
+    {"drift", 0, OM_OPT_STRING, RUN(drift), NULL, 0, 0, NULL, "DIR|FILE", NULL,
+     "warn when a stream shows what the pictures of this folder (omma collect) do not cover"},
+    {"max-age", 0, OM_OPT_DOUBLE, RUN(max_age), "90", 0, 1e6, NULL, "DAYS", NULL,
+     "with --drift: warn where those pictures are older; 0: never"},
     {"stats", 0, OM_OPT_TIME, RUN(stats), "0", 0, 1e6, NULL, "SEC", NULL,
      "print a line of figures this often; 0: never"},
     {"sink-policy", 0, OM_OPT_CHOICE, RUN(sink_policy), "block", 0, 0, policies, NULL, NULL,
@@ -167,7 +230,7 @@ const om_option om_run_option_table[] = {
 
 const om_option om_stream_option_table[] = {
     {"uri", 0, OM_OPT_STRING, STREAM(uri), NULL, 0, 0, NULL, "URI", "Stream",
-     "file, folder, glob, http(s)://, rtsp:// or pattern:"},
+     "file, folder, glob, http(s)://, rtsp://, v4l2:// or pattern:"},
     {"name", 0, OM_OPT_STRING, STREAM(name), NULL, 0, 0, NULL, "NAME", NULL,
      "what it is called in results; default: from the URI"},
     {"priority", 0, OM_OPT_INT, STREAM(priority), "0", 0, 9, NULL, NULL, NULL,
@@ -180,9 +243,13 @@ const om_option om_stream_option_table[] = {
      "as the run's --fps; -1: the run's"},
     {"every", 0, OM_OPT_INT, STREAM(every), "0", 0, 1000000, NULL, NULL, NULL,
      "as the run's --every; 0: the run's"},
+    {"sample", 0, OM_OPT_CHOICE, STREAM(sample), "inherit", 0, 0, inherited_sample, NULL, NULL,
+     "as the run's --sample"},
     {"duration", 0, OM_OPT_DOUBLE, STREAM(duration), "-1", -1, 1e9, NULL, "SEC", NULL,
      "as the run's --duration; -1: the run's"},
     {"max-frames", 0, OM_OPT_INT64, STREAM(max_frames), "-1", -1, 9e15, NULL, NULL, NULL,
      "as the run's --max-frames; -1: the run's"},
+    {"phase", 0, OM_OPT_DOUBLE, STREAM(phase), "-1", -1, 3600, NULL, "SEC", NULL,
+     "how long after the common start a live file begins; -1: chosen"},
     {0},
 };

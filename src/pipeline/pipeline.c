@@ -11,12 +11,9 @@
 #include "base/mem.h"
 #include "pipeline/pipeline_priv.h"
 
-#define OM_RING_FILE 2 /* pictures a file's mailbox holds */
-#define OM_RING_GPU 64 /* all files' together where a GPU decodes, so that few files fill its batches */
-#define OM_CREDITS 32  /* of a stream whose results carry no pictures */
-#define OM_CREDITS_PICTURES 8 /* of one whose results keep their pictures alive */
 #define OM_STOP_LANES_NS (900 * OM_NS_PER_MS)
-#define OM_JOIN_NS (800 * OM_NS_PER_MS) /* a camera's goodbye may take 500 */
+#define OM_SETTLE_NS (10 * OM_NS_PER_SEC) /* an inference on a machine that is far too slow */
+#define OM_JOIN_NS (800 * OM_NS_PER_MS)   /* a camera's goodbye may take 500 */
 
 int om_pipeline_create(om_pipeline **out)
 {
@@ -38,7 +35,8 @@ int om_pipeline_create_from(om_config *c, om_pipeline **out)
     memset(c, 0, sizeof(*c));
     pthread_mutex_init(&p->lock, NULL);
     om_cond_init(&p->changed);
-    om_cancel_init(&p->cancel);
+    pthread_mutex_init(&p->admin, NULL);
+    pthread_mutex_init(&p->roster, NULL);
     *out = p;
     return OM_OK;
 }
@@ -56,8 +54,21 @@ int om_pipeline_set(om_pipeline *p, const char *option, const char *value)
 
 int om_pipeline_add_stream(om_pipeline *p, const char *uri, const char *name)
 {
-    int err = refuse_started(p, uri);
-    return err ? err : om_config_add_stream(&p->config, uri, name);
+    return om_pipeline_add_stream_with(p, uri, name, NULL);
+}
+
+int om_pipeline_add_stream_with(om_pipeline *p, const char *uri, const char *name, const char *const *options)
+{
+    om_stream_options own;
+    memset(&own, 0, sizeof(own));
+    int err = om_options_init(om_stream_option_table, &own);
+    if (!err) err = om_option_set(om_stream_option_table, &own, "uri", uri);
+    if (!err && name) err = om_option_set(om_stream_option_table, &own, "name", name);
+    for (; !err && options && options[0] && options[1]; options += 2)
+        err = om_option_set(om_stream_option_table, &own, options[0], options[1]);
+    if (!err) return om_pipeline_add(p, &own, false, NULL);
+    om_options_fini(om_stream_option_table, &own);
+    return err;
 }
 
 int om_pipeline_add_sink(om_pipeline *p, const char *spec)
@@ -78,6 +89,14 @@ int om_pipeline_on_result(om_pipeline *p, om_result_fn fn, void *user)
 
 void om_pipeline_end_with_sinks(om_pipeline *p) { p->end_with_sinks = true; }
 
+void om_pipeline_on_gone(om_pipeline *p, void (*fn)(void *user, int index, const char *name), void *user)
+{
+    p->on_gone = fn;
+    p->on_gone_user = user;
+}
+
+bool om_pipeline_keeps(const om_pipeline *p) { return om_config_keeps(&p->config); }
+
 void om_pipeline_note_error(om_pipeline *p, int code)
 {
     pthread_mutex_lock(&p->lock);
@@ -96,79 +115,6 @@ static void engine_failed(void *user, int code)
     om_pipeline_stop(user);
 }
 
-static void stream_ended(void *user)
-{
-    om_stream_run *s = user;
-    om_pipeline *p = s->pipeline;
-    pthread_mutex_lock(&p->lock);
-    p->n_ended++;
-    pthread_cond_broadcast(&p->changed);
-    pthread_mutex_unlock(&p->lock);
-}
-
-static void sinks_dead(void *user)
-{
-    om_pipeline *p = user;
-    size_t alive = 0;
-    for (size_t i = 0; i < p->n_shared; i++) alive += !atomic_load(&p->shared_sinks[i]->status);
-    for (size_t i = 0; i < p->n_streams; i++)
-        for (size_t k = 0; k < p->streams[i].n_own; k++)
-            alive += !atomic_load(&p->streams[i].own_sinks[k]->status);
-    if (!alive) om_pipeline_stop(p);
-}
-
-/* Cameras are live whatever is said; a file is when asked for. */
-static bool is_remote(const char *uri) { return strstr(uri, "://") != NULL; }
-
-static int ring_size(const om_pipeline *p)
-{
-    int share = OM_RING_GPU / (int)p->config.n_streams;
-    if (!p->engine->hwaccel || share < OM_RING_FILE) return OM_RING_FILE;
-    return share < OM_MAILBOX_MAX ? share : OM_MAILBOX_MAX;
-}
-
-static int init_stream(om_pipeline *p, size_t i)
-{
-    om_stream_run *s = &p->streams[i];
-    const om_stream_options *so = &p->config.streams[i];
-    const om_run_options *o = &p->config.run;
-    s->pipeline = p;
-    s->options = so;
-    s->index = (int)i;
-    s->local = !is_remote(so->uri);
-    s->live = !s->local || (so->live >= 0 ? so->live : o->live);
-    s->name = om_strdup(so->name);
-    s->shown = om_uri_redact(so->uri);
-    if (!s->name || !s->shown) return OM_ERR_NOMEM;
-    int credits = o->stream_credits > 0    ? o->stream_credits
-                  : p->engine->keep_frames ? OM_CREDITS_PICTURES
-                                           : OM_CREDITS;
-    om_mailbox_params mp = {.lock = &p->engine->lock,
-                            .lane = &s->lane,
-                            .account = &s->account,
-                            .cap = ring_size(p),
-                            .credits = credits,
-                            .priority = so->priority,
-                            .weight = so->weight,
-                            .replace = s->live,
-                            .on_end = stream_ended,
-                            .user = s};
-    int err = om_account_init(&s->account);
-    if (!err && p->engine->log) err = om_stages_create(&s->account.stages);
-    if (!err) err = om_mailbox_init(&s->mailbox, &mp);
-    if (!err) err = om_lane_init(&s->lane, &p->pool, &s->mailbox, &s->account, credits);
-    if (err) return err;
-    s->lane.stream = s->name;
-    s->lane.stream_index = s->index;
-    s->lane.on_sinks_dead = p->end_with_sinks ? sinks_dead : NULL;
-    s->lane.on_sinks_dead_user = p;
-    s->lane.callback = p->callback;
-    s->lane.callback_user = p->callback_user;
-    const om_tracking *tracking = &p->engine->tracking;
-    s->lane.conf = tracking->conf;
-    return tracking->ops ? om_tracker_create(tracking->ops, &tracking->params, &s->lane.tracker) : OM_OK;
-}
-
 static bool wants_frames(const om_config *c)
 {
     for (size_t i = 0; i < c->sinks.n; i++) {
@@ -178,22 +124,51 @@ static bool wants_frames(const om_config *c)
     return false;
 }
 
-/* Waits for all lanes to end; after a stop only so long. True when they did. */
+/* Lock held. Decides at the same moment that nobody may come any more. */
+static bool is_over(om_pipeline *p)
+{
+    if (p->n_active || (om_pipeline_keeps(p) && !p->stopping)) return false;
+    return p->closing = true;
+}
+
+static int64_t earlier_of(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* What is due now, without the lock; returns when something is again. */
+static int64_t look_after(om_pipeline *p, bool gpu, int64_t *sample, int64_t *reap, bool attention)
+{
+    int64_t now = om_now_ns();
+    if (gpu && now >= *sample) {
+        om_pipeline_sample_gpu(p);
+        *sample = now + OM_GPU_SAMPLE_NS;
+    }
+    if (attention || now >= *reap) *reap = om_roster_reap(p);
+    int64_t next = earlier_of(gpu ? *sample : OM_NEVER, *reap);
+    if (!p->policy.bound_ns) return next;
+    if (now >= p->policy.next_ns) om_pipeline_police(p);
+    return earlier_of(next, p->policy.next_ns);
+}
+
+/* Until all lanes have ended; after a stop only so long. True when they did. */
 static bool wait_for_lanes(om_pipeline *p)
 {
     bool gpu = om_engine_gpu(p->engine) != NULL;
+    int64_t next = 0, sample = 0, reap = OM_NEVER;
     pthread_mutex_lock(&p->lock);
-    while (p->n_ended < p->n_streams) {
+    while (!is_over(p)) {
         int64_t deadline = p->stopping ? p->stop_ns + OM_STOP_LANES_NS : OM_NEVER, now = om_now_ns();
         if (now >= deadline) break;
-        int64_t sample = gpu ? now + OM_GPU_SAMPLE_NS : OM_NEVER;
-        om_cond_wait_until(&p->changed, &p->lock, sample < deadline ? sample : deadline);
-        if (om_now_ns() < sample) continue;
+        if (!p->attention && now < next) {
+            om_cond_wait_until(&p->changed, &p->lock, earlier_of(next, deadline));
+            continue;
+        }
+        bool attention = p->attention;
+        p->attention = false;
         pthread_mutex_unlock(&p->lock);
-        om_pipeline_sample_gpu(p);
+        next = look_after(p, gpu, &sample, &reap, attention);
         pthread_mutex_lock(&p->lock);
     }
-    bool all = p->n_ended == p->n_streams;
+    bool all = !p->n_active;
+    p->closing = true;
     p->end_ns = om_now_ns();
     p->end_cpu_ns = om_process_cpu_ns();
     pthread_mutex_unlock(&p->lock);
@@ -205,11 +180,11 @@ static void join_streams(om_pipeline *p)
 {
     int64_t deadline = om_now_ns() + OM_JOIN_NS;
     for (size_t i = 0; i < p->n_streams; i++) {
+        om_stream_run *s = p->streams[i];
         int64_t left = deadline - om_now_ns();
-        if (om_thread_join_timeout(&p->streams[i].thread, left > 0 ? (int)(left / OM_NS_PER_MS) : 0) !=
-            OM_ERR_TIMEOUT)
+        if (om_thread_join_timeout(&s->thread, left > 0 ? (int)(left / OM_NS_PER_MS) : 0) != OM_ERR_TIMEOUT)
             continue;
-        om_log(OM_LOG_WARN, "stream '%s' hangs in its source and is left behind", p->streams[i].name);
+        om_log(OM_LOG_WARN, "stream '%s' hangs in its source and is left behind", s->name);
         p->abandoned = true;
     }
 }
@@ -218,10 +193,12 @@ static void *supervise(void *arg)
 {
     om_pipeline *p = arg;
     if (!wait_for_lanes(p)) om_log(OM_LOG_WARN, "some results could not be handed over before the stop");
+    /* From here on the roster is as it is: nothing comes, and only this thread took anything out. */
     om_pipeline_finish_sinks(p);
     join_streams(p);
+    for (size_t i = 0; i < p->n_streams; i++) om_lane_close(&p->streams[i]->lane);
     om_lane_pool_stop(&p->pool);
-    for (size_t i = 0; i < p->n_streams; i++) om_lane_abandon(&p->streams[i].lane);
+    for (size_t i = 0; i < p->n_streams; i++) om_lane_abandon(&p->streams[i]->lane);
     pthread_mutex_lock(&p->lock);
     p->finished = true;
     pthread_cond_broadcast(&p->changed);
@@ -234,53 +211,86 @@ static int start_threads(om_pipeline *p)
     int workers = om_cpu_count() / 2;
     int err = om_lane_pool_start(&p->pool, workers < 1 ? 1 : workers);
     size_t n = 0;
-    for (; n < p->n_streams && !err; n++) {
-        char name[32];
-        snprintf(name, sizeof(name), "om-s%zu", n);
-        err = om_thread_start(&p->streams[n].thread, name, om_stream_main, &p->streams[n]);
-        if (err) break;
-    }
+    for (; n < p->n_streams && !err; n++) err = om_stream_start(p->streams[n]);
     if (err) { /* those that run already end at once; the others are said to have ended */
         om_pipeline_note_error(p, err);
         om_pipeline_stop(p);
-        for (; n < p->n_streams; n++) om_mailbox_abort(&p->streams[n].mailbox);
     }
     int err2 = om_thread_start(&p->supervisor, "om-main", supervise, p);
     return err ? err : err2;
 }
 
+/* Secondary models look at pictures in the lanes. */
+static int make_seconds(om_pipeline *p)
+{
+    p->engine->keep_frames = p->sinks_want_frames = wants_frames(&p->config);
+    if (!p->config.n_seconds) return OM_OK;
+    p->engine->keep_frames = true;
+    return om_seconds_create(&p->config, p->engine, &p->seconds);
+}
+
+/* What a profiled run keeps. */
+static int make_logs(om_pipeline *p)
+{
+    if (!p->config.run.profile && !p->config.run.metrics_file) return OM_OK;
+    int err = om_batch_log_create(&p->engine->log);
+    if (!err) err = om_census_create(&p->census);
+    return err ? err : om_stages_create(&p->gone_stages);
+}
+
+/* The configuration's streams become the run's; *local: how many the gate waits for. */
+static int make_streams(om_pipeline *p, int *local)
+{
+    om_config *c = &p->config;
+    int err = OM_OK;
+    for (size_t i = 0; i < c->n_streams && !err; i++) {
+        om_stream_run *s;
+        err = om_stream_create(p, &c->streams[i], &s);
+        if (err) break;
+        s->listed = true;
+        s->gated = s->local;
+        *local += s->local;
+        err = om_roster_insert(p, s);
+        if (err) om_stream_destroy(s);
+    }
+    return err;
+}
+
+static int open_outputs(om_pipeline *p)
+{
+    int err = om_pipeline_open_sinks(p);
+    for (size_t i = 0; i < p->n_streams && !err; i++) err = om_stream_open_sinks(p->streams[i]);
+    p->config.n_streams = 0; /* they are all in the roster */
+    return err;
+}
+
 int om_pipeline_start(om_pipeline *p)
 {
+    int local = 0;
     int err = refuse_started(p, "start");
+    if (!err) err = om_config_read_seconds(&p->config);
     if (!err) err = om_config_check(&p->config);
     if (err) return err;
     p->start_ns = om_now_ns();
     p->start_cpu_ns = om_process_cpu_ns();
     p->start_wall_us = om_wall_us();
+    om_policy_init(&p->policy, p->config.run.latency_bound_ms);
     err = om_engine_create(&p->config.run, &p->engine);
     if (err) return err;
     p->engine->on_failed = engine_failed;
     p->engine->user = p;
-    p->engine->keep_frames = wants_frames(&p->config);
-    if (p->config.run.profile || p->config.run.metrics_file) {
-        err = om_batch_log_create(&p->engine->log);
-        if (!err) err = om_census_create(&p->census);
-        if (err) return err;
-    }
-    p->streams = om_calloc(p->config.n_streams, sizeof(*p->streams));
-    if (!p->streams) return OM_ERR_NOMEM;
-    int local = 0;
-    for (; p->n_streams < p->config.n_streams; p->n_streams++) {
-        err = init_stream(p, p->n_streams);
-        if (err) {
-            p->n_streams++; /* half made: destroyed with the others */
-            return err;
-        }
-        local += p->streams[p->n_streams].local;
-    }
-    err = om_pipeline_open_sinks(p);
+    err = make_seconds(p);
+    if (err) return err;
+    p->gone = om_calloc(OM_GONE_MAX, sizeof(*p->gone));
+    if (!p->gone) return OM_ERR_NOMEM;
+    err = make_logs(p);
+    if (!err && p->config.run.drift)
+        err = om_drift_create(p->config.run.drift, p->config.run.max_age * 86400, &p->drift);
+    if (!err) err = make_streams(p, &local);
+    if (!err) err = open_outputs(p);
     if (err) return err;
     om_gate_init(&p->gate, local);
+    if (!local) om_gate_open(&p->gate);
     p->started = true;
     return start_threads(p);
 }
@@ -306,22 +316,13 @@ void om_pipeline_stop(om_pipeline *p)
     pthread_cond_broadcast(&p->changed);
     pthread_mutex_unlock(&p->lock);
     if (again) return;
-    om_cancel_fire(&p->cancel);
-    for (size_t i = 0; i < p->n_streams; i++)
-        if (p->streams[i].mailbox.lock) om_mailbox_abort(&p->streams[i].mailbox);
-}
-
-static void free_streams(om_pipeline *p)
-{
-    for (size_t i = 0; i < p->n_streams; i++) {
-        om_stream_run *s = &p->streams[i];
-        om_lane_fini(&s->lane);
-        om_mailbox_fini(&s->mailbox);
-        if (s->pipeline) om_account_fini(&s->account);
-        om_free(s->name);
-        om_free(s->shown);
-    }
-    om_free(p->streams);
+    if (p->seconds) om_seconds_cancel(p->seconds);
+    pthread_mutex_lock(&p->roster);
+    for (size_t i = 0; i < p->n_streams; i++) om_stream_cancel(p->streams[i]);
+    pthread_mutex_unlock(&p->roster);
+    pthread_mutex_lock(&p->lock); /* for those that wait to go on after a pause */
+    pthread_cond_broadcast(&p->changed);
+    pthread_mutex_unlock(&p->lock);
 }
 
 void om_pipeline_destroy(om_pipeline *p)
@@ -331,15 +332,20 @@ void om_pipeline_destroy(om_pipeline *p)
         om_pipeline_stop(p);
         om_thread_join(&p->supervisor);
         if (p->abandoned) return; /* threads that hang in a foreign library still refer to it */
+        if (!om_engine_settle(p->engine, om_now_ns() + OM_SETTLE_NS)) return; /* so do its inferences */
         om_gate_fini(&p->gate);
     }
     om_pipeline_close_sinks(p);
-    free_streams(p);
+    om_roster_fini(p);
+    if (p->started) om_lane_pool_fini(&p->pool);
+    om_seconds_destroy(p->seconds);
     om_engine_destroy(p->engine);
     om_census_destroy(p->census);
+    om_drift_destroy(p->drift);
     om_config_fini(&p->config);
-    om_cancel_fini(&p->cancel);
     pthread_cond_destroy(&p->changed);
+    pthread_mutex_destroy(&p->roster);
+    pthread_mutex_destroy(&p->admin);
     pthread_mutex_destroy(&p->lock);
     om_free(p);
 }

@@ -5,6 +5,9 @@
 #include "pipeline/census.h"
 #include "pipeline/engine.h"
 #include "pipeline/pipeline.h"
+#include "pipeline/policy.h"
+#include "pipeline/second.h"
+#include "quant/drift.h"
 #include "sink/sink.h"
 
 /* Opens when every local source has been opened (or has failed): live streams start together, and rectangles
@@ -17,26 +20,68 @@ typedef struct om_gate {
     atomic_llong start_ns; /* 0 until it opens */
 } om_gate;
 
+/* A stream in a run. It comes with om_pipeline_add() and stays where it is until om_roster_reap() frees it,
+ * once nothing of it is left in mailbox, engine and lane. */
 typedef struct om_stream_run {
     om_pipeline *pipeline;
-    const om_stream_options *options;
-    int index;
-    char *name, *shown; /* shown: the URI without its password */
+    om_stream_options own; /* owned; priority, weight, fps and every: guarded by the pipeline's lock */
+    const om_stream_options *options; /* `own` */
+    int index;                        /* its number: they grow, and none is given twice */
+    char *name, *shown;               /* shown: the URI without its password */
     om_account account;
     om_mailbox mailbox;
     om_lane lane;
     om_sink **own_sinks; /* per-stream ones; n_own */
     size_t n_own;
+    bool own_finished;
     om_thread thread;
-    bool local;   /* takes part in the gate */
+    om_cancel cancel; /* fires when it is removed, or the run stopped */
+    om_cancel halt;   /* the source's: fires then, and when a camera is paused */
+    atomic_bool done; /* its thread is through with everything but its own end */
+    bool local;
+    bool gated; /* takes part in the gate */
+    atomic_bool arrived;
+    bool added;   /* while the run went on: its failure is not the run's */
+    bool listed;  /* in a list that is read again: a reload may remove it */
     int sched_fd; /* the thread's own, while the run is profiled */
     bool live;
+    /* The thread's own: where a camera goes on that was paused. */
+    uint64_t seq_base, next_seq;
+    uint32_t epoch_base, last_epoch; /* likewise, of connections */
+    int64_t pts_base, last_pts, given;
+    int64_t quickest, quickest_ns; /* see lag_of() */
+    int keys_in_row;
+    atomic_int step;     /* an om_step: what the policy asks of it */
+    atomic_llong lag_ns; /* how long after its due time the last picture came out of the decoder */
+    atomic_uint tuned;   /* counts the changes of `own` */
+    uint64_t looked_inferred, looked_over, looked_near; /* the policy's: at its last look */
     /* Guarded by the pipeline's lock. */
+    om_source *source; /* while it is open */
     om_stream_state state;
     om_source_info info;
     int64_t position_ns;
-    char error[256];
+    char error[256]; /* the last */
+    bool away;       /* a camera that is not reached */
+    bool paused;
+    bool leaving; /* removed; its name is free */
+    bool ended;   /* nothing of it is in mailbox, engine and lane any more */
+    int64_t leave_ns;
 } om_stream_run;
+
+/* What is left of a stream that was removed. */
+typedef struct om_gone {
+    int index;
+    char *name, *shown;
+    char error[256];
+    om_source_info info;
+    int decoder, fallbacks;
+    uint64_t reconnects;
+    om_tally tally;
+    uint64_t *marks; /* of each shared sink: where its last record stands */
+} om_gone;
+
+#define OM_GONE_MAX 64   /* streams that are listed after their removal */
+#define OM_ENDED_MAX 256 /* of a run that goes on without streams: those listed after their end */
 
 /* What the run's GPU did, sampled twice a second. */
 typedef struct om_gpu_load {
@@ -46,17 +91,19 @@ typedef struct om_gpu_load {
 } om_gpu_load;
 
 struct om_pipeline {
-    om_config config;
+    om_config config; /* its streams: what is added before the start */
     om_engine *engine;
+    om_seconds *seconds; /* NULL: none */
+    bool sinks_want_frames;
     om_lane_pool pool;
-    om_stream_run *streams;
-    size_t n_streams;
     om_sink **shared_sinks;
     size_t n_shared;
     om_result_fn callback;
     void *callback_user;
+    void (*on_gone)(void *user, int index, const char *name);
+    void *on_gone_user;
     om_census *census; /* NULL unless the run is profiled */
-    om_cancel cancel;
+    om_drift *drift;   /* NULL unless the streams are compared with a collection */
     om_gate gate;
     om_thread supervisor;
     bool started;
@@ -64,10 +111,30 @@ struct om_pipeline {
     bool abandoned; /* a thread hangs in a foreign library: its memory must stay */
     int64_t start_ns, start_cpu_ns, start_wall_us;
 
+    pthread_mutex_t admin; /* one change of the streams at a time; taken before all others */
+
+    /* Guards what follows up to `lock`. Taken before it, the engine's and the lanes' locks; never held while
+     * waiting for a thread, a sink or a compilation. */
+    pthread_mutex_t roster;
+    om_stream_run **streams; /* by their numbers */
+    size_t n_streams, cap_streams;
+    int next_index;
+    om_gone *gone; /* the last OM_GONE_MAX that were removed, oldest first */
+    size_t n_gone;
+    om_tally earlier; /* of those removed before them, all together */
+    uint64_t n_earlier;
+    om_stages *gone_stages; /* of all that were removed; NULL unless the run is profiled */
+
+    om_gone *names; /* the supervisor's alone: of streams in no list any more, while shared sinks need them */
+    size_t n_names, cap_names;
+
+    om_policy policy;
+
     pthread_mutex_t lock; /* guards what follows, and the streams' states */
     pthread_cond_t changed;
-    size_t n_ended;
-    bool stopping, finished;
+    size_t n_active; /* streams that have not ended */
+    bool stopping, closing, finished;
+    bool attention; /* some stream has ended or was removed since the supervisor looked */
     int64_t stop_ns, end_ns, end_cpu_ns;
     om_gpu_load gpu;
     int error; /* the first, with its message */
@@ -96,8 +163,43 @@ void om_pipeline_gpu_json(om_pipeline *p, om_json *j);
 /* stage_report.c: what a profiled run found out about itself, as an object. */
 void om_pipeline_profile_json(om_pipeline *p, om_json *j);
 
+/* roster.c: streams come and go. */
+/* A stream that is ready to run, in no list yet. Takes over *own's content, also on failure. Admin held. */
+int om_stream_create(om_pipeline *p, om_stream_options *own, om_stream_run **out);
+void om_stream_destroy(om_stream_run *s); /* no thread runs in it; NULL is allowed */
+/* Puts it into the roster. OM_ERR_CANCELLED where the run is about to end. Admin held. */
+int om_roster_insert(om_pipeline *p, om_stream_run *s);
+int om_stream_start(om_stream_run *s);
+/* The one of this name that is not being removed, or NULL. Roster held. */
+om_stream_run *om_roster_find(om_pipeline *p, const char *name);
+om_stream_run *om_roster_at(om_pipeline *p, int index);
+/* OM_ERR_NOT_FOUND, with a name that is near. Roster held. */
+int om_roster_fail_unknown(om_pipeline *p, const char *name);
+/* Finishes the sinks of streams that have ended, frees those that were removed and have come to rest. Returns
+ * when it wants to look again, or OM_NEVER. The supervisor's. */
+int64_t om_roster_reap(om_pipeline *p);
+/* Frees everything, when all threads are gone. */
+void om_roster_fini(om_pipeline *p);
+/* Whether om_pipeline_set_stream() takes it while the stream runs. */
+bool om_stream_is_tunable(const char *option);
+/* Tells the thread that it is to end, and throws away what waits. Roster held. */
+void om_stream_cancel(om_stream_run *s);
+/* The gate waits for it no longer. True: for nobody now, and the caller must call om_pipeline_open_gate(),
+ * without locks. */
+bool om_stream_arrive(om_stream_run *s);
+void om_pipeline_open_gate(om_pipeline *p);
+/* Tells its decoder how much to leave out. The pipeline's lock held. */
+void om_stream_economise(om_stream_run *s);
+/* The run goes on without streams. */
+bool om_pipeline_keeps(const om_pipeline *p);
+
 /* sinks.c */
 int om_pipeline_open_sinks(om_pipeline *p);
+/* The stream's own sinks, and the list its lane serves. */
+int om_stream_open_sinks(om_stream_run *s);
+/* Asks them to finish; true when they have, or there are none. */
+bool om_stream_finish_sinks(om_stream_run *s, int timeout_ms);
+void om_stream_close_sinks(om_stream_run *s);
 /* Finishes all sinks; bounded once a stop is asked for. */
 void om_pipeline_finish_sinks(om_pipeline *p);
 void om_pipeline_close_sinks(om_pipeline *p);

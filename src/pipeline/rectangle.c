@@ -49,6 +49,7 @@ om_size om_engine_size_for(const om_engine *e, int width, int height)
     const om_run_options *o = e->options;
     if (o->input_size.width) return o->input_size;
     om_size full = {d->width, d->height};
+    if (om_plan_file_size(e->plan_file, width, height, &full)) return full;
     if (d->dynamic_width) return line_for(d, width, height);
     if (!d->dynamic_size) return full;
     if (d->native_size) return (om_size){round_up(width, d->stride), round_up(height, d->stride)};
@@ -98,9 +99,11 @@ static int batch_for(const om_engine *e)
     /* A GPU's plans serve any batch up to theirs; a CPU's are made for one size, and the wish was not for the
      * CPU that work has fallen back to. */
     bool gpu = e->device->ops->memory != OM_MEMORY_HOST, fallen = atomic_load(&e->generation) > 0;
+    int planned = om_plan_file_batch(e->plan_file, gpu);
     int batch = fallen              ? 1
                 : o->batch_size > 0 ? o->batch_size
                 : o->batch_max > 0  ? o->batch_max
+                : planned > 0       ? planned
                 : gpu               ? OM_BATCH_GPU
                                     : 1;
     if (e->batch_cap && batch > e->batch_cap) batch = e->batch_cap;
@@ -119,6 +122,11 @@ bool om_engine_shrink(om_engine *e)
 
 int om_engine_compile(om_engine *e, int width, int height, om_plan **out)
 {
+    return om_engine_compile_batch(e, width, height, 0, out);
+}
+
+int om_engine_compile_batch(om_engine *e, int width, int height, int batch, om_plan **out)
+{
     const om_run_options *o = e->options;
     bool fallen = atomic_load(&e->generation) > 0;
     om_compile_params p = {
@@ -126,7 +134,7 @@ int om_engine_compile(om_engine *e, int width, int height, om_plan **out)
         .desc = e->desc,
         .device = e->device_name,
         .memory = e->device,
-        .batch = batch_for(e),
+        .batch = batch ? batch : batch_for(e),
         .width = width,
         .height = height,
         .precision = fallen ? OM_PRECISION_AUTO : (om_precision)o->precision,
@@ -134,6 +142,7 @@ int om_engine_compile(om_engine *e, int width, int height, om_plan **out)
         .threads = o->threads,
         .sessions = fallen ? 0 : o->in_flight,
         .cache_dir = o->cache_dir,
+        .plan_file = e->plan_file,
     };
     int err = om_plan_compile(e->backend, &p, out);
     if (err) return om_fail_prefix(err, "%s", o->model);

@@ -1,6 +1,7 @@
 /* What a run says about itself: stream states, figures, the JSON report. */
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
@@ -11,38 +12,163 @@
 #include "omma/version.h"
 #include "pipeline/pipeline_priv.h"
 
-size_t om_pipeline_n_streams(const om_pipeline *p) { return p->n_streams; }
+size_t om_pipeline_n_streams(om_pipeline *p)
+{
+    pthread_mutex_lock(&p->roster);
+    size_t n = p->started ? (size_t)p->next_index : p->config.n_streams;
+    pthread_mutex_unlock(&p->roster);
+    return n;
+}
+
+static void copy_text(char *out, size_t size, const char *text) { snprintf(out, size, "%s", text); }
+
+static void fill_info(const om_source_info *info, om_stream_status *out)
+{
+    memcpy(out->codec, info->codec, sizeof(out->codec));
+    out->width = info->width;
+    out->height = info->height;
+    out->source_fps = info->fps;
+    out->duration_s = info->duration_s;
+}
+
+static bool is_at_work(om_stream_state s)
+{
+    return s == OM_STREAM_OPENING || s == OM_STREAM_RUNNING || s == OM_STREAM_RECONNECTING;
+}
+
+/* Roster held. */
+static void status_of(om_stream_run *s, om_stream_status *out)
+{
+    om_pipeline *p = s->pipeline;
+    memset(out, 0, sizeof(*out));
+    out->index = s->index;
+    copy_text(out->name, sizeof(out->name), s->name);
+    copy_text(out->uri, sizeof(out->uri), s->shown);
+    pthread_mutex_lock(&p->lock);
+    out->state = s->leaving                          ? OM_STREAM_REMOVED
+                 : s->paused && is_at_work(s->state) ? OM_STREAM_PAUSED
+                                                     : s->state;
+    fill_info(&s->info, out);
+    out->position_s = (double)s->position_ns / 1e9;
+    out->reconnects = atomic_load(&s->account.source.reconnects);
+    memcpy(out->error, s->error, sizeof(out->error));
+    pthread_mutex_unlock(&p->lock);
+}
+
+static void status_of_gone(const om_gone *g, om_stream_status *out)
+{
+    memset(out, 0, sizeof(*out));
+    out->index = g->index;
+    out->state = OM_STREAM_REMOVED;
+    copy_text(out->name, sizeof(out->name), g->name);
+    copy_text(out->uri, sizeof(out->uri), g->shown);
+    fill_info(&g->info, out);
+    out->reconnects = g->reconnects;
+    memcpy(out->error, g->error, sizeof(out->error));
+}
+
+/* Roster held. */
+static om_gone *find_gone(om_pipeline *p, int index)
+{
+    for (size_t i = 0; i < p->n_gone; i++)
+        if (p->gone[i].index == index) return &p->gone[i];
+    return NULL;
+}
 
 void om_pipeline_stream_status(om_pipeline *p, size_t index, om_stream_status *out)
 {
-    om_stream_run *s = &p->streams[index];
     memset(out, 0, sizeof(*out));
-    out->name = s->name;
-    out->uri = s->shown;
-    pthread_mutex_lock(&p->lock);
-    out->state = s->state;
-    out->width = s->info.width;
-    out->height = s->info.height;
-    out->source_fps = s->info.fps;
-    out->duration_s = s->info.duration_s;
-    out->position_s = (double)s->position_ns / 1e9;
-    memcpy(out->error, s->error, sizeof(out->error));
-    pthread_mutex_unlock(&p->lock);
+    out->index = (int)index;
+    out->state = OM_STREAM_REMOVED;
+    pthread_mutex_lock(&p->roster);
+    om_stream_run *s = om_roster_at(p, (int)index);
+    om_gone *g = s ? NULL : find_gone(p, (int)index);
+    if (s) status_of(s, out);
+    if (g) status_of_gone(g, out);
+    pthread_mutex_unlock(&p->roster);
+}
+
+static void row_of(om_stream_run *s, om_stream_row *out)
+{
+    const om_run_options *o = &s->pipeline->config.run;
+    om_tally t;
+    status_of(s, &out->status);
+    om_account_tally(&s->account, &t);
+    om_tally_stats(&t, &out->stats);
+    pthread_mutex_lock(&s->pipeline->lock);
+    out->fps = s->own.fps >= 0 ? s->own.fps : o->fps;
+    out->every = s->own.every > 0 ? s->own.every : o->every;
+    out->priority = s->own.priority;
+    out->weight = s->own.weight;
+    pthread_mutex_unlock(&s->pipeline->lock);
+    out->economy = om_step_name((om_step)atomic_load(&s->step));
+    out->lag_ms = s->live ? (double)atomic_load(&s->lag_ns) / 1e6 : 0;
+}
+
+static void row_of_gone(const om_gone *g, om_stream_row *out)
+{
+    memset(out, 0, sizeof(*out));
+    status_of_gone(g, &out->status);
+    om_tally_stats(&g->tally, &out->stats);
+    out->every = 1;
+    out->economy = om_step_name(OM_STEP_NONE);
+}
+
+static int by_index(const void *a, const void *b)
+{
+    const om_stream_row *x = a, *y = b;
+    return (x->status.index > y->status.index) - (x->status.index < y->status.index);
+}
+
+int om_pipeline_list(om_pipeline *p, bool removed, om_stream_row **rows, size_t *n)
+{
+    *n = 0;
+    pthread_mutex_lock(&p->roster);
+    *rows = om_calloc(p->n_streams + p->n_gone + 1, sizeof(**rows));
+    for (size_t i = 0; i < p->n_streams && *rows; i++) row_of(p->streams[i], &(*rows)[(*n)++]);
+    for (size_t i = 0; i < p->n_gone && *rows && removed; i++) row_of_gone(&p->gone[i], &(*rows)[(*n)++]);
+    pthread_mutex_unlock(&p->roster);
+    if (!*rows) return OM_ERR_NOMEM;
+    qsort(*rows, *n, sizeof(**rows), by_index);
+    return OM_OK;
+}
+
+int om_pipeline_row(om_pipeline *p, const char *name, om_stream_row *out)
+{
+    pthread_mutex_lock(&p->roster);
+    om_stream_run *s = om_roster_find(p, name);
+    if (s) row_of(s, out);
+    int err = s ? OM_OK : om_roster_fail_unknown(p, name);
+    pthread_mutex_unlock(&p->roster);
+    return err;
+}
+
+/* Roster held. */
+static void tally_all(om_pipeline *p, om_tally *out)
+{
+    om_tally one;
+    om_tally_merge(out, &p->earlier);
+    for (size_t i = 0; i < p->n_gone; i++) om_tally_merge(out, &p->gone[i].tally);
+    for (size_t i = 0; i < p->n_streams; i++) {
+        om_account_tally(&p->streams[i]->account, &one);
+        om_tally_merge(out, &one);
+    }
 }
 
 /* index -1: all. The result is large (it holds a histogram): callers keep it off small stacks. */
 static int tally(om_pipeline *p, int index, om_tally *out)
 {
-    if (index >= (int)p->n_streams || index < -1)
-        return om_fail(OM_ERR_ARG, "no stream %d: there are %zu", index, p->n_streams);
+    int err = OM_OK;
     memset(out, 0, sizeof(*out));
-    om_tally one;
-    for (size_t i = 0; i < p->n_streams; i++) {
-        if (index >= 0 && i != (size_t)index) continue;
-        om_account_tally(&p->streams[i].account, &one);
-        om_tally_merge(out, &one);
-    }
-    return OM_OK;
+    pthread_mutex_lock(&p->roster);
+    om_stream_run *s = index < 0 ? NULL : om_roster_at(p, index);
+    om_gone *g = s || index < 0 ? NULL : find_gone(p, index);
+    if (index == -1) tally_all(p, out);
+    else if (s) om_account_tally(&s->account, out);
+    else if (g) *out = g->tally;
+    else err = om_fail(OM_ERR_ARG, "no stream %d: there are %d", index, p->next_index);
+    pthread_mutex_unlock(&p->roster);
+    return err;
 }
 
 void om_pipeline_latency(om_pipeline *p, om_hist *out)
@@ -69,13 +195,16 @@ void om_pipeline_losses(om_pipeline *p, int index, om_str *out)
 size_t om_pipeline_failures(om_pipeline *p)
 {
     size_t n = 0;
-    pthread_mutex_lock(&p->lock);
-    for (size_t i = 0; i < p->n_streams; i++) n += p->streams[i].state == OM_STREAM_FAILED;
-    pthread_mutex_unlock(&p->lock);
     for (size_t i = 0; i < p->n_shared; i++) n += atomic_load(&p->shared_sinks[i]->status) != OM_OK;
-    for (size_t i = 0; i < p->n_streams; i++)
-        for (size_t k = 0; k < p->streams[i].n_own; k++)
-            n += atomic_load(&p->streams[i].own_sinks[k]->status) != OM_OK;
+    pthread_mutex_lock(&p->roster);
+    for (size_t i = 0; i < p->n_streams; i++) {
+        const om_stream_run *s = p->streams[i];
+        pthread_mutex_lock(&p->lock);
+        n += s->state == OM_STREAM_FAILED && !s->added;
+        pthread_mutex_unlock(&p->lock);
+        for (size_t k = 0; k < s->n_own; k++) n += atomic_load(&s->own_sinks[k]->status) != OM_OK;
+    }
+    pthread_mutex_unlock(&p->roster);
     return n;
 }
 
@@ -94,9 +223,10 @@ void om_pipeline_describe(om_pipeline *p, om_str *out)
     pthread_mutex_unlock(&e->compile_lock);
 }
 
-static const char *state_name(om_stream_state s)
+const char *om_stream_state_name(om_stream_state s)
 {
-    static const char *const names[] = {"opening", "running", "ended", "failed"};
+    static const char *const names[] = {"opening",      "running", "ended",  "failed",
+                                        "reconnecting", "paused",  "removed"};
     return names[s];
 }
 
@@ -112,16 +242,15 @@ static void key_num(om_json *j, const char *key, double v, int decimals)
     om_json_num(j, v, decimals);
 }
 
-static void decoder_json(om_source_counts *c, om_json *j)
+static void decoder_json(int decoder, int fallbacks, om_json *j)
 {
     static const char *const names[] = {
         [OM_DECODER_NONE] = NULL, [OM_DECODER_CPU] = "cpu", [OM_DECODER_CUDA] = "cuda"};
-    const char *name = names[atomic_load(&c->decoder)];
     om_json_key(j, "decoder");
-    if (name) om_json_string(j, name);
+    if (names[decoder]) om_json_string(j, names[decoder]);
     else om_json_null(j);
     om_json_key(j, "decoder_fallbacks");
-    om_json_uint(j, (uint64_t)atomic_load(&c->fallbacks));
+    om_json_uint(j, (uint64_t)fallbacks);
 }
 
 /* The work's change of device; null: it did not happen. Lock held. */
@@ -142,22 +271,66 @@ static void move_json(om_pipeline *p, om_json *j)
     om_json_end_object(j);
 }
 
-static void stream_json(om_pipeline *p, size_t i, om_json *j)
+static void status_json(const om_stream_status *st, const char *uri, om_json *j)
+{
+    key_string(j, "name", st->name);
+    key_string(j, "uri", uri);
+    key_string(j, "state", om_stream_state_name(st->state));
+    bool bad = st->state == OM_STREAM_FAILED || st->state == OM_STREAM_RECONNECTING ||
+               st->state == OM_STREAM_OPENING;
+    if (st->error[0]) key_string(j, bad ? "error" : "last_error", st->error);
+    om_json_key(j, "reconnects");
+    om_json_uint(j, st->reconnects);
+    key_string(j, "codec", st->codec);
+    key_num(j, "width", st->width, 0);
+    key_num(j, "height", st->height, 0);
+}
+
+static void stream_json(om_stream_run *s, om_json *j)
+{
+    om_stream_row r;
+    om_tally t;
+    row_of(s, &r);
+    om_json_begin_object(j);
+    status_json(&r.status, s->shown, j);
+    decoder_json(atomic_load(&s->account.source.decoder), atomic_load(&s->account.source.fallbacks), j);
+    key_num(j, "priority", r.priority, 0);
+    key_string(j, "economy", r.economy);
+    om_account_tally(&s->account, &t);
+    om_tally_json(&t, j);
+    om_json_end_object(j);
+}
+
+static void gone_json(const om_gone *g, om_json *j)
 {
     om_stream_status st;
-    om_tally t;
-    om_pipeline_stream_status(p, i, &st);
+    status_of_gone(g, &st);
     om_json_begin_object(j);
-    key_string(j, "name", st.name);
-    key_string(j, "uri", st.uri);
-    key_string(j, "state", state_name(st.state));
-    if (st.error[0]) key_string(j, "error", st.error);
-    key_string(j, "codec", p->streams[i].info.codec);
-    decoder_json(&p->streams[i].account.source, j);
-    key_num(j, "width", st.width, 0);
-    key_num(j, "height", st.height, 0);
-    if (!tally(p, (int)i, &t)) om_tally_json(&t, j);
+    status_json(&st, g->shown, j);
+    decoder_json(g->decoder, g->fallbacks, j);
+    om_tally_json(&g->tally, j);
     om_json_end_object(j);
+}
+
+/* Those that run or have ended, then the last of those that were removed; what came before them is one sum.
+ */
+static void streams_json(om_pipeline *p, om_json *j)
+{
+    pthread_mutex_lock(&p->roster);
+    om_json_key(j, "streams");
+    om_json_begin_array(j);
+    for (size_t i = 0; i < p->n_streams; i++) stream_json(p->streams[i], j);
+    for (size_t i = 0; i < p->n_gone; i++) gone_json(&p->gone[i], j);
+    om_json_end_array(j);
+    if (p->n_earlier) {
+        om_json_key(j, "removed_earlier");
+        om_json_begin_object(j);
+        om_json_key(j, "streams");
+        om_json_uint(j, p->n_earlier);
+        om_tally_json(&p->earlier, j);
+        om_json_end_object(j);
+    }
+    pthread_mutex_unlock(&p->roster);
 }
 
 static void batches_json(om_engine *e, om_json *j)
@@ -216,8 +389,10 @@ static void sinks_json(om_pipeline *p, om_json *j)
     om_json_key(j, "sinks");
     om_json_begin_array(j);
     for (size_t i = 0; i < p->n_shared; i++) sink_json(p->shared_sinks[i], j);
+    pthread_mutex_lock(&p->roster);
     for (size_t i = 0; i < p->n_streams; i++)
-        for (size_t k = 0; k < p->streams[i].n_own; k++) sink_json(p->streams[i].own_sinks[k], j);
+        for (size_t k = 0; k < p->streams[i]->n_own; k++) sink_json(p->streams[i]->own_sinks[k], j);
+    pthread_mutex_unlock(&p->roster);
     om_json_end_array(j);
 }
 
@@ -254,10 +429,10 @@ int om_pipeline_report(om_pipeline *p, char **out)
     key_string(&j, "cpu", om_cpu_model());
     key_num(&j, "cores", om_cpu_count(), 0);
     model_json(p, &j);
-    om_json_key(&j, "streams");
-    om_json_begin_array(&j);
-    for (size_t i = 0; i < p->n_streams; i++) stream_json(p, i, &j);
-    om_json_end_array(&j);
+    om_json_key(&j, "secondary");
+    om_seconds_json(p->seconds, p->census != NULL, &j);
+    om_pipeline_policy_json(p, &j);
+    streams_json(p, &j);
     sinks_json(p, &j);
     om_json_key(&j, "totals");
     om_json_begin_object(&j);

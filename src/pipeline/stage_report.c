@@ -47,11 +47,16 @@ static void frames_json(om_pipeline *p, om_json *j, uint64_t *frames)
 {
     om_tally all = {0}, one;
     uint64_t live = 0;
+    pthread_mutex_lock(&p->roster);
+    om_tally_merge(&all, &p->earlier);
+    for (size_t i = 0; i < p->n_gone; i++) om_tally_merge(&all, &p->gone[i].tally);
     for (size_t i = 0; i < p->n_streams; i++) {
-        om_account_tally(&p->streams[i].account, &one);
+        om_account_tally(&p->streams[i]->account, &one);
         om_tally_merge(&all, &one);
-        live += p->streams[i].live;
+        live += p->streams[i]->live;
     }
+    size_t n = p->n_streams;
+    pthread_mutex_unlock(&p->roster);
     double seconds = all.last_ns > all.first_ns ? (double)(all.last_ns - all.first_ns) / 1e9 : 0;
     num(j, "seconds", seconds, 4);
     count(j, "frames", all.inferred);
@@ -61,7 +66,7 @@ static void frames_json(om_pipeline *p, om_json *j, uint64_t *frames)
     count(j, "dropped", om_tally_dropped(&all));
     num(j, "latency_p50_ms", (double)om_hist_quantile(&all.latency, .5) / 1e6, 3);
     num(j, "latency_p99_ms", (double)om_hist_quantile(&all.latency, .99) / 1e6, 3);
-    count(j, "n_streams", p->n_streams);
+    count(j, "n_streams", n);
     count(j, "live_streams", live);
     *frames = all.inferred;
 }
@@ -93,8 +98,11 @@ static void sinks_json(om_pipeline *p, om_json *j)
     om_json_key(j, "sinks");
     om_json_begin_array(j);
     for (size_t i = 0; i < p->n_shared; i++) om_json_string(j, p->shared_sinks[i]->spec);
+    pthread_mutex_lock(&p->roster);
     for (size_t i = 0; i < p->n_streams; i++)
-        for (size_t k = 0; k < p->streams[i].n_own; k++) om_json_string(j, p->streams[i].own_sinks[k]->spec);
+        for (size_t k = 0; k < p->streams[i]->n_own; k++)
+            om_json_string(j, p->streams[i]->own_sinks[k]->spec);
+    pthread_mutex_unlock(&p->roster);
     om_json_end_array(j);
 }
 
@@ -109,12 +117,15 @@ void om_pipeline_profile_json(om_pipeline *p, om_json *j)
     om_census_json(p->census, frames, j);
     sinks_json(p, j);
     if (all && one) {
-        for (size_t i = 0; i < p->n_streams; i++) om_stages_merge(all, p->streams[i].account.stages);
+        pthread_mutex_lock(&p->roster);
+        om_stages_merge(all, p->gone_stages);
+        for (size_t i = 0; i < p->n_streams; i++) om_stages_merge(all, p->streams[i]->account.stages);
         stages_json(all, true, j);
         om_json_key(j, "streams");
         om_json_begin_array(j);
-        for (size_t i = 0; i < p->n_streams; i++) stream_json(&p->streams[i], one, j);
+        for (size_t i = 0; i < p->n_streams; i++) stream_json(p->streams[i], one, j);
         om_json_end_array(j);
+        pthread_mutex_unlock(&p->roster);
     }
     om_json_end_object(j);
     om_free(all);
@@ -155,7 +166,7 @@ typedef struct counter {
     size_t offset; /* of a uint64_t in om_stream_stats */
 } counter;
 
-static void counters(om_pipeline *p, om_str *out)
+static void counters(const om_stream_row *rows, size_t n, om_str *out)
 {
     static const counter all[] = {
         {"omma_frames_received_total", "Video packets received.", offsetof(om_stream_stats, received)},
@@ -165,16 +176,54 @@ static void counters(om_pipeline *p, om_str *out)
         {"omma_frames_skipped_total", "Pictures left out on purpose.", offsetof(om_stream_stats, skipped)},
         {"omma_frames_dropped_total", "Pictures lost.", offsetof(om_stream_stats, dropped)},
     };
-    om_stream_stats s;
     for (size_t k = 0; k < sizeof all / sizeof all[0]; k++) {
         family(out, all[k].name, "counter", all[k].help);
-        for (size_t i = 0; i < p->n_streams; i++) {
-            if (om_pipeline_stats(p, (int)i, &s)) continue;
+        for (size_t i = 0; i < n; i++) {
             uint64_t v;
-            memcpy(&v, (const char *)&s + all[k].offset, sizeof v);
-            sample(out, all[k].name, p->streams[i].name, "", (double)v);
+            memcpy(&v, (const char *)&rows[i].stats + all[k].offset, sizeof v);
+            sample(out, all[k].name, rows[i].status.name, "", (double)v);
         }
     }
+}
+
+static bool at_work(const om_stream_row *r)
+{
+    om_stream_state s = r->status.state;
+    return s == OM_STREAM_OPENING || s == OM_STREAM_RUNNING || s == OM_STREAM_RECONNECTING;
+}
+
+static void states(const om_stream_row *rows, size_t n, om_str *out)
+{
+    size_t running = 0;
+    family(out, "omma_stream_running", "gauge", "1 while a stream gives pictures.");
+    for (size_t i = 0; i < n; i++) {
+        sample(out, "omma_stream_running", rows[i].status.name, "",
+               rows[i].status.state == OM_STREAM_RUNNING);
+        running += at_work(&rows[i]);
+    }
+    family(out, "omma_stream_reconnects_total", "counter", "Times that a camera was reached again.");
+    for (size_t i = 0; i < n; i++)
+        sample(out, "omma_stream_reconnects_total", rows[i].status.name, "",
+               (double)rows[i].status.reconnects);
+    family(out, "omma_stream_lag_seconds", "gauge", "How far a live stream's decoder is behind.");
+    for (size_t i = 0; i < n; i++)
+        sample(out, "omma_stream_lag_seconds", rows[i].status.name, "", rows[i].lag_ms / 1e3);
+    family(out, "omma_streams_running", "gauge", "Streams that have not ended.");
+    om_str_addf(out, "omma_streams_running %zu\n", running);
+}
+
+static void policy(om_pipeline *p, om_str *out)
+{
+    if (!p->policy.bound_ns) return;
+    pthread_mutex_lock(&p->lock);
+    int rung = p->policy.ladder.rung;
+    uint64_t down = p->policy.down, up = p->policy.up;
+    pthread_mutex_unlock(&p->lock);
+    family(out, "omma_policy_rung", "gauge", "Rungs of the latency policy's ladder that are taken; 0: none.");
+    om_str_addf(out, "omma_policy_rung %d\n", rung);
+    family(out, "omma_policy_steps_total", "counter", "Rungs it went down and up.");
+    om_str_addf(out, "omma_policy_steps_total{direction=\"down\"} %llu\n", (unsigned long long)down);
+    om_str_addf(out, "omma_policy_steps_total{direction=\"up\"} %llu\n", (unsigned long long)up);
 }
 
 static void histogram(om_str *out, const char *name, const char *stream, const char *more, const om_hist *h)
@@ -198,10 +247,12 @@ static void latencies(om_pipeline *p, om_str *out)
 {
     om_tally t;
     family(out, "omma_latency_seconds", "histogram", "From a frame's due time to its hand-over.");
+    pthread_mutex_lock(&p->roster);
     for (size_t i = 0; i < p->n_streams; i++) {
-        om_account_tally(&p->streams[i].account, &t);
-        histogram(out, "omma_latency_seconds", p->streams[i].name, "", &t.latency);
+        om_account_tally(&p->streams[i]->account, &t);
+        histogram(out, "omma_latency_seconds", p->streams[i]->name, "", &t.latency);
     }
+    pthread_mutex_unlock(&p->roster);
 }
 
 /* Of all streams together: each has a hundred and forty numbers. */
@@ -210,7 +261,10 @@ static int stage_metrics(om_pipeline *p, om_str *out)
     om_hist *h = om_calloc(OM_STAGE_COUNT, sizeof *h);
     if (!h) return om_fail_nomem("the metrics");
     family(out, "omma_stage_seconds", "histogram", "A frame's time in a stage.");
-    for (size_t i = 0; i < p->n_streams; i++) om_stages_merge(h, p->streams[i].account.stages);
+    pthread_mutex_lock(&p->roster);
+    om_stages_merge(h, p->gone_stages);
+    for (size_t i = 0; i < p->n_streams; i++) om_stages_merge(h, p->streams[i]->account.stages);
+    pthread_mutex_unlock(&p->roster);
     for (int k = 0; k < OM_STAGE_COUNT; k++) {
         char more[48];
         snprintf(more, sizeof more, ",stage=\"%s\"", om_stage_name((om_stage)k));
@@ -223,9 +277,16 @@ static int stage_metrics(om_pipeline *p, om_str *out)
 int om_pipeline_metrics(om_pipeline *p, om_str *out)
 {
     if (!p->started) return om_fail(OM_ERR_ARG, "metrics: the pipeline has not been started");
-    counters(p, out);
+    om_stream_row *rows;
+    size_t n;
+    int err = om_pipeline_list(p, false, &rows, &n);
+    if (err) return err;
+    counters(rows, n, out);
+    states(rows, n, out);
+    om_free(rows);
     latencies(p, out);
-    int err = p->census ? stage_metrics(p, out) : OM_OK;
+    policy(p, out);
+    err = p->census ? stage_metrics(p, out) : OM_OK;
     om_batch_log *log = p->engine->log;
     if (log) {
         pthread_mutex_lock(&log->lock);
@@ -240,13 +301,6 @@ int om_pipeline_metrics(om_pipeline *p, om_str *out)
     }
     family(out, "process_cpu_seconds_total", "counter", "CPU time of the process.");
     om_str_addf(out, "process_cpu_seconds_total %.3f\n", (double)om_process_cpu_ns() / 1e9);
-    family(out, "omma_streams_running", "gauge", "Streams that have not ended.");
-    pthread_mutex_lock(&p->lock);
-    size_t running = 0;
-    for (size_t i = 0; i < p->n_streams; i++)
-        running += p->streams[i].state == OM_STREAM_OPENING || p->streams[i].state == OM_STREAM_RUNNING;
-    pthread_mutex_unlock(&p->lock);
-    om_str_addf(out, "omma_streams_running %zu\n", running);
     if (!err && out->failed) err = om_fail_nomem("the metrics");
     return err;
 }

@@ -14,8 +14,9 @@
 
 const char *om_stage_name(om_stage s)
 {
-    static const char *const names[OM_STAGE_COUNT] = {"source", "decode", "cores", "mailbox", "gather",
-                                                      "infer",  "finish", "head",  "lane",    "sink"};
+    static const char *const names[OM_STAGE_COUNT] = {"source", "decode", "cores",     "mailbox",
+                                                      "gather", "infer",  "finish",    "head",
+                                                      "lane",   "track",  "secondary", "sink"};
     return names[s];
 }
 

@@ -9,6 +9,8 @@
  *   finish   waiting for a thread that reads the outputs
  *   head     reading them, a share of the batch's time
  *   lane     waiting for its turn in the stream
+ *   track      following its objects, where the run tracks
+ *   secondary  cutting crops and, for files, waiting for the secondary models' answers
  *   sink     being handed over, waiting for room in a full sink included */
 #ifndef OM_PIPELINE_STAGES_H
 #define OM_PIPELINE_STAGES_H
@@ -30,6 +32,8 @@ typedef enum om_stage {
     OM_STAGE_FINISH,
     OM_STAGE_HEAD,
     OM_STAGE_LANE,
+    OM_STAGE_TRACK,
+    OM_STAGE_SECONDARY,
     OM_STAGE_SINK,
     OM_STAGE_COUNT
 } om_stage;

@@ -7,14 +7,17 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "media/media.h"
 #include "pipeline/pipeline_priv.h"
+#include "pipeline/sampler.h"
 #include "trace/trace.h"
 
 /* Surfaces of a hardware decoder that are not in the mailbox: one being handed over, and those in gathers
  * under way. */
 #define OM_HELD_BEYOND 2
 #define OM_HELD_BY_SINKS 8
+#define OM_ALL_KEYS 8 /* key pictures in a row: the source has no others */
 
 int om_gate_init(om_gate *g, int expected)
 {
@@ -65,67 +68,138 @@ static void set_state(om_stream_run *s, om_stream_state state)
     pthread_mutex_unlock(&p->lock);
 }
 
-/* Every local source is open: the rectangles are made in the order of the streams. */
-static void share_rectangles(om_pipeline *p)
+typedef struct sizes {
+    om_size *items;
+    size_t n;
+} sizes;
+
+/* Of the open local sources, in the order of the streams. */
+static sizes local_sizes(om_pipeline *p)
 {
-    for (size_t i = 0; i < p->n_streams && !om_cancelled(&p->cancel); i++) {
-        om_stream_run *s = &p->streams[i];
-        pthread_mutex_lock(&p->lock);
-        int w = s->state == OM_STREAM_FAILED || !s->local ? 0 : s->info.width, h = s->info.height;
-        pthread_mutex_unlock(&p->lock);
-        om_batcher *b;
-        if (w > 0 && h > 0 && om_engine_batcher(p->engine, w, h, &b))
-            break; /* the stream meets the error itself */
+    pthread_mutex_lock(&p->roster);
+    sizes all = {.items = om_calloc(p->n_streams + 1, sizeof(om_size))};
+    pthread_mutex_lock(&p->lock);
+    for (size_t i = 0; i < p->n_streams && all.items; i++) {
+        const om_stream_run *s = p->streams[i];
+        bool there = s->local && s->state != OM_STREAM_FAILED && s->info.width > 0 && s->info.height > 0;
+        if (there) all.items[all.n++] = (om_size){s->info.width, s->info.height};
     }
+    pthread_mutex_unlock(&p->lock);
+    pthread_mutex_unlock(&p->roster);
+    return all;
+}
+
+void om_pipeline_open_gate(om_pipeline *p)
+{
+    sizes all = local_sizes(p);
+    om_batcher *b;
+    pthread_mutex_lock(&p->lock);
+    if (p->stopping) all.n = 0;
+    pthread_mutex_unlock(&p->lock);
+    for (size_t i = 0; i < all.n; i++)
+        if (om_engine_batcher(p->engine, all.items[i].width, all.items[i].height, &b))
+            break; /* the stream meets the error itself */
+    om_free(all.items);
+    om_census_restart(p->census);
+    om_gate_open(&p->gate);
+}
+
+bool om_stream_arrive(om_stream_run *s)
+{
+    return s->gated && !atomic_exchange(&s->arrived, true) && om_gate_arrive(&s->pipeline->gate);
 }
 
 static void arrive(om_stream_run *s)
 {
-    if (!s->local || !om_gate_arrive(&s->pipeline->gate)) return;
-    share_rectangles(s->pipeline);
-    om_census_restart(s->pipeline->census);
-    om_gate_open(&s->pipeline->gate);
+    if (om_stream_arrive(s)) om_pipeline_open_gate(s->pipeline);
+}
+
+/* What a camera does goes into the stream's status, and into the log once for each cause. */
+static void note_source(void *user, om_source_state state, const char *why)
+{
+    om_stream_run *s = user;
+    om_pipeline *p = s->pipeline;
+    pthread_mutex_lock(&p->lock);
+    bool back = state == OM_SOURCE_RUNNING, was_away = s->away,
+         news = why && (!s->away || strcmp(s->error, why));
+    s->away = !back;
+    if (back && s->source) s->info = s->source->info; /* it may have become another camera's */
+    if (why) snprintf(s->error, sizeof(s->error), "%s", why);
+    s->state = back                            ? OM_STREAM_RUNNING
+               : state == OM_SOURCE_CONNECTING ? OM_STREAM_OPENING
+                                               : OM_STREAM_RECONNECTING;
+    pthread_cond_broadcast(&p->changed);
+    pthread_mutex_unlock(&p->lock);
+    if (news) om_log(OM_LOG_WARN, "stream '%s': %s; it is tried again", s->name, why);
+    if (back && was_away) om_log(OM_LOG_WARN, "stream '%s': is there", s->name);
+}
+
+static om_sample_mode sample_mode(const om_stream_run *s)
+{
+    int own = s->options->sample;
+    return (om_sample_mode)(own >= 0 ? own : s->pipeline->config.run.sample);
+}
+
+/* The rate it is sampled at now. */
+static void rate_of(const om_stream_run *s, int *every, double *fps)
+{
+    const om_run_options *o = &s->pipeline->config.run;
+    pthread_mutex_lock(&s->pipeline->lock);
+    *every = s->own.every > 0 ? s->own.every : o->every;
+    *fps = s->own.fps >= 0 ? s->own.fps : o->fps;
+    pthread_mutex_unlock(&s->pipeline->lock);
 }
 
 static void source_params(om_stream_run *s, om_source_params *out)
 {
     om_pipeline *p = s->pipeline;
     const om_run_options *o = &p->config.run;
-    /* Phases spread evenly over a frame's time whatever the number of streams: the golden ratio does that. */
-    double phase = fmod((double)s->index * 0.6180339887498949, 1.0);
+    /* Phases spread evenly over the time between two wanted frames whatever the number of streams: the golden
+     * ratio does that. */
+    double phase = fmod((double)s->index * 0.6180339887498949, 1.0), fps;
+    int every;
+    rate_of(s, &every, &fps);
+    double period = fps > 0 ? fmin(fmax(1 / fps, .04), 1) : .04;
+    double duration = s->options->duration >= 0 ? s->options->duration : o->duration;
     *out = (om_source_params){
         .live = s->live,
         .loop = s->options->loop >= 0 ? s->options->loop : o->loop,
         .decode_threads = o->decode_threads,
-        .phase_ns = (int64_t)(phase * 40e6),
-        .start_ns = s->local ? &p->gate.start_ns : NULL,
+        .decode_size = o->decode_size,
+        .phase_ns = (int64_t)(s->options->phase >= 0 ? s->options->phase * 1e9 : phase * period * 1e9),
+        .start_ns = s->gated ? &p->gate.start_ns : NULL,
         .open_timeout_ms = (int)(o->open_timeout * 1e3),
         .read_timeout_ms = (int)(o->read_timeout * 1e3),
         .rtsp_transport = o->rtsp_transport,
+        .reconnect = o->reconnect,
+        .backoff_ms = (int)(o->reconnect_min * 1e3),
+        .backoff_max_ms = (int)(o->reconnect_max * 1e3),
+        .until_ns = duration > 0 && !s->local ? om_now_ns() + (int64_t)(duration * 1e9) : 0,
+        .on_state = note_source,
+        .user = s,
+        .credentials = o->credentials,
+        .until_key = o->damaged == OM_DAMAGED_UNTIL_KEY,
+        .economy = sample_mode(s) == OM_SAMPLE_KEYFRAMES ? OM_ECONOMY_KEYFRAMES : OM_ECONOMY_NONE,
         .hwaccel = p->engine->hwaccel,
         .hold = s->mailbox.cap + OM_HELD_BEYOND + (p->engine->keep_frames ? OM_HELD_BY_SINKS : 0),
-        .cancel = &p->cancel,
+        .late_ns = s->live ? 2 * p->policy.bound_ns : 0,
+        .cancel = &s->halt,
     };
 }
 
-/* Which pictures the model is to see. */
-typedef struct om_sampler {
+static int make_sampler(const om_stream_run *s, om_sampler *out)
+{
+    const om_run_options *o = &s->pipeline->config.run;
     int every;
     double fps;
-    double next_s; /* when fps is set: the next picture wanted */
-    uint64_t seen;
-} om_sampler;
-
-static bool wanted(om_sampler *s, double pts)
-{
-    uint64_t n = s->seen++;
-    if (s->every > 1 && n % (uint64_t)s->every) return false;
-    if (s->fps <= 0) return true;
-    if (pts + 1e-6 < s->next_s) return false;
-    s->next_s += 1.0 / s->fps;
-    if (s->next_s <= pts)
-        s->next_s = pts + 1.0 / s->fps; /* slower than asked for: no catching up in bursts */
-    return true;
+    rate_of(s, &every, &fps);
+    om_sampling_params params = {.mode = sample_mode(s),
+                                 .every = every,
+                                 .fps = fps,
+                                 .motion = o->motion,
+                                 .hold_s = o->motion_hold,
+                                 .heartbeat_s = o->heartbeat};
+    return om_sampling_init(out, &params);
 }
 
 static void note_position(om_stream_run *s, const om_frame *f)
@@ -153,11 +227,13 @@ static void make_readable(om_stream_run *s, const om_batcher *b, om_frame **f)
 static int hand_over(om_stream_run *s, om_frame *f)
 {
     om_batcher *b;
+    if (s->pipeline->drift) om_drift_look(s->pipeline->drift, s->index, s->name, f);
     int err = om_engine_batcher(s->pipeline->engine, f->image.width, f->image.height, &b);
     if (!err) make_readable(s, b, &f);
     if (!err) return f ? om_mailbox_put(&s->mailbox, b, f) : OM_OK;
     om_account_skip(&s->account, OM_SKIP_STOPPED);
     om_frame_unref(f);
+    if (om_cancelled(&s->cancel)) return OM_ERR_CANCELLED;
     om_pipeline_note_error(s->pipeline, err);
     om_pipeline_stop(s->pipeline); /* the model does not run here: no stream can go on */
     return OM_ERR_CANCELLED;
@@ -187,59 +263,214 @@ static int read_picture(om_stream_run *s, om_source *source, om_frame **out)
     return OM_OK;
 }
 
-/* Reads to the end; OM_OK also when a bound of the run was reached. */
-static int read_all(om_stream_run *s, om_source *source)
+/* A file stands still while it is paused; OM_ERR_CANCELLED. */
+static int wait_while_paused(om_stream_run *s)
+{
+    om_pipeline *p = s->pipeline;
+    pthread_mutex_lock(&p->lock);
+    while (s->paused && !om_cancelled(&s->cancel)) om_cond_wait_until(&p->changed, &p->lock, OM_NEVER);
+    pthread_mutex_unlock(&p->lock);
+    return om_cancelled(&s->cancel) ? OM_ERR_CANCELLED : OM_OK;
+}
+
+/* What was changed from outside since the last look, and what the policy asks for. */
+typedef struct changes {
+    unsigned tuned;
+    bool paused;
+} changes;
+
+/* Of the pictures that would be wanted each so manieth is. Where all are key pictures, to ask for those alone
+ * is to ask for nothing. */
+static int thinning(const om_stream_run *s, int step)
+{
+    static const int each[OM_STEP_COUNT] = {[OM_STEP_HALF] = 2, [OM_STEP_QUARTER] = 4};
+    if (step == OM_STEP_KEYFRAMES) return s->keys_in_row >= OM_ALL_KEYS ? 8 : 1;
+    return each[step] ? each[step] : 1;
+}
+
+static int take_changes(om_stream_run *s, om_sampler *sampler, changes *c)
+{
+    int step = atomic_load_explicit(&s->step, memory_order_relaxed);
+    om_sampling_thin(sampler, thinning(s, step));
+    unsigned tuned = atomic_load(&s->tuned);
+    if (tuned == c->tuned) return OM_OK;
+    int every;
+    double fps;
+    c->tuned = tuned;
+    rate_of(s, &every, &fps);
+    om_sampling_set(sampler, every, fps);
+    pthread_mutex_lock(&s->pipeline->lock);
+    c->paused = s->paused;
+    pthread_mutex_unlock(&s->pipeline->lock);
+    if (!c->paused || s->live) return OM_OK;
+    c->paused = false;
+    return wait_while_paused(s);
+}
+
+/* Of a camera nobody knows when a picture was taken: its lag is how much later it is than the quickest so
+ * far, whose place is given up slowly, as clocks drift. */
+static int64_t lag_of(om_stream_run *s, const om_frame *f)
+{
+    int64_t now = om_now_ns(), behind = now - f->pts_ns;
+    if (s->local) return now - f->due_ns;
+    s->quickest += (now - s->quickest_ns) / 1000;
+    if (!s->quickest_ns || behind < s->quickest) s->quickest = behind;
+    s->quickest_ns = now;
+    int64_t lag = behind - s->quickest, waited = now - f->due_ns;
+    return lag > waited ? lag : waited;
+}
+
+/* Numbers and times go on where they were before a pause. */
+static void note_arrival(om_stream_run *s, om_frame *f)
+{
+    f->seq += s->seq_base;
+    f->epoch += s->epoch_base;
+    s->last_epoch = f->epoch;
+    f->pts_ns += s->pts_base;
+    s->next_seq = f->seq + 1;
+    s->last_pts = f->pts_ns;
+    if (s->live) atomic_store_explicit(&s->lag_ns, lag_of(s, f), memory_order_relaxed);
+    bool all = atomic_load_explicit(&s->step, memory_order_relaxed) != OM_STEP_KEYFRAMES;
+    if (all) s->keys_in_row = !f->key ? 0 : s->keys_in_row < OM_ALL_KEYS ? s->keys_in_row + 1 : OM_ALL_KEYS;
+    om_account_enter(&s->account);
+    note_position(s, f);
+}
+
+/* Whether the model is to see it; else why not. */
+static bool is_wanted(om_stream_run *s, om_sampler *sampler, const om_frame *f, bool paused, om_skip *cause)
+{
+    static const om_skip causes[] = {
+        [OM_VERDICT_SAMPLED] = OM_SKIP_SAMPLED, [OM_VERDICT_STILL] = OM_SKIP_STILL};
+    *cause = OM_SKIP_PAUSED;
+    if (paused) return false;
+    *cause = OM_SKIP_ECONOMY; /* where there is no decoder to leave them out */
+    if (!f->key && atomic_load_explicit(&s->step, memory_order_relaxed) == OM_STEP_KEYFRAMES) return false;
+    om_verdict verdict = om_sampling_look(sampler, f, (uint64_t)superseded(s));
+    if (verdict == OM_VERDICT_WANTED) return true;
+    *cause = causes[verdict];
+    return false;
+}
+
+static int read_sampled(om_stream_run *s, om_source *source, om_sampler *sampler)
 {
     const om_run_options *o = &s->pipeline->config.run;
     double duration = s->options->duration >= 0 ? s->options->duration : o->duration;
     int64_t max = s->options->max_frames >= 0 ? s->options->max_frames : o->max_frames;
-    om_sampler sampler = {.every = s->options->every > 0 ? s->options->every : o->every,
-                          .fps = s->options->fps >= 0 ? s->options->fps : o->fps};
-    for (int64_t given = 0; !max || given - superseded(s) < max;) {
+    changes seen = {.tuned = 0};
+    while (!max || s->given - superseded(s) < max) {
         om_frame *f;
+        int err = take_changes(s, sampler, &seen);
+        if (err) return err;
         om_trace_begin("read", s->index);
-        int err = read_picture(s, source, &f);
+        err = read_picture(s, source, &f);
         if (!err) om_trace_flow(OM_FLOW_START, om_trace_frame_id(s->index, f->seq));
         om_trace_end("read");
         if (err) return err == OM_ERR_EOF ? OM_OK : err;
-        om_account_enter(&s->account);
-        note_position(s, f);
+        note_arrival(s, f);
         bool over = duration > 0 && (double)f->pts_ns / 1e9 >= duration;
-        if (over || !wanted(&sampler, (double)f->pts_ns / 1e9)) {
-            om_account_skip(&s->account, over ? OM_SKIP_STOPPED : OM_SKIP_SAMPLED);
+        om_skip cause = OM_SKIP_STOPPED;
+        if (over || !is_wanted(s, sampler, f, seen.paused, &cause)) {
+            om_account_skip(&s->account, cause);
             om_frame_unref(f);
             if (over) return OM_OK;
             continue;
         }
         err = hand_over(s, f);
         if (err) return err;
-        given++;
+        s->given++;
     }
     return OM_OK;
 }
 
-static int run(om_stream_run *s)
+/* Reads to the end; OM_OK also when a bound of the run was reached. */
+static int read_all(om_stream_run *s, om_source *source)
+{
+    om_sampler sampler;
+    int err = make_sampler(s, &sampler);
+    sampler.turn = (uint64_t)s->index; /* those that take every second do not all take the same */
+    if (!err) err = read_sampled(s, source, &sampler);
+    om_sampling_fini(&sampler);
+    return err;
+}
+
+/* The policy speaks to the source from its own thread, as long as it is said to be there. */
+static void show_source(om_stream_run *s, om_source *source)
+{
+    om_pipeline *p = s->pipeline;
+    pthread_mutex_lock(&p->lock);
+    s->source = source;
+    if (source) om_stream_economise(s);
+    pthread_mutex_unlock(&p->lock);
+}
+
+static int open_source(om_stream_run *s, om_source **out)
 {
     om_source_params params;
-    om_source *source = NULL;
     source_params(s, &params);
-    int err = om_source_open(s->options->uri, &params, &s->account.source, &source);
+    int err = om_source_open(s->options->uri, &params, &s->account.source, out);
     if (err) {
-        set_state(s, err == OM_ERR_CANCELLED ? OM_STREAM_ENDED : OM_STREAM_FAILED);
-        arrive(s);
+        if (err != OM_ERR_CANCELLED) set_state(s, OM_STREAM_FAILED);
         return err;
     }
     pthread_mutex_lock(&s->pipeline->lock);
-    s->info = source->info;
+    s->info = (*out)->info;
     pthread_mutex_unlock(&s->pipeline->lock);
     set_state(s, OM_STREAM_RUNNING);
+    return OM_OK;
+}
+
+static int run_once(om_stream_run *s)
+{
+    om_source *source = NULL;
+    int err = open_source(s, &source);
     arrive(s);
-    if (s->local) err = om_gate_wait(&s->pipeline->gate, &s->pipeline->cancel);
+    if (err) return err;
+    show_source(s, source);
+    if (s->gated) err = om_gate_wait(&s->pipeline->gate, &s->cancel);
     if (!err) err = read_all(s, source);
     char message[400];
     snprintf(message, sizeof(message), "%s", om_error_message());
+    show_source(s, NULL);
     om_source_close(source);
     return err && err != OM_ERR_CANCELLED ? om_fail(err, "%s", message) : err;
+}
+
+/* A camera that was paused begins anew: its pictures are numbered on, and later by the time that has passed.
+ */
+static int resume(om_stream_run *s)
+{
+    int64_t from = om_now_ns();
+    set_state(s, OM_STREAM_OPENING);
+    int err = wait_while_paused(s);
+    s->seq_base = s->next_seq;
+    s->epoch_base = s->last_epoch + 1;
+    s->pts_base = s->next_seq ? s->last_pts + (om_now_ns() - from) : 0;
+    atomic_store(&s->halt.cancelled, false);
+    if (om_cancelled(&s->cancel)) om_cancel_fire(&s->halt);
+    return err;
+}
+
+static int run(om_stream_run *s)
+{
+    int err = s->local ? OM_OK : wait_while_paused(s);
+    while (!err) {
+        err = run_once(s);
+        if (err != OM_ERR_CANCELLED || om_cancelled(&s->cancel)) break;
+        err = resume(s);
+    }
+    return err;
+}
+
+/* The last that is heard of the thread: the supervisor may free the stream once it has been joined. */
+static void say_done(om_stream_run *s)
+{
+    om_pipeline *p = s->pipeline;
+    om_census_leave(p->census);
+    atomic_store(&s->done, true);
+    pthread_mutex_lock(&p->lock);
+    p->attention = true;
+    pthread_cond_broadcast(&p->changed);
+    pthread_mutex_unlock(&p->lock);
 }
 
 void *om_stream_main(void *arg)
@@ -250,13 +481,13 @@ void *om_stream_main(void *arg)
     if (s->sched_fd >= 0) close(s->sched_fd);
     if (err && err != OM_ERR_CANCELLED) {
         om_log(OM_LOG_ERROR, "stream '%s': %s", s->name, om_error_message());
-        om_pipeline_note_error(s->pipeline, err);
+        if (!s->added) om_pipeline_note_error(s->pipeline, err);
         set_state(s, OM_STREAM_FAILED);
     } else {
         set_state(s, OM_STREAM_ENDED);
     }
-    if (om_cancelled(&s->pipeline->cancel)) om_mailbox_abort(&s->mailbox);
+    if (om_cancelled(&s->cancel)) om_mailbox_abort(&s->mailbox);
     else om_mailbox_close(&s->mailbox);
-    om_census_take(s->pipeline->census); /* the last that is heard of this thread */
+    say_done(s);
     return NULL;
 }

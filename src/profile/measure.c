@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/planfile.h"
 #include "base/clock.h"
 #include "base/cpu.h"
 #include "base/error.h"
@@ -50,6 +51,7 @@ typedef struct bench {
     const om_profile_params *params;
     om_profile *p;
     om_graph *graph, *shaped; /* as loaded; with the shapes that are measured */
+    om_plan_file *plan_file;  /* that the model came in, or NULL */
     om_model_desc *desc;
     const om_backend_ops *backend;
     const char *device;
@@ -71,9 +73,10 @@ static void say(const bench *b, const char *what, double share)
 static int load_model(bench *b)
 {
     const om_profile_params *q = b->params;
-    int err = om_model_load(q->model, &b->graph);
+    int err = om_plan_file_open(q->model, &b->graph, &b->plan_file);
     if (!err) err = om_graph_infer_shapes(b->graph);
     if (!err) err = om_model_describe(b->graph, &b->desc);
+    if (!err) om_plan_file_describe(b->plan_file, b->desc);
     if (err) return err;
     const om_shape *in = &b->desc->inputs[0].shape;
     if (b->desc->n_inputs != 1 || in->rank != 4)
@@ -87,9 +90,17 @@ static int load_model(bench *b)
         (q->size.width != b->desc->width || q->size.height != b->desc->height))
         return om_fail(OM_ERR_ARG, "%s has a fixed input of %dx%d, not %dx%d", q->model, b->desc->width,
                        b->desc->height, q->size.width, q->size.height);
-    b->p->batch = q->batch > 0 ? q->batch : b->desc->dynamic_batch || in->dim[0] < 1 ? 1 : (int)in->dim[0];
-    b->p->width = q->size.width ? q->size.width : b->desc->width;
-    b->p->height = q->size.width ? q->size.height : b->desc->height;
+    om_size own = {b->desc->width, b->desc->height};
+    int planned = om_plan_file_batch(b->plan_file, false);
+    /* Layers are told by tags in the model, which compiled forms lack. */
+    if (b->plan_file) b->plan_file->fresh = true;
+    om_plan_file_size(b->plan_file, own.width, own.height, &own);
+    b->p->batch = q->batch > 0                                ? q->batch
+                  : !b->desc->dynamic_batch && in->dim[0] > 0 ? (int)in->dim[0]
+                  : planned > 0                               ? planned
+                                                              : 1;
+    b->p->width = q->size.width ? q->size.width : own.width;
+    b->p->height = q->size.width ? q->size.height : own.height;
     b->p->parameters = om_graph_params(b->graph);
     return OM_OK;
 }
@@ -131,7 +142,8 @@ static int compile(bench *b, bool profiling, om_plan **out)
                            .mode = OM_MODE_LATENCY,
                            .threads = b->params->threads,
                            .sessions = 1,
-                           .profiling = profiling};
+                           .profiling = profiling,
+                           .plan_file = b->plan_file};
     return om_plan_compile(b->backend, &q, out);
 }
 
@@ -441,6 +453,7 @@ static void bench_fini(bench *b)
     om_model_desc_free(b->desc);
     om_graph_destroy(b->shaped);
     om_graph_destroy(b->graph);
+    om_plan_file_free(b->plan_file);
 }
 
 int om_profile_measure(const om_profile_params *params, om_profile *p)

@@ -10,19 +10,6 @@
 #define MAP_HEIGHT 420.0
 #define MAX_TYPES 64
 
-void om_html_text(om_str *out, const char *text)
-{
-    for (; *text; text++) {
-        switch (*text) {
-        case '<': om_str_add(out, "&lt;"); break;
-        case '>': om_str_add(out, "&gt;"); break;
-        case '&': om_str_add(out, "&amp;"); break;
-        case '"': om_str_add(out, "&quot;"); break;
-        default: om_str_addc(out, *text);
-        }
-    }
-}
-
 const char *om_type_class(const om_type_sum *types, size_t n, const char *type)
 {
     static const char *const classes[] = {"t0", "t1", "t2", "t3", "t4", "t5", "t6"};

@@ -2,10 +2,9 @@
 #ifndef OM_PROFILE_SVG_H
 #define OM_PROFILE_SVG_H
 
+#include "base/html.h"
 #include "profile/profile.h"
 
-/* Text with what HTML gives a meaning replaced. */
-void om_html_text(om_str *out, const char *text);
 /* The colour of an operator type: a CSS class, "t0" for the one with the most time. */
 const char *om_type_class(const om_type_sum *types, size_t n, const char *type);
 

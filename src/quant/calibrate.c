@@ -3,46 +3,18 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "backend/backend.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "media/media.h"
-#include "quant/quant.h"
+#include "quant/calibrate.h"
 
-#define MAX_KEPT 8   /* inferences that the int8 model is compared on */
+#define MAX_KEPT 8   /* inferences that the int8 model is compared on, where no floor was asked for */
 #define LIVE_STEP 25 /* of a camera's pictures one in so many is taken */
-#define WHAT_LEN 256
-#define SCOUTS 16 /* pictures that tell how channels differ */
+#define SCOUTS 16    /* pictures that tell how channels differ */
 
-typedef struct kept {
-    void *input;
-    float **outputs; /* of each output of the model; NULL: not comparable */
-} kept;
-
-typedef struct calibration {
-    const om_quant_job *job;
-    om_quant_report *r;
-    om_graph *tapped; /* the float graph, with taps */
-    om_model_desc *desc;
-    const om_backend_ops *backend;
-    const char *device;
-    om_device *memory;
-    om_quantizer *q;
-    int n_outputs;  /* the model's own; taps come behind */
-    int *output_of; /* of each tap: the session's output, or -1: its input */
-    om_plan *plan;
-    om_session *session;
-    bool scouting; /* before the channels are equalised */
-    int filled;    /* items of the batch */
-    size_t taken;
-    char what[WHAT_LEN];
-    kept kept[MAX_KEPT];
-    int n_kept;
-} calibration;
-
-static int open_model(calibration *c, om_graph **out)
+static int open_model(om_calibration *c, om_graph **out)
 {
     const om_quant_job *j = c->job;
     om_graph *g = NULL;
@@ -72,7 +44,7 @@ static int open_model(calibration *c, om_graph **out)
 }
 
 /* Makes each tap an output of the float graph, unless it is one or is the input. */
-static int add_taps(calibration *c)
+static int add_taps(om_calibration *c)
 {
     om_graph *g = c->tapped;
     size_t n = om_quantizer_taps(c->q);
@@ -96,7 +68,7 @@ static int add_taps(calibration *c)
     return OM_OK;
 }
 
-static int open_device(calibration *c)
+static int open_device(om_calibration *c)
 {
     int err = om_backend_select(c->job->device, &c->backend, &c->device);
     if (!err) err = om_device_open("cpu", &c->memory);
@@ -115,7 +87,7 @@ static int round_up(double v, int stride)
 }
 
 /* Where the size is free, the smallest that holds the first picture as the model would get it. */
-static int choose_size(const calibration *c, int width, int height, om_size *out)
+static int choose_size(const om_calibration *c, int width, int height, om_size *out)
 {
     const om_model_desc *d = c->desc;
     om_size asked = c->job->input_size;
@@ -137,7 +109,8 @@ static int choose_size(const calibration *c, int width, int height, om_size *out
     return OM_OK;
 }
 
-static int compile(calibration *c, const om_graph *g, om_size size, om_plan **plan, om_session **session)
+static int compile(const om_calibration *c, const om_graph *g, om_size size, bool profiling, om_plan **plan,
+                   om_session **session)
 {
     const om_shape *in = &c->desc->inputs[0].shape;
     om_compile_params p = {.graph = g,
@@ -150,84 +123,113 @@ static int compile(calibration *c, const om_graph *g, om_size size, om_plan **pl
                            .precision = OM_PRECISION_F32,
                            .mode = OM_MODE_LATENCY,
                            .sessions = 1,
+                           .profiling = profiling,
                            .keep_prep = true};
     int err = om_plan_compile(c->backend, &p, plan);
     if (!err) err = om_session_create(*plan, session);
     return err ? om_fail_prefix(err, "%s", c->job->model) : OM_OK;
 }
 
-static size_t count_of(const om_tensor *t)
+int om_calibration_compile(const om_calibration *c, const om_graph *g, bool profiling, om_plan **plan,
+                           om_session **session)
 {
-    int64_t n = om_shape_static(&t->shape) ? om_shape_count(&t->shape) : -1;
-    return n > 0 && t->dtype == OM_DTYPE_F32 ? (size_t)n : 0;
+    return compile(c, g, (om_size){c->plan->width, c->plan->height}, profiling, plan, session);
 }
 
-/* Remembers an input and what the float model made of it. */
-static int keep(calibration *c)
+void om_calibration_progress(const om_calibration *c, const char *what, size_t done, size_t of)
 {
-    om_session *s = c->session;
-    kept *k = &c->kept[c->n_kept++];
-    size_t bytes = s->item_bytes * (size_t)s->plan->batch;
-    k->input = om_alloc(bytes);
-    k->outputs = om_calloc((size_t)c->n_outputs, sizeof *k->outputs);
-    if (!k->input || !k->outputs) return OM_ERR_NOMEM;
-    memcpy(k->input, s->input.data, bytes);
-    for (int i = 0; i < c->n_outputs; i++) {
-        size_t n = count_of(&s->outputs[i]);
-        if (!n) continue;
-        k->outputs[i] = om_alloc(n * sizeof(float));
-        if (!k->outputs[i]) return OM_ERR_NOMEM;
-        memcpy(k->outputs[i], s->outputs[i].data, n * sizeof(float));
-    }
-    return OM_OK;
+    if (c->job->progress) c->job->progress(c->job->user, what, done, of);
+}
+
+static size_t n_check(const om_quant_job *j) { return j->check ? j->check->n : 0; }
+
+/* Inferences to judge by. */
+static size_t most_kept(const om_quant_job *j)
+{
+    bool scored = j->floor > 0 || j->mixed || n_check(j);
+    return scored && j->check_frames > 0 ? (size_t)j->check_frames : MAX_KEPT;
 }
 
 static void done(void *user) { (void)user; }
 
+/* The int8 graph of what was seen so far, for the advice that more pictures may help. */
+static int snapshot(om_calibration *c)
+{
+    om_graph *g;
+    int err = om_quantizer_finish(c->q, &g, NULL);
+    if (err == OM_ERR_UNSUPPORTED) return OM_OK; /* all that was seen so far is constant */
+    if (err) return err;
+    om_graph_destroy(c->snapshots[0].graph);
+    c->snapshots[0] = c->snapshots[1];
+    c->snapshots[1] = (om_snapshot){g, c->taken};
+    return OM_OK;
+}
+
+/* Half of what was asked for is too late to know where fewer come: powers of two lie near every half. */
+static bool wants_snapshot(const om_calibration *c, size_t before)
+{
+    if (c->showing != OM_SHOW_CALIBRATE || c->job->floor <= 0 || c->taken >= c->wanted) return false;
+    for (size_t n = 8; n <= c->taken; n *= 2)
+        if (before < n) return true;
+    return false;
+}
+
+static bool wants_kept(const om_calibration *c)
+{
+    if (om_judge_full(&c->judge) || c->showing == OM_SHOW_SCOUT) return false;
+    if (c->showing == OM_SHOW_CHECK) return true;
+    size_t every = (c->wanted + c->judge.most - 1) / c->judge.most;
+    return !n_check(c->job) && c->taken > c->judge.n * every;
+}
+
 /* The batch's last places repeat its first picture where there are no more. */
-static int run_batch(calibration *c)
+static int run_batch(om_calibration *c)
 {
     om_session *s = c->session;
-    for (int i = c->filled; i < s->plan->batch; i++)
+    int items = c->filled;
+    for (int i = items; i < s->plan->batch; i++)
         memcpy(om_session_item(s, i), om_session_item(s, 0), s->item_bytes);
     c->filled = 0;
     int err = om_session_submit(s, s->plan->batch, done, NULL);
     if (!err) err = om_session_wait(s);
-    for (size_t i = 0; i < om_quantizer_taps(c->q) && !err; i++)
+    for (size_t i = 0; i < om_quantizer_taps(c->q) && !err && c->showing != OM_SHOW_CHECK; i++)
         err = om_quantizer_observe(c->q, i, c->output_of[i] < 0 ? &s->input : &s->outputs[c->output_of[i]],
                                    c->what);
-    size_t every = ((size_t)c->job->frames + MAX_KEPT - 1) / MAX_KEPT;
-    if (!err && !c->scouting && c->n_kept < MAX_KEPT && c->taken > (size_t)c->n_kept * every) err = keep(c);
+    if (!err && wants_kept(c)) err = om_judge_keep(&c->judge, s, c->geo, items);
+    if (!err && wants_snapshot(c, c->taken - (size_t)items)) err = snapshot(c);
     return err;
 }
 
-static int take(calibration *c, om_frame *f, const char *shown)
+static int take(om_calibration *c, om_frame *f, const char *shown)
 {
-    om_geometry geo;
     om_size size;
     int err = OM_OK;
     if (!c->session) {
         err = choose_size(c, f->image.width, f->image.height, &size);
-        if (!err) err = compile(c, c->tapped, size, &c->plan, &c->session);
+        if (!err) err = compile(c, c->tapped, size, false, &c->plan, &c->session);
         if (err) return err;
+        om_free(c->geo);
+        c->geo = om_calloc((size_t)c->plan->batch, sizeof *c->geo);
+        if (!c->geo) return OM_ERR_NOMEM;
         snprintf(c->r->engine, sizeof c->r->engine, "%s", c->plan->note);
     }
     const om_plan *p = c->plan;
-    om_geometry_fit(c->desc->fit, f->image.width, f->image.height, p->width, p->height, &geo);
-    om_gather_item item = {.frame = f, .geometry = geo, .dst = om_session_item(c->session, c->filled)};
+    om_geometry *geo = &c->geo[c->filled];
+    om_geometry_fit(c->desc->fit, f->image.width, f->image.height, p->width, p->height, geo);
+    om_gather_item item = {.frame = f, .geometry = *geo, .dst = om_session_item(c->session, c->filled)};
     err = om_device_gather(c->memory, &item, 1, &p->prep, NULL);
     if (err) return err;
     snprintf(c->what, sizeof c->what, "%.200s, picture %llu", shown, (unsigned long long)f->seq);
     c->filled++;
     c->taken++;
     if (c->filled == p->batch) err = run_batch(c);
-    if (!err && c->job->progress && !c->scouting)
-        c->job->progress(c->job->user, c->taken, (size_t)c->job->frames);
+    if (!err && c->showing == OM_SHOW_CALIBRATE)
+        om_calibration_progress(c, "calibrating: picture", c->taken, c->wanted);
     return err;
 }
 
 /* `quota` pictures, evenly over the source where its length is known. */
-static int feed(calibration *c, const char *uri, size_t quota)
+static int feed(om_calibration *c, const char *uri, size_t quota)
 {
     om_source_params params = {.decode_threads = 2};
     om_source_counts counts;
@@ -257,19 +259,23 @@ static int feed(calibration *c, const char *uri, size_t quota)
     return err;
 }
 
-static int feed_all(calibration *c, size_t frames)
+static int feed_all(om_calibration *c, om_showing showing, const om_strlist *sources, size_t frames)
 {
-    const om_quant_job *j = c->job;
     int err = OM_OK;
+    size_t damaged = c->r->damaged;
+    c->showing = showing;
     c->taken = c->r->damaged = 0;
-    for (size_t i = 0; i < j->sources->n && !err && c->taken < frames; i++) {
-        size_t left = frames - c->taken, sources = j->sources->n - i;
-        err = feed(c, j->sources->items[i], (left + sources - 1) / sources);
+    c->wanted = frames;
+    for (size_t i = 0; i < sources->n && !err && c->taken < frames; i++) {
+        size_t left = frames - c->taken, rest = sources->n - i;
+        err = feed(c, sources->items[i], (left + rest - 1) / rest);
     }
-    return !err && c->filled ? run_batch(c) : err;
+    if (!err && c->filled) err = run_batch(c);
+    if (showing == OM_SHOW_CHECK) c->r->damaged = damaged; /* those of the calibration are told */
+    return err;
 }
 
-static int make_tapped(calibration *c)
+static int make_tapped(om_calibration *c)
 {
     om_graph_destroy(c->tapped);
     om_free(c->output_of);
@@ -279,13 +285,11 @@ static int make_tapped(calibration *c)
 }
 
 /* A few pictures first, where channels are to be equalised by what they show. */
-static int scout(calibration *c)
+static int scout(om_calibration *c)
 {
     size_t few = c->job->frames < SCOUTS ? (size_t)c->job->frames : SCOUTS;
     if (!c->job->params.equalise) return OM_OK;
-    c->scouting = true;
-    int err = feed_all(c, few), n = err ? err : om_quantizer_equalise(c->q);
-    c->scouting = false;
+    int err = feed_all(c, OM_SHOW_SCOUT, c->job->sources, few), n = err ? err : om_quantizer_equalise(c->q);
     if (n < 0) return n;
     c->r->equalised = (size_t)n;
     om_session_destroy(c->session);
@@ -295,11 +299,11 @@ static int scout(calibration *c)
     return make_tapped(c);
 }
 
-static int calibrate(calibration *c)
+static int calibrate(om_calibration *c)
 {
     const om_quant_job *j = c->job;
     int64_t begin = om_now_ns();
-    int err = feed_all(c, (size_t)j->frames);
+    int err = feed_all(c, OM_SHOW_CALIBRATE, j->sources, (size_t)j->frames);
     c->r->frames = c->taken;
     c->r->seconds = (double)(om_now_ns() - begin) / 1e9;
     if (!err && c->taken < (size_t)j->min_frames) {
@@ -314,71 +318,76 @@ static int calibrate(calibration *c)
     return err;
 }
 
-/* Sums over what was kept. */
-typedef struct sums {
-    double dot, aa, bb, noise;
-    size_t pictures;
-} sums;
-
-static int compare(calibration *c, om_session *s, sums *of)
+/* Pictures of their own to judge by. */
+static int show_check(om_calibration *c)
 {
-    for (int k = 0; k < c->n_kept; k++) {
-        memcpy(s->input.data, c->kept[k].input, s->item_bytes * (size_t)s->plan->batch);
-        int err = om_session_submit(s, s->plan->batch, done, NULL);
-        if (!err) err = om_session_wait(s);
-        if (err) return err;
-        for (int i = 0; i < c->n_outputs; i++) {
-            const float *a = c->kept[k].outputs[i], *b = s->outputs[i].data;
-            size_t n = count_of(&s->outputs[i]);
-            if (!a || n != count_of(&c->session->outputs[i])) continue;
-            of[i].pictures++;
-            for (size_t x = 0; x < n; x++) {
-                double u = (double)a[x], v = (double)b[x];
-                of[i].dot += u * v;
-                of[i].aa += u * u;
-                of[i].bb += v * v;
-                of[i].noise += (u - v) * (u - v);
-            }
-        }
-    }
-    return OM_OK;
-}
-
-/* The int8 model, in the engine, on pictures whose float outputs are known. */
-static int judge(calibration *c, const om_graph *g)
-{
-    om_plan *plan = NULL;
-    om_session *s = NULL;
-    om_quant_report *r = c->r;
-    sums *of = om_calloc((size_t)c->n_outputs, sizeof *of);
-    r->outputs = om_calloc((size_t)c->n_outputs, sizeof *r->outputs);
-    int err = of && r->outputs ? compile(c, g, (om_size){c->plan->width, c->plan->height}, &plan, &s)
-                               : OM_ERR_NOMEM;
-    if (!err && s->n_outputs != c->n_outputs)
-        err = om_fail(OM_ERR_INTERNAL, "the int8 model has %d outputs, the float one %d", s->n_outputs,
-                      c->n_outputs);
-    if (!err) err = compare(c, s, of);
-    for (int i = 0; i < c->n_outputs && !err; i++) {
-        om_quant_output *o = &r->outputs[r->n_outputs++];
-        o->name = om_strdup(g->values[g->outputs[i]].name);
-        o->pictures = of[i].pictures;
-        o->cosine = o->pictures && of[i].aa > 0 && of[i].bb > 0 ? of[i].dot / sqrt(of[i].aa * of[i].bb) : NAN;
-        o->db = o->pictures && of[i].aa > 0 ? 10 * log10(of[i].aa / fmax(of[i].noise, 1e-300)) : NAN;
-        if (!o->name) err = OM_ERR_NOMEM;
-    }
-    om_session_destroy(s);
-    om_plan_destroy(plan);
-    om_free(of);
+    const om_quant_job *j = c->job;
+    if (!n_check(j)) return OM_OK;
+    int err = feed_all(c, OM_SHOW_CHECK, j->check, (size_t)j->check_frames);
+    if (!err && !c->judge.n)
+        err = om_fail(OM_ERR_ARG, "%s: no picture to judge by could be read", j->check->items[0]);
+    c->r->judged_apart = !err;
     return err;
 }
 
-static void calibration_fini(calibration *c)
+int om_calibration_judge(om_calibration *c, const om_graph *g, size_t most, om_judgement *v,
+                         om_quant_output *outputs)
 {
-    for (int i = 0; i < c->n_kept; i++) {
-        for (int k = 0; c->kept[i].outputs && k < c->n_outputs; k++) om_free(c->kept[i].outputs[k]);
-        om_free(c->kept[i].outputs);
-        om_free(c->kept[i].input);
+    om_plan *plan = NULL;
+    om_session *s = NULL;
+    int err = om_calibration_compile(c, g, false, &plan, &s);
+    if (!err) err = om_judge_run(&c->judge, s, most ? most : c->judge.n, v, outputs);
+    om_session_destroy(s);
+    om_plan_destroy(plan);
+    return err;
+}
+
+int om_calibration_try(om_calibration *c, const om_quant_variant *variant, size_t most, om_judgement *v)
+{
+    om_graph *g;
+    int err = om_quantizer_make(c->q, variant, &g, NULL);
+    if (!err) err = om_calibration_judge(c, g, most, v, NULL);
+    om_graph_destroy(g);
+    return err;
+}
+
+/* The int8 model, in the engine, on pictures whose float outputs are known. */
+static int judge(om_calibration *c, const om_graph *g)
+{
+    om_quant_report *r = c->r;
+    om_judgement v = {NAN, NAN};
+    r->outputs = om_calloc((size_t)c->n_outputs, sizeof *r->outputs);
+    int err = r->outputs ? om_calibration_judge(c, g, 0, &v, r->outputs) : OM_ERR_NOMEM;
+    for (int i = 0; i < c->n_outputs && !err; i++) {
+        r->outputs[r->n_outputs++].name = om_strdup(g->values[g->outputs[i]].name);
+        if (!r->outputs[i].name) err = OM_ERR_NOMEM;
     }
+    r->metric = c->judge.metric;
+    r->score = v.score;
+    for (size_t i = 0; i < c->judge.n; i++) r->judged += (size_t)c->judge.kept[i].items;
+    return err;
+}
+
+static int check_score(om_calibration *c)
+{
+    const om_quant_job *j = c->job;
+    om_quant_report *r = c->r;
+    r->floor = j->floor;
+    r->speed_goal = j->speed;
+    if (j->floor <= 0) return OM_OK;
+    if (isnan(r->score))
+        return om_fail(OM_ERR_ARG,
+                       "%s: the float model finds nothing in the %zu pictures that it is judged by, so that "
+                       "--floor says nothing; name others with --check",
+                       j->model, r->judged);
+    r->missed = r->missed || r->score < j->floor;
+    return r->score < j->floor ? om_quant_advise(c) : OM_OK;
+}
+
+static void calibration_fini(om_calibration *c)
+{
+    om_judge_fini(&c->judge);
+    for (int i = 0; i < OM_SNAPSHOTS; i++) om_graph_destroy(c->snapshots[i].graph);
     om_session_destroy(c->session);
     om_plan_destroy(c->plan);
     om_quantizer_destroy(c->q);
@@ -386,25 +395,39 @@ static void calibration_fini(calibration *c)
     om_model_desc_free(c->desc);
     om_device_close(c->memory);
     om_free(c->output_of);
+    om_free(c->geo);
+}
+
+/* From the float graph on, which it takes over. */
+static int quantise(om_calibration *c, om_graph *g, om_graph **out)
+{
+    const om_quant_job *j = c->job;
+    int err = om_quantizer_create(g, &j->params, &c->q);
+    if (err < 0) return om_fail_prefix(err, "%s", j->model);
+    err = make_tapped(c);
+    if (!err) err = om_judge_init(&c->judge, c->desc, c->n_outputs, most_kept(j));
+    if (!err) err = open_device(c);
+    if (!err) err = scout(c);
+    if (!err) err = calibrate(c);
+    if (!err) err = show_check(c);
+    if (err) return err;
+    err = j->mixed ? om_quant_mix(c, out) : om_quantizer_finish(c->q, out, c->r);
+    if (err < 0) return om_fail_prefix(err, "%s", j->model);
+    err = judge(c, *out);
+    return err ? err : check_score(c);
 }
 
 int om_quantize(const om_quant_job *job, om_graph **out, om_quant_report *r)
 {
-    calibration c = {.job = job, .r = r};
+    om_calibration c = {.job = job, .r = r};
     om_graph *g = NULL;
     *out = NULL;
-    memset(r, 0, sizeof *r);
+    *r = (om_quant_report){.score = NAN, .plain_score = NAN, .speed = NAN};
     if (!job->sources->n)
         return om_fail(OM_ERR_ARG,
                        "no pictures to calibrate with: name folders, pictures or videos with --calib");
     int err = open_model(&c, &g);
-    if (!err && (err = om_quantizer_create(g, &job->params, &c.q)) < 0) om_fail_prefix(err, "%s", job->model);
-    if (!err) err = make_tapped(&c);
-    if (!err) err = open_device(&c);
-    if (!err) err = scout(&c);
-    if (!err) err = calibrate(&c);
-    if (!err && (err = om_quantizer_finish(c.q, out, r)) < 0) om_fail_prefix(err, "%s", job->model);
-    if (!err) err = judge(&c, *out);
+    if (!err) err = quantise(&c, g, out);
     if (err) {
         om_graph_destroy(*out);
         *out = NULL;

@@ -130,6 +130,7 @@ static void forget(om_act *a)
     om_free(a->peak);
     a->sum = NULL;
     a->peak = NULL;
+    a->own_tensors = 0;
     a->per_channel = a->n_channels = a->n_peaks = 0;
 }
 

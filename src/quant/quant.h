@@ -44,8 +44,13 @@ typedef struct om_quant_layer {
     bool quantised;
     char why[160];    /* it stayed float */
     double weight_db; /* signal to noise of its weights; 0 where it stayed float */
-    int act;          /* index of the activation it reads, or -1 */
+    /* NAN where it was not measured (--mixed): signal to noise of the outputs and the metric where it alone
+     * is int8, its time as float and as int8. */
+    double alone_db, alone_score, float_us, int8_us;
+    int act; /* index of the activation it reads, or -1 */
 } om_quant_layer;
+
+#define OM_QUANT_BARS 64
 
 /* A tensor that was put on a grid of 8 bits. */
 typedef struct om_quant_act {
@@ -54,7 +59,8 @@ typedef struct om_quant_act {
     double seen_lo, seen_hi, lo, hi;
     float scale;
     int zero;
-    double db; /* signal to noise of what was seen */
+    double db;                /* signal to noise of what was seen */
+    float bar[OM_QUANT_BARS]; /* share of what was seen, from seen_lo to seen_hi */
 } om_quant_act;
 
 /* An output of the int8 model against the float model's, over the pictures that were kept for it. */
@@ -64,6 +70,23 @@ typedef struct om_quant_output {
     size_t pictures;
 } om_quant_output;
 
+/* How the int8 model is judged by what the float model says of the same pictures. */
+typedef enum om_quant_metric {
+    OM_METRIC_COSINE, /* of the outputs; for models whose outputs say nothing to us */
+    OM_METRIC_AP50,   /* boxes: average precision, the float model's boxes for truth */
+    OM_METRIC_TEXT,   /* lines of text that are equal */
+    OM_METRIC_TOP1    /* classes that are equal */
+} om_quant_metric;
+const char *om_quant_metric_name(om_quant_metric m);
+
+/* Something to try where the floor is missed, the most promising first. */
+typedef struct om_quant_advice {
+    char step[16];  /* "mixed", "frames", "method", "qat" */
+    char text[240]; /* what, and what it gained here */
+    double score;   /* of the metric with it; NAN: not measured */
+    double gain;
+} om_quant_advice;
+
 /* What was done, for people and scripts. Zeroed is valid and empty. */
 typedef struct om_quant_report {
     om_quant_layer *layers;
@@ -72,6 +95,17 @@ typedef struct om_quant_report {
     size_t n_acts;
     om_quant_output *outputs;
     size_t n_outputs;
+    om_quant_metric metric;
+    double score;             /* of the metric; NAN: nothing to judge by */
+    size_t judged;            /* pictures it comes from */
+    bool judged_apart;        /* they were not calibrated with */
+    double plain_score;       /* before layers were made float again (--mixed); NAN: as `score` */
+    size_t mixed;             /* layers made float again */
+    double floor;             /* 0: none */
+    bool missed;              /* the floor, or the speed that was asked for */
+    double speed, speed_goal; /* times the float model's, by its layers' times; NAN; 0: none asked for */
+    om_quant_advice *advice;
+    size_t n_advice;
     size_t equalised;       /* tensors */
     size_t frames, damaged; /* calibrated with; pictures that could not be read */
     double seconds;         /* of calibration */
@@ -104,11 +138,23 @@ int om_quantizer_observe(om_quantizer *q, size_t i, const om_tensor *t, const ch
  * observed is forgotten, and the model that is run has to be made anew of om_quantizer_graph(). */
 int om_quantizer_equalise(om_quantizer *q);
 const om_graph *om_quantizer_graph(const om_quantizer *q);
-/* Once: the int8 graph, the caller's. `r` gets layers and activations. OM_ERR_FORMAT: nothing was left to
- * quantise. */
+/* Layers with weights, and whether one may be int8. */
+size_t om_quantizer_layers(const om_quantizer *q);
+bool om_quantizer_takes(const om_quantizer *q, size_t layer);
+
+/* One way to write the model. */
+typedef struct om_quant_variant {
+    om_quant_method method;
+    const char *const *keep; /* of each layer: why it stays float, or NULL; NULL: none does */
+} om_quant_variant;
+/* The int8 graph, the caller's, as often as wished. `r` (NULL: not wanted) gets layers and activations.
+ * OM_ERR_UNSUPPORTED: nothing was left to quantise. */
+int om_quantizer_make(om_quantizer *q, const om_quant_variant *v, om_graph **out, om_quant_report *r);
+/* With the parameters' own method, and all that can be. */
 int om_quantizer_finish(om_quantizer *q, om_graph **out, om_quant_report *r);
 
-typedef void (*om_quant_progress_fn)(void *user, size_t done, size_t of);
+/* `what` is under way: "calibrating", "layer", ... */
+typedef void (*om_quant_progress_fn)(void *user, const char *what, size_t done, size_t of);
 
 typedef struct om_quant_job {
     const char *model;
@@ -119,14 +165,21 @@ typedef struct om_quant_job {
     const char *family;           /* NULL: the model's own */
     int normalize, channels, fit; /* as om_model_desc_set_input() */
     om_quant_params params;
+    const om_strlist *check; /* pictures to judge by; NULL or empty: some of those it is calibrated with */
+    int check_frames;        /* how many of them */
+    bool mixed;              /* layers go back to float until `floor` is met, or while `speed` is */
+    double floor;            /* of the metric; 0: none */
+    double speed;            /* times the float model's; 0: as fast as can be */
     om_quant_progress_fn progress; /* NULL: none */
     void *user;
 } om_quant_job;
 
-/* The whole way; *out is the caller's, to be saved. OM_ERR_ARG: too few pictures, already quantised. */
+/* The whole way; *out is the caller's, to be saved. OM_ERR_ARG: too few pictures, already quantised. A missed
+ * floor is no error: the report says so, and what to try. */
 int om_quantize(const om_quant_job *job, om_graph **out, om_quant_report *r);
 /* The report as JSON: the members of an object that the caller has begun. */
-
 void om_quant_report_json(const om_quant_job *job, const om_quant_report *r, om_json *j);
+/* The report as one self-contained page. */
+void om_quant_report_html(const om_quant_job *job, const om_quant_report *r, om_str *out);
 
 #endif

@@ -8,8 +8,6 @@
 #include "base/error.h"
 #include "base/mem.h"
 
-#define MAX_UNEVEN 8 /* times that a tensor may be wider than one that is joined with it on one grid */
-
 const om_choice om_quant_method_choices[] = {
     {"mse", OM_QUANT_MSE, "the range with the smallest square error"},
     {"minmax", OM_QUANT_MINMAX, "all that was seen"},
@@ -49,6 +47,7 @@ void om_quant_report_fini(om_quant_report *r)
     om_free(r->layers);
     om_free(r->acts);
     om_free(r->outputs);
+    om_free(r->advice);
     memset(r, 0, sizeof *r);
 }
 
@@ -87,7 +86,7 @@ void om_quantizer_destroy(om_quantizer *q)
 }
 
 /* What stands in the way, in the words of the first layer. */
-static int nothing(const om_quantizer *q)
+int om_quant_nothing(const om_quantizer *q)
 {
     if (!q->n_layers)
         return om_fail(OM_ERR_UNSUPPORTED, "nothing to quantise: no Conv, ConvTranspose, Gemm or MatMul with "
@@ -120,7 +119,7 @@ int om_quantizer_create(om_graph *g, const om_quant_params *p, om_quantizer **ou
     if (!q->role || !q->layer_of || !q->layers || !q->act_of || !q->acts) err = OM_ERR_NOMEM;
     for (int i = 0; i < g->n_values && q->act_of; i++) q->act_of[i] = -1;
     if (err >= 0) err = om_quant_select(q);
-    if (err >= 0 && !q->n_acts) err = nothing(q);
+    if (err >= 0 && !q->n_acts) err = om_quant_nothing(q);
     if (err < 0) {
         om_quantizer_destroy(q);
         return err;
@@ -201,169 +200,4 @@ int om_quantizer_observe(om_quantizer *q, size_t i, const om_tensor *t, const ch
                        what, om_quantizer_tap(q, i));
     if (err >= 0 && !q->equalised) err = add_peaks(a, t);
     return err < 0 ? err : add_sums(a, t);
-}
-
-static double extent(om_span r) { return r.hi - r.lo; }
-
-static int root(om_quantizer *q, int a)
-{
-    while (q->acts[a].group != a) a = q->acts[a].group;
-    return a;
-}
-
-static void join(om_quantizer *q, int a, int b)
-{
-    a = root(q, a);
-    b = root(q, b);
-    if (a < b) q->acts[b].group = a;
-    else q->acts[a].group = b;
-}
-
-/* Tensors of very different widths on one grid would leave the narrow ones a few levels. */
-static bool even(const om_quantizer *q, const om_node *n)
-{
-    double least = INFINITY, most = 0;
-    for (int k = 0; k < n->n_inputs; k++) {
-        double e = extent(q->acts[q->act_of[n->inputs[k]]].own);
-        if (e <= 0) continue;
-        least = fmin(least, e);
-        most = fmax(most, e);
-    }
-    return most <= least * MAX_UNEVEN;
-}
-
-/* A join of uneven tensors is computed from their levels, in floats. */
-static void join_groups(om_quantizer *q)
-{
-    const om_graph *g = q->g;
-    for (int i = 0; i < q->n_nodes; i++) {
-        const om_node *n = &g->nodes[i];
-        bool concat = om_quant_is(g, i, "Concat");
-        if (q->role[i] != OM_ROLE_PASS) continue;
-        for (int o = 0; o < n->n_outputs; o++) {
-            int to = n->outputs[o] < 0 ? -1 : q->act_of[n->outputs[o]];
-            if (to < 0) continue;
-            if (concat && !even(q, n)) {
-                q->role[i] = OM_ROLE_READ;
-                break;
-            }
-            for (int k = 0; k < (concat ? n->n_inputs : 1); k++) join(q, q->act_of[n->inputs[k]], to);
-        }
-    }
-}
-
-static void choose_ranges(om_quantizer *q)
-{
-    bool symmetric = q->p->target == OM_QUANT_CUDA;
-    for (int i = 0; i < q->n_acts; i++) {
-        om_act *a = &q->acts[i];
-        /* A picture's numbers end where its levels do; nothing of them is an outlier. */
-        om_quant_method method = q->g->values[a->value].is_input ? OM_QUANT_MINMAX : q->p->method;
-        a->own = om_span_choose(a->hist, method, q->p->percent, symmetric);
-    }
-    join_groups(q);
-    for (int i = 0; i < q->n_acts; i++) q->acts[i].range = (om_span){0, 0};
-    for (int i = 0; i < q->n_acts; i++) {
-        om_span *r = &q->acts[root(q, i)].range, own = q->acts[i].own;
-        *r = (om_span){fmin(r->lo, own.lo), fmax(r->hi, own.hi)};
-    }
-    for (int i = 0; i < q->n_acts; i++) {
-        om_act *a = &q->acts[i];
-        a->range = q->acts[root(q, i)].range;
-        a->grid = om_grid_make(a->range, symmetric);
-    }
-}
-
-/* A tensor that never changes, or only by what no float scale can tell, has no grid. */
-static bool has_grid(const om_act *a) { return extent(a->range) > 0 && isnormal(a->grid.scale); }
-
-static void choose_used(om_quantizer *q)
-{
-    const om_graph *g = q->g;
-    for (int i = 0; i < q->n_layers; i++) {
-        om_layer *l = &q->layers[i];
-        if (!l->quantised) continue;
-        if (has_grid(&q->acts[l->act])) {
-            q->acts[l->act].used = true;
-            continue;
-        }
-        l->quantised = false;
-        q->role[l->node] = OM_ROLE_FLOAT;
-        snprintf(l->why, sizeof l->why, "its input '%.100s' was always %.6g",
-                 g->values[q->acts[l->act].value].name, q->acts[l->act].hist->lo);
-    }
-    for (int i = q->n_nodes; i-- > 0;) {
-        const om_node *n = &g->nodes[i];
-        bool used = false, concat = om_quant_is(g, i, "Concat");
-        if (q->role[i] != OM_ROLE_PASS && !(q->role[i] == OM_ROLE_READ && concat)) continue;
-        for (int k = 0; k < n->n_outputs; k++) {
-            int a = n->outputs[k] < 0 ? -1 : q->act_of[n->outputs[k]];
-            used = used || (a >= 0 && q->acts[a].used);
-        }
-        if (!used) q->role[i] = OM_ROLE_FLOAT;
-        for (int k = 0; k < (concat ? n->n_inputs : 1) && used; k++) {
-            om_act *a = &q->acts[q->act_of[n->inputs[k]]];
-            a->used = has_grid(a);
-        }
-    }
-}
-
-static double decibels(double signal, double noise)
-{
-    return signal <= 0 ? 0 : noise <= 0 ? 200 : fmin(200, 10 * log10(signal / noise));
-}
-
-static int fill_report(const om_quantizer *q, om_quant_report *r)
-{
-    const om_graph *g = q->g;
-    r->weight_bits = q->weight_bits;
-    r->layers = om_calloc((size_t)q->n_layers, sizeof *r->layers);
-    r->acts = om_calloc((size_t)q->n_acts, sizeof *r->acts);
-    if (!r->layers || !r->acts) return OM_ERR_NOMEM;
-    for (int i = 0; i < q->n_layers; i++) {
-        const om_layer *l = &q->layers[i];
-        om_quant_layer *to = &r->layers[r->n_layers++];
-        *to = (om_quant_layer){.name = om_strdup(om_quant_name(g, l->node)),
-                               .quantised = l->quantised,
-                               .weight_db = l->weight_db,
-                               .act = l->act};
-        if (!to->name) return OM_ERR_NOMEM;
-        snprintf(to->op, sizeof to->op, "%s", g->nodes[l->node].op);
-        snprintf(to->why, sizeof to->why, "%s", l->why);
-    }
-    for (int i = 0; i < q->n_acts; i++) {
-        const om_act *a = &q->acts[i];
-        double noise = 0, signal = 0;
-        if (a->used) om_grid_error(a->hist, &a->grid, &noise, &signal);
-        r->acts[r->n_acts] = (om_quant_act){.name = om_strdup(g->values[a->value].name),
-                                            .used = a->used,
-                                            .seen_lo = a->hist->lo,
-                                            .seen_hi = a->hist->hi,
-                                            .lo = a->range.lo,
-                                            .hi = a->range.hi,
-                                            .scale = a->grid.scale,
-                                            .zero = a->grid.zero,
-                                            .db = decibels(signal, noise)};
-        if (!r->acts[r->n_acts++].name) return OM_ERR_NOMEM;
-    }
-    return OM_OK;
-}
-
-int om_quantizer_finish(om_quantizer *q, om_graph **out, om_quant_report *r)
-{
-    *out = NULL;
-    bool any = false;
-    choose_ranges(q);
-    choose_used(q);
-    for (int i = 0; i < q->n_layers; i++) any = any || q->layers[i].quantised;
-    if (!any) return nothing(q);
-    int err = om_quant_rewrite(q);
-    if (err >= 0) err = fill_report(q, r);
-    if (err >= 0) err = om_graph_compact(q->g);
-    if (err >= 0) err = om_graph_sort(q->g);
-    if (err >= 0) err = om_graph_infer_shapes(q->g);
-    if (err < 0) return err;
-    *out = q->g;
-    q->g = NULL;
-    return OM_OK;
 }

@@ -23,7 +23,9 @@ typedef struct om_act {
     int64_t n_channels, per_channel;
     float *peak; /* largest of each channel, until the channels were equalised */
     int64_t n_peaks;
-    om_span own, range; /* its own; the group's */
+    om_span own, range;   /* its own; the group's */
+    uint64_t own_tensors; /* seen when `own` was chosen, by this method; 0: not yet */
+    om_quant_method own_method;
     om_grid grid;
     int group; /* an act of the same grid; itself for the first of them */
     bool used;
@@ -63,6 +65,10 @@ bool om_quant_is(const om_graph *g, int node, const char *op);
 /* Of a live node: "'/conv/Conv'" or its first output's name. */
 const char *om_quant_name(const om_graph *g, int node);
 
+/* "" for a value that is not among them. */
+const char *om_quant_choice_name(const om_choice *c, int value);
+/* OM_ERR_UNSUPPORTED: what stands in the way, in the words of the first layer. */
+int om_quant_nothing(const om_quantizer *q);
 /* Fills roles, layers and acts. */
 int om_quant_select(om_quantizer *q);
 /* Puts the quantised layers' weights, biases and the used acts into the graph. */

@@ -36,8 +36,9 @@ static void record(om_json *j, const om_result *r)
     om_json_int(j, r->height);
     om_json_key(j, "objects");
     om_json_begin_array(j);
-    for (size_t i = 0; i < r->dets.n; i++) om_json_detection(j, &r->dets.items[i], &r->labels);
+    for (size_t i = 0; i < r->dets.n; i++) om_json_object(j, r, i);
     om_json_end_array(j);
+    om_json_picture_answers(j, r);
     om_json_vector(j, &r->dets);
     om_json_end_object(j);
 }

@@ -110,7 +110,9 @@ static void *sink_main(void *arg)
         if (err == OM_ERR_EOF) break;
         if (!err) {
             tell_room(s);
+            uint64_t taken = om_queue_taken(&s->queue);
             write_one(s, item);
+            atomic_store(&s->settled, taken);
             if (flush_at == OM_NEVER) flush_at = om_now_ns() + every;
         }
         if (om_now_ns() >= flush_at) {
@@ -197,6 +199,10 @@ int om_sink_offer(om_sink *s, om_result *r)
     atomic_fetch_add(&s->failed, 1); /* closed already */
     return OM_OK;
 }
+
+uint64_t om_sink_mark(om_sink *s) { return om_queue_pushed(&s->queue); }
+
+bool om_sink_is_past(om_sink *s, uint64_t mark) { return atomic_load(&s->settled) >= mark; }
 
 int om_sink_finish(om_sink *s, int timeout_ms)
 {

@@ -49,6 +49,7 @@ struct om_sink {
     void *on_room_user;
     atomic_bool refused;
     atomic_ullong written, dropped, failed;
+    atomic_ullong settled;    /* of all results ever queued, so many are out of the queue and done with */
     pthread_mutex_t end_lock; /* guards ended */
     pthread_cond_t end_cond;
     bool ended;        /* the thread has closed the target */
@@ -71,6 +72,10 @@ void om_sink_on_room(om_sink *s, void (*fn)(void *user), void *user); /* before 
 /* Takes a reference of its own. OM_OK also when the sink has failed (counted in `failed`); OM_ERR_AGAIN:
  * full, and on_room will be called. */
 int om_sink_offer(om_sink *s, om_result *r);
+/* Where the last result stands that was offered before; once the sink is past it, it has done with all up to
+ * there. Any thread. */
+uint64_t om_sink_mark(om_sink *s);
+bool om_sink_is_past(om_sink *s, uint64_t mark);
 /* Takes no more, drains, flushes and closes; returns the first error of the sink's life. OM_ERR_TIMEOUT if
  * that takes longer than the bound: it goes on, and may be asked again. */
 int om_sink_finish(om_sink *s, int timeout_ms);

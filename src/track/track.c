@@ -12,6 +12,8 @@
 /* Beyond, floats no longer tell pixels apart well. */
 #define OM_FARTHEST 1e6f
 /* Where many frames are left out at once, motion says little. */
+#define OM_FAR 3  /* times the usual distance: a gap */
+#define OM_GAPS 8 /* so many of them in a row are the usual distance */
 #define OM_MOST_STEPS 10.0
 
 const om_tracker_ops *const *om_tracker_registry(void)
@@ -99,6 +101,16 @@ void om_tracker_reset(om_tracker *t)
     t->ops->reset(t);
 }
 
+/* The usual distance of frames after one of `apart`. A gap now and then, as of a scene that is looked at when
+ * something moves, does not change it; many in a row do, and so does one that is much smaller. */
+static double usual(om_tracker *t, double apart)
+{
+    bool gap = t->stride > 0 && apart > OM_FAR * t->stride, near = apart * OM_FAR < t->stride;
+    t->gaps = gap ? t->gaps + 1 : 0;
+    if (t->stride <= 0 || near || t->gaps >= OM_GAPS) return apart;
+    return gap ? t->stride : t->stride + 0.02 * (apart - t->stride);
+}
+
 /* Frames since the last, by their numbers: 1 where every frame comes or every n-th does, more where some were
  * left out. */
 static float steps_to(om_tracker *t, uint64_t seq, int width, int height)
@@ -108,8 +120,9 @@ static float steps_to(om_tracker *t, uint64_t seq, int width, int height)
     if (anew) {
         if (t->begun) om_tracker_reset(t);
         t->stride = 0;
+        t->gaps = 0;
     } else {
-        t->stride = t->stride > 0 ? t->stride + 0.02 * (apart - t->stride) : apart;
+        t->stride = usual(t, apart);
     }
     t->begun = true;
     t->last_seq = seq;

@@ -50,6 +50,7 @@ struct om_tracker {
     bool begun;             /* a frame came since the last reset */
     uint64_t last_seq;
     double stride; /* how far sequence numbers of frames usually are apart */
+    int gaps;      /* in a row that were much wider */
     int width, height;
     om_track_box *boxes; /* room for OM_TRACK_MAX_BOXES */
     int64_t *ids;

@@ -88,6 +88,57 @@ int om_cores_bind(const cpu_set_t *set)
     return om_fail(om_err_from_errno(errno), "cannot bind to cores: %s", strerror(errno));
 }
 
+/* Calls fn for each thread of this process. */
+static void each_thread(void (*fn)(void *user, int id), void *user)
+{
+    DIR *tasks = opendir("/proc/self/task");
+    struct dirent *e;
+    while (tasks && (e = readdir(tasks)))
+        if (isdigit((unsigned char)e->d_name[0])) fn(user, atoi(e->d_name));
+    if (tasks) closedir(tasks);
+}
+
+static void remember(void *user, int id)
+{
+    om_threads_before *t = user;
+    if (t->n < OM_THREADS_MAX) t->ids[t->n++] = id;
+}
+
+void om_threads_look(om_threads_before *t)
+{
+    t->n = 0;
+    each_thread(remember, t);
+}
+
+typedef struct binding {
+    const om_threads_before *before;
+    const cpu_set_t *set;
+} binding;
+
+static void bind_new(void *user, int id)
+{
+    const binding *b = user;
+    for (int i = 0; i < b->before->n; i++)
+        if (b->before->ids[i] == id) return;
+    sched_setaffinity(id, sizeof *b->set, b->set); /* one that has ended needs none */
+}
+
+void om_threads_bind_new(const om_threads_before *t, const cpu_set_t *set)
+{
+    each_thread(bind_new, &(binding){t, set});
+}
+
+bool om_cores_halve(const cpu_set_t *set, cpu_set_t *first, cpu_set_t *second)
+{
+    int n = CPU_COUNT(set), taken = 0;
+    CPU_ZERO(first);
+    CPU_ZERO(second);
+    for (int i = 0; i < CPU_SETSIZE; i++)
+        if (CPU_ISSET(i, set)) CPU_SET(i, taken++ < (n + 1) / 2 ? first : second);
+    if (n < 2) *second = *first;
+    return n >= 2;
+}
+
 /* The command of a process, its arguments ended by NULs each; 0: not to be read. */
 static size_t read_command(long pid, char *out, size_t size)
 {

@@ -27,17 +27,20 @@ static int append(int fd, const char *path, const char *text, size_t n)
     return om_fail(om_err_from_errno(bad), "%s: cannot write: %s", path, strerror(bad));
 }
 
-int om_metrics_open(om_metrics *m, const char *dir, const char *model)
+#define COLUMNS "step,read_latency_ms,prep_latency_ms,exec_latency_ms,total_step_latency_ms,loss"
+#define SPLIT_COLUMNS ",first_latency_ms,transfer_latency_ms,second_latency_ms,wait_latency_ms,transfer_bytes"
+
+int om_metrics_open(om_metrics *m, const char *dir, const char *model, bool split)
 {
-    static const char head[] =
-        "step,read_latency_ms,prep_latency_ms,exec_latency_ms,total_step_latency_ms,loss\n";
+    const char *head = split ? COLUMNS SPLIT_COLUMNS "\n" : COLUMNS "\n";
     m->csv = m->log = -1;
+    m->split = split;
     int n =
         snprintf(m->csv_path, sizeof m->csv_path, "%s/M_%s_P_%ld_metrics.csv", dir, model, (long)getpid());
     snprintf(m->log_path, sizeof m->log_path, "%s/M_%s_P_%ld.log", dir, model, (long)getpid());
     if (n >= (int)sizeof m->csv_path) return om_fail(OM_ERR_ARG, "%s: too long a name", dir);
     int err = open_file(m->csv_path, &m->csv);
-    if (!err) err = append(m->csv, m->csv_path, head, sizeof head - 1);
+    if (!err) err = append(m->csv, m->csv_path, head, strlen(head));
     return err ? err : open_file(m->log_path, &m->log);
 }
 
@@ -45,15 +48,20 @@ static double ms(int64_t ns) { return (double)ns / 1e6; }
 
 int om_metrics_row_add(om_metrics *m, const om_metrics_row *row)
 {
-    char text[256];
-    int n = snprintf(text, sizeof text, "%lld,%.4f,%.4f,%.4f,%.4f,\n", (long long)row->step, ms(row->read_ns),
+    char text[512];
+    int n = snprintf(text, sizeof text, "%lld,%.4f,%.4f,%.4f,%.4f,", (long long)row->step, ms(row->read_ns),
                      ms(row->prep_ns), ms(row->exec_ns), ms(row->total_ns));
+    if (row->has_loss) n += snprintf(text + n, sizeof text - (size_t)n, "%.6f", row->loss);
+    if (m->split)
+        n += snprintf(text + n, sizeof text - (size_t)n, ",%.4f,%.4f,%.4f,%.4f,%lld", ms(row->first_ns),
+                      ms(row->transfer_ns), ms(row->second_ns), ms(row->wait_ns), (long long)row->bytes);
+    text[n++] = '\n';
     return append(m->csv, m->csv_path, text, (size_t)n);
 }
 
 void om_metrics_log(om_metrics *m, const char *text)
 {
-    char time[OM_ISO_TIME_SIZE], line[1024];
+    char time[OM_ISO_TIME_SIZE], line[1600];
     om_iso_time(om_wall_us(), time);
     int n = snprintf(line, sizeof line, "%s %s\n", time, text);
     if (n >= (int)sizeof line) {

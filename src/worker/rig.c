@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "backend/planfile.h"
 #include "base/clock.h"
 #include "base/cpu.h"
 #include "base/error.h"
@@ -34,7 +35,7 @@ static int fail_model(const char *name)
 static int load_graph(om_rig *r, const om_rig_params *p)
 {
     struct stat st;
-    if (!stat(p->model, &st)) return om_model_load(p->model, &r->graph);
+    if (!stat(p->model, &st)) return om_plan_file_open(p->model, &r->graph, NULL);
     if (!is_synth(p->model)) return fail_model(p->model);
     om_synth_params s = {.seed = p->seed};
     r->random_weights = true;
@@ -54,9 +55,10 @@ static int free_batch(om_rig *r, const om_rig_params *p)
     return err ? err : om_model_describe(r->graph, &r->desc);
 }
 
-static int load_model(om_rig *r, const om_rig_params *p)
+int om_rig_load(om_rig *r, const om_rig_params *p)
 {
     om_head_params hp;
+    memset(r, 0, sizeof *r);
     int err = load_graph(r, p);
     if (!err) err = om_graph_infer_shapes(r->graph);
     if (!err) err = om_model_describe(r->graph, &r->desc);
@@ -177,12 +179,10 @@ static int make_staging(om_rig *r)
     return err;
 }
 
-int om_rig_init(om_rig *r, const om_rig_params *p)
+int om_rig_compile(om_rig *r, const om_rig_params *p)
 {
     const char *device = NULL;
-    memset(r, 0, sizeof *r);
-    int err = load_model(r, p);
-    if (!err) err = open_devices(r, p, &device);
+    int err = open_devices(r, p, &device);
     if (err) return err;
     om_compile_params cp = {.graph = r->graph,
                             .desc = r->desc,

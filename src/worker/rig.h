@@ -36,8 +36,9 @@ typedef struct om_rig {
 } om_rig;
 
 /* OM_ERR_NOT_FOUND: no such model, plug-in or GPU, in one line. `r` may be zeroed or not; fini also after a
- * failure. */
-int om_rig_init(om_rig *r, const om_rig_params *p);
+ * failure. In two steps, between which the graph may be replaced by a part of it. */
+int om_rig_load(om_rig *r, const om_rig_params *p);
+int om_rig_compile(om_rig *r, const om_rig_params *p);
 void om_rig_fini(om_rig *r);
 /* The frames (host memory) into the input; done when it returns, wherever it runs. */
 int om_rig_prepare(om_rig *r, om_frame *const *frames, int n, om_geometry *geo);

@@ -2,6 +2,7 @@
  * was on it. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -164,11 +165,60 @@ static void no_memory_at_all_moves_the_work(void **state)
     om_pipeline_destroy(p);
 }
 
+typedef struct answers {
+    seen seen;
+    unsigned long long given, lost;
+} answers;
+
+static void on_answers(void *user, const om_frame_result *r)
+{
+    answers *a = user;
+    for (size_t i = 0; i < r->n_answers; i++) {
+        const char *missing = r->answers[i].missing;
+        if (!missing) __atomic_fetch_add(&a->given, 1, __ATOMIC_RELAXED);
+        else if (!strcmp(missing, "device_lost")) __atomic_fetch_add(&a->lost, 1, __ATOMIC_RELAXED);
+    }
+    on_result(&a->seen, r);
+}
+
+/* A secondary model whose device is lost goes on elsewhere and asks again; without a way out its answers are
+ * missing, by name. The primary loses nothing either way. */
+static void a_secondary_goes_on_elsewhere(void **state)
+{
+    static const struct {
+        const char *spec;
+        bool moves;
+    } all[] = {{"fallback=null:500", true}, {"fallback=null:500,batch=8", true}, {"fallback=none", false}};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        answers a = {0};
+        char spec[256], *report = NULL;
+        om_pipeline *p = make(&a.seen, "null", "none", "pattern:160x120:frames=120");
+        snprintf(spec, sizeof spec, "model=%s,parent=frame,device=flaky:%d,%s", TEST_DATA "/classify.onnx",
+                 i ? 17 : 1, all[i].spec);
+        check(om_pipeline_set(p, "secondary", spec));
+        check(om_pipeline_on_result(p, on_answers, &a));
+        check(om_pipeline_start(p));
+        check(om_pipeline_wait(p, 60000));
+        assert_int_equal(check_books(p, &a.seen, FRAMES), 0);
+        check(om_pipeline_report(p, &report));
+        const char *second = strstr(report, "\"secondary\": [");
+        assert_non_null(second);
+        assert_int_equal(a.given + a.lost, STREAMS * FRAMES);
+        if (all[i].moves) assert_int_equal(a.lost, 0);
+        else assert_true(a.lost > STREAMS * FRAMES / 2);
+        assert_int_equal(strstr(second, "\"from\": \"flaky:") != NULL, all[i].moves);
+        assert_non_null(strstr(report, "\"moved\": null")); /* the primary's */
+        om_free_string(report);
+        om_pipeline_destroy(p);
+    }
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2 || setenv("OMMA_PLUGINS", argv[1], 1) != 0) return 2;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(goes_on_elsewhere),
+        cmocka_unit_test(a_secondary_goes_on_elsewhere),
         cmocka_unit_test(live_streams_go_on),
         cmocka_unit_test(a_run_without_a_way_out_ends),
         cmocka_unit_test(a_way_out_that_fails_ends_the_run),

@@ -285,8 +285,8 @@ static void frames_stay_on_the_gpu(void **state)
         check(om_pipeline_wait(p, 120000));
         assert_int_equal(check_books(p, &s), 0);
         for (int i = 0; i < STREAMS; i++) {
-            assert_int_equal(atomic_load(&p->streams[i].account.source.decoder), OM_DECODER_CUDA);
-            assert_int_equal(atomic_load(&p->streams[i].account.source.fallbacks), 0);
+            assert_int_equal(atomic_load(&p->streams[i]->account.source.decoder), OM_DECODER_CUDA);
+            assert_int_equal(atomic_load(&p->streams[i]->account.source.fallbacks), 0);
         }
         uint64_t syncs = om_device_sync_count(p->engine->device);
         printf("%s: %llu frames, %llu waits for the GPU\n", names[k], (unsigned long long)s.all,
@@ -354,8 +354,8 @@ static void a_fault_moves_everything(void **state)
         check(om_pipeline_stats(p, i, &st));
         assert_int_equal(st.inferred + st.dropped, 400);
         assert_int_equal(s.last[i], 399);
-        assert_int_equal(atomic_load(&p->streams[i].account.source.decoder), OM_DECODER_CPU);
-        assert_int_equal(atomic_load(&p->streams[i].account.source.fallbacks), 1);
+        assert_int_equal(atomic_load(&p->streams[i]->account.source.decoder), OM_DECODER_CPU);
+        assert_int_equal(atomic_load(&p->streams[i]->account.source.fallbacks), 1);
     }
     om_free_string(report);
     om_pipeline_destroy(p);

@@ -3,6 +3,8 @@
 classify.onnx  [N,3,H,W] RGB 0..1 -> `output0` [N,10]: logits of ten colours; the nearest to the picture's mean wins
 boxes.onnx     [1,3,H,W] RGB 0..1 -> `boxes` [n,4] corners, `labels` [n] from 1, `scores` [n], as torchvision's
                detectors answer: the test pattern's red, green and blue rectangles, only those that are there
+ctc.onnx       [N,3,16,W], blue first, as models of text have it -> `output0` [N,W/8,4]: a letter for every 8 columns, the
+               first, second or third by the largest colour, or none (the last class) where all are dark
 
     make_small.py [FOLDER]
 """
@@ -54,7 +56,21 @@ def boxes():
                   "names": str(dict(enumerate(("background", *COLORS))))})
 
 
+def ctc():
+    g = Graph()
+    mean = g.op("AveragePool", ["images"], "mean", kernel_shape=[16, 8], strides=[16, 8])
+    columns = g.op("Squeeze", [mean, g.const("row", [2], np.int64)], "columns")
+    steps = g.op("Transpose", [columns], "steps", perm=[0, 2, 1])
+    logits = g.op("MatMul", [steps, g.const("weight", SHARPNESS * np.eye(3, 4), np.float32)], "logits")
+    g.op("Softmax", [g.op("Add", [logits, g.const("bias", [0, 0, 0, SHARPNESS / 4], np.float32)], "biased")], "output0",
+         axis=2)
+    return model(g, "ctc", {"images": (TensorProto.FLOAT, ["batch", 3, 16, "width"])},
+                 {"output0": (TensorProto.FLOAT, ["batch", "steps", 4])},
+                 {"description": "colours of columns", "omma.family": "ctc", "stride": "8"})
+
+
 if __name__ == "__main__":
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent
     onnx.save(classify(), folder / "classify.onnx")
     onnx.save(boxes(), folder / "boxes.onnx")
+    onnx.save(ctc(), folder / "ctc.onnx")

@@ -131,7 +131,7 @@ def test_flipped_bits(omma, media, tmp_path, kind, seed):
 def test_passwords_are_never_shown(omma, tmp_path, uri):
     report, out = tmp_path / "report.json", tmp_path / "r.jsonl"
     r = omma("run", "-m", SHAPES, *NULL, "-i", uri, "-i", GOOD, "--log-level", "debug", "--report", report, "-o", f"jsonl:{out}",
-             "--stats", "1", code=1)
+             "--stats", "1", "--no-reconnect", code=1)
     assert "geheim" not in r.out + r.err + report.read_text() + out.read_text(), r
     checked = omma("run", "-m", SHAPES, "-i", uri, "--check", code=None)
     assert "geheim" not in checked.out + checked.err

@@ -10,7 +10,7 @@ import pytest
 
 from conftest import BUILD, SANITIZED, ffmpeg, records
 
-COMMANDS = ["run", "detect", "model inspect", "model import", "model batch", "model synth", "frames", "annotate", "worker", "info", "init"]
+COMMANDS = ["run", "detect", "model inspect", "model import", "model batch", "model synth", "bench", "frames", "annotate", "faces", "worker", "train", "launch", "ctl", "info", "init"]
 NULL = ("-d", "null")
 
 
@@ -41,7 +41,7 @@ def test_help_teaches(omma, command):
 
 def test_help_and_version(omma):
     listed = re.findall(r"^  ([a-z]+)  ", omma("--help").out, re.MULTILINE)
-    assert listed == ["run", "detect", "model", "profile", "eval", "quantize", "frames", "annotate", "worker", "info", "init"]
+    assert listed == ["run", "detect", "model", "bench", "profile", "eval", "collect", "build", "quantize", "frames", "annotate", "faces", "worker", "train", "launch", "ctl", "info", "init"]
     assert re.fullmatch(r"omma \d+\.\d+\.\d+\n", omma("--version").out)
     assert omma(code=2).out == omma("--help").out
     assert omma("model", code=2).out == omma("model", "--help").out
@@ -204,7 +204,7 @@ def test_info(omma):
     assert found["cores"] >= 1 and found["memory_mb"] > 100
     assert "null" in [b["name"] for b in found["backends"]]
     assert {"jsonl", "csv", "video", "null", "vtt"} == {s["name"] for s in found["sinks"]}
-    assert {"file", "images", "http", "rtsp", "pattern"} == {s["name"] for s in found["sources"]}
+    assert {"file", "images", "http", "rtsp", "v4l2", "pattern"} == {s["name"] for s in found["sources"]}
     assert {"h264", "hevc", "vp9", "mjpeg"} <= {d["codec"] for d in found["decoders"] if d["decoder"]}
     text = omma("info").out
     for thing in [found["cpu"], *(d["id"] for d in found["devices"])]:

@@ -7,6 +7,7 @@ import json
 import cv2
 import numpy as np
 import onnx
+import pyclipper
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -118,9 +119,15 @@ def box_score(pred, box):
     return cv2.mean(pred[low[1]:high[1] + 1, low[0]:high[0] + 1], mask)[0]
 
 
-def db_reference(pred, thresh=0.3, box_thresh=0.5, unclip=1.6, dilate=True, offset=None):
-    """DBPostProcess of RapidOCR. A rectangle that grows with round corners has the grown rectangle around it, which
-    stands here for the polygon clipper with its whole numbers; `offset` brings that in."""
+def grown(box, distance):
+    """unclip of RapidOCR: whole numbers and round corners."""
+    clipper = pyclipper.PyclipperOffset()
+    clipper.AddPath(box, pyclipper.JT_ROUND, pyclipper.ET_CLOSEDPOLYGON)
+    return np.array(clipper.Execute(distance)).reshape(-1, 1, 2)
+
+
+def db_reference(pred, thresh=0.3, box_thresh=0.5, unclip=1.6, dilate=True):
+    """DBPostProcess of RapidOCR, but that corners are not rounded at the end."""
     mask = (pred > thresh).astype(np.uint8)
     if dilate:
         mask = cv2.dilate(mask, np.ones((2, 2), np.uint8))
@@ -135,10 +142,9 @@ def db_reference(pred, thresh=0.3, box_thresh=0.5, unclip=1.6, dilate=True, offs
         if score < box_thresh:
             continue
         d = sides[0] * sides[1] * unclip / (2 * sum(sides))
-        if min(sides) + 2 * d < 5:
-            continue
-        big = cv2.boxPoints((center, (sides[0] + 2 * d, sides[1] + 2 * d), angle)).astype(np.float32)
-        out.append((mini_box(big)[0] if offset is None else mini_box(offset(box, d))[0], score))
+        big, (center, sides, angle) = mini_box(grown(np.round(box, 3), d))
+        if min(sides) >= 5:
+            out.append((big, score))
     out.sort(key=lambda o: -o[1])
     return out
 
@@ -163,13 +169,15 @@ SCORE = 0.02
 
 
 def match_quads(found, place, wanted, w, h, conf):
-    """Each quadrilateral has its like, from whichever corner on; those whose score is too near the threshold may miss."""
+    """Each quadrilateral has its like in whole pixels, from whichever corner on; those whose score is too near the threshold may
+    miss."""
     got = [(np.array(o["quad"]).reshape(4, 2), o["score"]) for o in found["objects"]]
     matched = 0
     for corners, score in wanted:
         at = np.clip(place.points(corners * (place.dw / w, place.dh / h)), 0, (place.sw, place.sh))
         near = [i for i, (q, s) in enumerate(got)
-                if abs(s - score) < SCORE and min(np.abs(np.roll(q, k, 0) - at).max() for k in range(4)) < 0.02]
+                if abs(s - score) < SCORE and min(np.abs(np.roll(q, k, 0) - at).max() for k in range(4)) < 0.52]
+        assert (np.array([q for q, _ in got]) % 1 == 0).all()
         assert near or score < conf + SCORE or np.ptp(at, 0).min() == 0, (at, score)
         if near:
             del got[near[0]]

@@ -17,7 +17,7 @@ from test_sinks import complaints, wait_for
 
 SHAPES = Path(__file__).resolve().parents[1] / "data/shapes.onnx"
 GOOD = "pattern:160x120:frames=25"
-RUN = ["run", "-m", SHAPES, "-d", "null"]
+RUN = ["run", "-m", SHAPES, "-d", "null", "--no-reconnect"]
 
 
 @pytest.fixture(scope="module")

@@ -277,3 +277,118 @@ def test_not_below_onnx_runtime(work, others, tmp_path):
         theirs = decibels(work / "float.onnx", tmp_path / "o.onnx", others)
         print(f"{method}: omma {ours:.2f} dB, onnxruntime {theirs:.2f} dB")
         assert ours > theirs, method
+
+
+# ---- judged, mixed, told ----
+
+@pytest.mark.long
+def test_floor_and_advice(omma, work, others, tmp_path):
+    """A floor that is missed: the model is written, the exit code is 1, and each step says what it gained."""
+    result = omma("quantize", work / "float.onnx", "-o", tmp_path / "q.onnx", "--calib", work / "cal", "--floor", 1, "--check", work / "others",
+                  "--report", tmp_path / "q.json", "--html", tmp_path / "q.html", "--input-size", "256x192", "--method", "entropy", code=1)
+    assert (tmp_path / "q.onnx").exists() and "floor of 1.0000 was missed" in result.out
+    report = json.loads((tmp_path / "q.json").read_text())
+    assert report["metric"] == "agreement AP50" and 0.5 < report["score"] < 1 and report["missed"] and report["judged_apart"]
+    gains = [a["gain"] for a in report["advice"]]
+    assert {a["step"] for a in report["advice"]} == {"mixed", "method", "frames", "qat"} and gains[-1] is None
+    assert gains[:-1] == sorted(gains[:-1], reverse=True)
+    for a in report["advice"]:
+        assert a["text"] in result.out
+    for a in report["activations"]:
+        assert len(a["histogram"]) == 64 and sum(a["histogram"]) == pytest.approx(1, abs=1e-4)
+    page = (tmp_path / "q.html").read_text()
+    assert "<script src" not in page and "http" not in page.replace("http-equiv", "")
+    assert page.count("<figure>") == len(report["activations"]) and "convolutional_15" in page
+
+
+def test_mixed(omma, work, others, tmp_path):
+    """One layer whose weights int8 cannot hold: it goes back to float, the rest stays int8."""
+    model = onnx.load(mobile(tmp_path / "m.onnx"))
+    for i in model.graph.initializer:
+        if i.name == "w2":  # its largest weight leaves the others of its channel no levels
+            v = numpy_helper.to_array(i).copy()
+            v[:, 0, 0, 0] *= 400
+            i.CopyFrom(numpy_helper.from_array(v, "w2"))
+    onnx.save(model, tmp_path / "m.onnx")
+    flags = ["--calib", work / "cal", *RAW, "--weight-bits", 8, "--no-equalise", "--report", tmp_path / "q.json"]
+    said = omma("quantize", tmp_path / "m.onnx", "-o", tmp_path / "q.onnx", "--mixed", "--floor", 0.9995, *flags)
+    report = json.loads((tmp_path / "q.json").read_text())
+    layers = {x["name"]: x for x in report["layers"]}
+    assert report["score"] >= 0.9995 > report["plain_score"] and not report["missed"], report["score"]
+    assert 1 <= report["mixed"] < 3 and f"{report['mixed']} layer" in said.out
+    again = [x for x in layers.values() if x["precision"] == "float" and "disturbs" in x["why"]]
+    assert len(again) == report["mixed"]
+    assert all("alone_db" in layers[n] and layers[n]["float_us"] >= 0 for n in ("expand", "depthwise", "project"))
+    onnx.checker.check_model(onnx.load(tmp_path / "q.onnx"), full_check=True)
+    assert decibels(tmp_path / "m.onnx", tmp_path / "q.onnx", corners(others)) > 25
+    slow = omma("quantize", tmp_path / "m.onnx", "-o", tmp_path / "s.onnx", "--mixed", "--speed", 99, *flags, code=1)
+    assert "speed of 99.00 times was missed" in slow.out and "0 layers went back" in slow.out
+    assert "give --mixed too" in omma("quantize", tmp_path / "m.onnx", "-o", tmp_path / "s.onnx", "--speed", 2, *flags, code=2).err
+
+
+def test_nothing_to_judge_by(omma, work, bad):
+    """A detector that finds nothing in the pictures cannot be held to a floor."""
+    for i in range(4):
+        cv2.imwrite(str(bad / "black" / f"{i}.png"), np.full((192, 256, 3), 9 + i, np.uint8))
+    refuse(omma, bad, 2, "the float model finds nothing", work / "float.onnx", "--calib", bad / "black", "--floor", 0.9, "--min-frames", 2, *SMALL)
+
+
+# ---- QDQ models from elsewhere ----
+
+def trained(path, per_channel, activation):
+    """A detector-like network as quantisation-aware training exports it: a scale a tensor or a channel, u8 or s8."""
+    rng = np.random.default_rng(4)
+    least = -128 if activation == np.int8 else 0
+    made, nodes = [], []
+
+    def const(name, value):
+        made.append(numpy_helper.from_array(value, name))
+        return name
+
+    def qdq(name, scale, zero):
+        s, z = const(f"{name}_s", np.float32(scale)), const(f"{name}_z", activation(zero))
+        nodes.append(helper.make_node("QuantizeLinear", [name, s, z], [f"{name}_q"]))
+        nodes.append(helper.make_node("DequantizeLinear", [f"{name}_q", s, z], [f"{name}_d"]))
+        return f"{name}_d"
+
+    def conv(name, x, cin, cout, k, out):
+        w = rng.integers(-60, 60, (cout, cin, k, k)).astype(np.int8)
+        scale = rng.uniform(0.5, 1.5, cout if per_channel else ()).astype(np.float32) / (60 * (cin * k * k) ** 0.5)
+        w, s = const(f"{name}_w", w), const(f"{name}_ws", np.asarray(scale, np.float32))
+        z = const(f"{name}_wz", np.zeros(scale.shape, np.int8))
+        nodes.append(helper.make_node("DequantizeLinear", [w, s, z], [f"{name}_wd"], **({"axis": 0} if per_channel else {})))
+        nodes.append(helper.make_node("Conv", [x, f"{name}_wd", const(f"{name}_b", rng.normal(size=cout).astype(np.float32) * 0.1)], [out],
+                                      pads=[k // 2] * 4, name=name))
+
+    conv("c0", qdq("x", 1 / 255, least), 3, 8, 3, "a")
+    nodes.append(helper.make_node("Relu", ["a"], ["r"]))
+    conv("c1", qdq("r", 1 / 255, least), 8, 8, 3, "b")
+    nodes.append(helper.make_node("Add", [qdq("b", 1.6 / 255, least + 128), "r_d"], ["t"]))
+    nodes.append(helper.make_node("Concat", [qdq("t", 2 / 255, least + 100), "r_d"], ["u"], axis=1))
+    conv("c2", "u", 16, 5, 1, "y")
+    graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 24, 32])],
+                              [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 5, 24, 32])], made)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)
+    return path
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize("activation", [np.uint8, np.int8])
+def test_runs_models_of_training(omma, work, tmp_path, per_channel, activation):
+    """omma takes them, and says what ONNX Runtime says, which computes them as they are written."""
+    model = trained(tmp_path / "qat.onnx", per_channel, activation)
+    picture = cv2.imread(str(sorted((work / "cal").glob("*.png"))[0]))[:24, :32].copy()
+    cv2.imwrite(str(tmp_path / "p.png"), picture)
+    omma("detect", "-m", model, tmp_path / "p.png", "--json", tmp_path / "d.json", "--precision", "f32", "-q", *RAW)
+    ours = np.array(json.loads((tmp_path / "d.json").read_text())["images"][0]["vector"], np.float32)
+    x = (picture[..., ::-1] / 255).astype(np.float32).transpose(2, 0, 1)[None].copy()
+    theirs = session(model).run(None, {"x": x})[0].reshape(-1)[:len(ours)]
+    assert len(ours) == 3840 and np.abs(theirs).max() > 0.2
+    # An engine may leave a rounding out between two operators that it runs as one: a level of a grid, then.
+    assert np.abs(ours - theirs).max() < 0.015 and np.abs(ours - theirs).mean() < 0.002
+    omma("run", "-m", model, work / "cal", "-o", f"jsonl:{tmp_path / 'r.jsonl'}", "--max-frames", 3, "--device", "cpu", *RAW)
+    assert len((tmp_path / "r.jsonl").read_text().splitlines()) == 3
+    refuse_again = omma("quantize", model, "-o", tmp_path / "again.onnx", "--calib", work / "cal", *RAW, code=2)
+    assert "already quantised" in refuse_again.err and not (tmp_path / "again.onnx").exists()

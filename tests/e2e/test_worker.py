@@ -154,7 +154,8 @@ def test_labels(omma, tmp_path):
     (["-m", SHAPES, "-i", "pattern:", "--core-bind", "one"], 2, "not a list of cores"),
     (["-m", SHAPES, "-i", "pattern:", "--batch-size", "0"], 2, "not from 1 to 128"),
     (["-m", SHAPES, "-i", "pattern:", "--prep-level", "hard"], 2, "not one of simple, medium, complex"),
-    (["-m", SHAPES, "-i", "pattern:", "--mode", "retrain"], 2, "not one of inference"),
+    (["-m", SHAPES, "-i", "pattern:", "--mode", "train"], 2, "not one of inference, retrain"),
+    (["-m", SHAPES, "-i", "pattern:", "--mode", "retrain"], 2, "does not end in a classifier's layer"),
     (["-m", SHAPES, "-i", "pattern:", "stray"], 2, "unexpected 'stray'"),
     (["-m", SHAPES, "-i", "pattern:frames=3", "--warmup", "9"], 1, "before the first measured step"),
 ])

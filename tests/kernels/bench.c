@@ -85,4 +85,5 @@ void bench_all(const om_kernels *kernels, int n)
     bench_nms(kernels, n);
     bench_column_max(kernels, n);
     bench_post(kernels, n);
+    bench_gemm(kernels, n);
 }

@@ -11,6 +11,7 @@
 void bench_all(const om_kernels *kernels, int n);
 void bench_picture(const om_kernels *kernels, int n);
 void bench_post(const om_kernels *kernels, int n);
+void bench_gemm(const om_kernels *kernels, int n);
 
 /* The middle one of n times, which it sorts. They are CPU time, so that other work on the machine disturbs
  * little. */

@@ -10,6 +10,7 @@ int check_rois(const om_kernels *k);
 int check_warp(const om_kernels *k);
 int check_nms(const om_kernels *k, int cases);
 int check_column_max(const om_kernels *k);
+int check_gemm(const om_kernels *k);
 /* The tables after the first, which use vectors, yield the same bytes. */
 int check_equal(const om_kernels *tables, int n);
 

@@ -45,6 +45,7 @@ int main(int argc, char **argv)
         failed += check_warp(&k[i]);
         failed += check_nms(&k[i], nms_cases);
         failed += check_column_max(&k[i]);
+        failed += check_gemm(&k[i]);
     }
     failed += check_equal(k, n);
     failed += check_post(k, n);

@@ -279,6 +279,49 @@ static void detections_of_any_kind(void **state)
     om_dets_fini(&d);
 }
 
+/* What was read makes the label taller, and stays within the picture in every corner. */
+static void texts_stand_above(void **state)
+{
+    static const float at[5][2] = {{60, 60}, {-10, -10}, {170, -10}, {-10, 140}, {170, 140}};
+    om_dets d = {0};
+    int areas[2][5];
+    for (int k = 0; k < 2; k++)
+        for (int i = 0; i < 5; i++) {
+            om_frame *f = blank(OM_PIX_I420, 176, 144);
+            om_detection *det = om_dets_add(&d);
+            *det = (om_detection){at[i][0], at[i][1], 1, 1, .score = 0.5f, .track = -1};
+            if (k) assert_int_equal(om_dets_set_text(&d, det, "A8K526", 0.9f), OM_OK);
+            om_draw_dets(&f->image, &d, NULL);
+            areas[k][i] = touched(f, 0, 0, 176, 144);
+            om_dets_clear(&d);
+            om_frame_unref(f);
+        }
+    assert_true(areas[1][0] > 2 * areas[0][0]);
+    for (int i = 1; i < 5; i++) assert_true(areas[1][i] + 4 >= areas[1][0]);
+    om_dets_fini(&d);
+}
+
+/* Only what was seen in this very picture. */
+static void answers_of_this_picture(void **state)
+{
+    om_answers a = {0};
+    om_frame *f = blank(OM_PIX_I420, 176, 144);
+    for (int i = 0; i < 4; i++) {
+        om_answer *x = om_answers_add(&a);
+        assert_non_null(x);
+        x->seq = i == 0 ? 7 : 8;
+        x->missing = i == 1 ? "queue" : NULL;
+        if (i < 2) x->det = (om_detection){20, 20, 40, 30, .class_id = 0};
+        if (i == 2) x->det.text = "no place of its own";
+        if (i == 3) x->det = (om_detection){100, 100, 40, 30, .class_id = 1};
+    }
+    om_draw_answers(&f->image, &a, 8);
+    assert_int_equal(touched(f, 0, 0, 90, 90), 0);
+    assert_true(touched(f, 90, 90, 176, 144) > 100);
+    om_answers_fini(&a);
+    om_frame_unref(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -292,6 +335,8 @@ int main(void)
         cmocka_unit_test(glyphs_differ),
         cmocka_unit_test(neighbouring_colours_are_apart),
         cmocka_unit_test(detections_of_any_kind),
+        cmocka_unit_test(texts_stand_above),
+        cmocka_unit_test(answers_of_this_picture),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

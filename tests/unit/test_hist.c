@@ -60,6 +60,24 @@ static void quantiles_are_within_two_percent(void **state)
     assert_int_equal(om_hist_quantile(&h, 1), values[COUNT - 1]);
 }
 
+static void what_came_since_is_told_apart(void **state)
+{
+    om_hist then, since;
+    memset(&h, 0, sizeof h);
+    for (int i = 0; i < 100; i++) om_hist_add(&h, 900000000);
+    then = h;
+    om_hist_since(&h, &then, &since);
+    assert_int_equal(since.count, 0);
+    assert_int_equal(om_hist_quantile(&since, 0.99), 0);
+    for (int i = 1; i <= 100; i++) om_hist_add(&h, i * 1000000);
+    om_hist_since(&h, &then, &since);
+    assert_int_equal(since.count, 100);
+    assert_within((int64_t)om_hist_mean(&since), 50500000);
+    assert_within(om_hist_quantile(&since, 0.5), 50000000);
+    assert_within(since.max_ns, 100000000); /* not the 900 ms of before */
+    assert_within(since.min_ns, 1000000);
+}
+
 static void every_magnitude_is_within_two_percent(void **state)
 {
     int64_t last = 0;
@@ -132,6 +150,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(quantiles_are_within_two_percent),
+        cmocka_unit_test(what_came_since_is_told_apart),
         cmocka_unit_test(every_magnitude_is_within_two_percent),
         cmocka_unit_test(edges),
         cmocka_unit_test(merging_equals_adding),

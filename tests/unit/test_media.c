@@ -308,7 +308,7 @@ static void test_bad_inputs_are_named(void **state)
     om_source_counts counts = {0};
     om_source *s;
     assert_int_equal(om_source_open("rtsp://u:secret@127.0.0.1:1/x", &params, &counts, &s), OM_ERR_ARG);
-    assert_non_null(strstr(om_error_message(), "tcp or udp"));
+    assert_non_null(strstr(om_error_message(), "tcp, udp or auto"));
 }
 
 static void test_encoder_refuses(void **state)

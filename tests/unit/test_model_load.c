@@ -1,5 +1,4 @@
-/* Models from bytes and back, with and without memory. Outside witnesses are in tests/e2e/test_model_ir.py.
- */
+/* Models from bytes and back, with and without memory. Outside witnesses: tests/e2e/test_model_ir*.py. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

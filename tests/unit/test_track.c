@@ -405,6 +405,28 @@ static void test_out_of_memory(void **state)
         }
 }
 
+/* A scene that is looked at now and then while nothing moves: the wide gaps are not its pace, unless they go
+ * on; when it moves again, its frames are neighbours at once. */
+static void test_gaps_are_not_the_pace(void **state)
+{
+    (void)state;
+    om_tracker *t;
+    om_dets none = {0};
+    om_track_params own;
+    om_track_params_default(&own);
+    assert_int_equal(om_tracker_create(om_tracker_ops_for("bytetrack"), &own, &t), OM_OK);
+    uint64_t seq = 0;
+    for (int i = 0; i < 20; i++) assert_int_equal(om_tracker_update(t, seq++, 640, 480, &none), OM_OK);
+    for (int i = 0; i < 7; i++) assert_int_equal(om_tracker_update(t, seq += 50, 640, 480, &none), OM_OK);
+    assert_true(t->stride == 1);
+    assert_int_equal(om_tracker_update(t, ++seq, 640, 480, &none), OM_OK);
+    for (int i = 0; i < 8; i++) assert_int_equal(om_tracker_update(t, seq += 50, 640, 480, &none), OM_OK);
+    assert_true(t->stride == 50);
+    assert_int_equal(om_tracker_update(t, ++seq, 640, 480, &none), OM_OK);
+    assert_true(t->stride == 1);
+    om_tracker_destroy(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -418,6 +440,7 @@ int main(void)
         cmocka_unit_test(test_classes_apart_unless_asked),
         cmocka_unit_test(test_life_of_a_track),
         cmocka_unit_test(test_left_out_frames),
+        cmocka_unit_test(test_gaps_are_not_the_pace),
         cmocka_unit_test(test_nonsense),
         cmocka_unit_test(test_ten_thousand_boxes),
         cmocka_unit_test(test_parameters),

@@ -260,7 +260,7 @@ static void rows_are_whole(void **state)
     om_metrics m;
     char text[512] = "";
     (void)state;
-    assert_int_equal(om_metrics_open(&m, folder, "x"), OM_OK);
+    assert_int_equal(om_metrics_open(&m, folder, "x", false), OM_OK);
     assert_int_equal(om_metrics_row_add(&m, &(om_metrics_row){3, 1500000, 250000, 42, 1750042}), OM_OK);
     FILE *f = fopen(m.csv_path, "r");
     assert_non_null(f);
@@ -270,7 +270,7 @@ static void rows_are_whole(void **state)
                         "step,read_latency_ms,prep_latency_ms,exec_latency_ms,total_step_latency_ms,loss\n"
                         "3,1.5000,0.2500,0.0000,1.7500,\n");
     om_metrics_close(&m);
-    assert_int_equal(om_metrics_open(&m, "/nowhere", "x"), OM_ERR_NOT_FOUND);
+    assert_int_equal(om_metrics_open(&m, "/nowhere", "x", false), OM_ERR_NOT_FOUND);
     om_metrics_close(&m);
 }
 

@@ -1,15 +1,22 @@
 /* Reads a source to its end and prints what happened as one JSON object: the e2e tests' window on the media
  * room.
  *
- *   tool_source [--live] [--loop] [--frames] [--max N] [--threads N] [--udp] [--timeout MS] [--cancel MS] URI
+ *   tool_source [--live] [--loop] [--frames] [--max N] [--threads N] [--udp] [--auto] [--timeout MS]
+ *               [--cancel MS] [--reconnect MIN MAX] [--epochs N] [--until-key] [--credentials FILE]
+ *               [--economy LEVEL] [--relax N LEVEL] [--decode-size WxH] URI
  *
  * --frames adds an array with each picture's number, packet, times and MD5 over its planes, as ffmpeg's
- * framemd5. */
+ * framemd5. --reconnect: pauses between MIN and MAX ms; prints a line "epoch KB FILES THREADS" to stderr at
+ * the first picture of each connection: what the process holds; --epochs: ends after so many.
+ * --relax: another economy after N pictures. */
+#include <dirent.h>
 #include <libavutil/md5.h>
 #include <libavutil/mem.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -22,6 +29,9 @@ typedef struct settings {
     const char *uri;
     long long max, cancel_ms;
     bool frames;
+    long long epochs, relax_at;
+    om_economy relax_to;
+    long long seen_epochs;
 } settings;
 
 typedef struct canceller {
@@ -63,6 +73,8 @@ static void print_frame(om_json *j, const om_frame *f)
     om_json_uint(j, f->seq);
     om_json_key(j, "packet");
     om_json_uint(j, f->packet);
+    om_json_key(j, "epoch");
+    om_json_uint(j, f->epoch);
     om_json_key(j, "pts");
     om_json_num(j, (double)f->pts_ns / 1e9, 6);
     om_json_key(j, "wall_us");
@@ -101,7 +113,34 @@ static void print_info(om_json *j, const om_source *s)
     om_json_bool(j, s->info.live);
 }
 
-static int read_all(om_json *j, om_source *s, const settings *set)
+static int entries(const char *folder)
+{
+    int n = 0;
+    DIR *d = opendir(folder);
+    while (d && readdir(d)) n++;
+    if (d) closedir(d);
+    return n - 2;
+}
+
+static long resident_kb(void)
+{
+    long whole = 0, resident = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    if (!f || fscanf(f, "%ld %ld", &whole, &resident) != 2) resident = 0;
+    if (f) fclose(f);
+    return resident * sysconf(_SC_PAGESIZE) / 1024;
+}
+
+/* At the first picture of a connection. */
+static void note_epoch(settings *set, uint32_t epoch)
+{
+    malloc_trim(0);
+    set->seen_epochs++;
+    fprintf(stderr, "%u %ld %d %d\n", epoch, resident_kb(), entries("/proc/self/fd"),
+            entries("/proc/self/task"));
+}
+
+static int read_all(om_json *j, om_source *s, settings *set)
 {
     int rc = OM_OK;
     if (set->frames) {
@@ -112,6 +151,9 @@ static int read_all(om_json *j, om_source *s, const settings *set)
         om_frame *f = NULL;
         rc = om_source_read(s, &f);
         if (rc == OM_OK && set->frames) print_frame(j, f);
+        if (rc == OM_OK && set->relax_at == n + 1) om_source_economy(s, set->relax_to);
+        if (rc == OM_OK && set->params.reconnect && f->epoch >= set->seen_epochs) note_epoch(set, f->epoch);
+        if (set->epochs && set->seen_epochs >= set->epochs) n = set->max;
         om_frame_unref(f);
     }
     if (set->frames) om_json_end_array(j);
@@ -123,11 +165,9 @@ static void print_counts(om_json *j, om_source_counts *c)
     const struct {
         const char *name;
         atomic_ullong *v;
-    } all[] = {{"received", &c->received},
-               {"decoded", &c->decoded},
-               {"no_output", &c->no_output},
-               {"corrupt", &c->corrupt},
-               {"unread", &c->unread}};
+    } all[] = {{"received", &c->received}, {"decoded", &c->decoded},      {"no_output", &c->no_output},
+               {"corrupt", &c->corrupt},   {"unread", &c->unread},        {"no_key", &c->no_key},
+               {"economy", &c->economy},   {"reconnects", &c->reconnects}};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         om_json_key(j, all[i].name);
         om_json_uint(j, atomic_load(all[i].v));
@@ -169,7 +209,20 @@ static settings parse(int argc, char **argv)
         else if (strcmp(a, "--loop") == 0) set.params.loop = true;
         else if (strcmp(a, "--frames") == 0) set.frames = true;
         else if (strcmp(a, "--udp") == 0) set.params.rtsp_transport = "udp";
-        else if (strcmp(a, "--max") == 0 && ++i) set.max = atoll(value);
+        else if (strcmp(a, "--auto") == 0) set.params.rtsp_transport = "auto";
+        else if (strcmp(a, "--until-key") == 0) set.params.until_key = true;
+        else if (strcmp(a, "--credentials") == 0 && ++i) set.params.credentials = value;
+        else if (strcmp(a, "--decode-size") == 0 && ++i) om_parse_size(value, &set.params.decode_size);
+        else if (strcmp(a, "--economy") == 0 && ++i) set.params.economy = (om_economy)atoi(value);
+        else if (strcmp(a, "--epochs") == 0 && ++i) set.epochs = atoll(value);
+        else if (strcmp(a, "--relax") == 0 && i + 2 < argc) {
+            set.relax_at = atoll(argv[++i]);
+            set.relax_to = (om_economy)atoi(argv[++i]);
+        } else if (strcmp(a, "--reconnect") == 0 && i + 2 < argc) {
+            set.params.reconnect = true;
+            set.params.backoff_ms = atoi(argv[++i]);
+            set.params.backoff_max_ms = atoi(argv[++i]);
+        } else if (strcmp(a, "--max") == 0 && ++i) set.max = atoll(value);
         else if (strcmp(a, "--threads") == 0 && ++i) set.params.decode_threads = atoi(value);
         else if (strcmp(a, "--timeout") == 0 && ++i)
             set.params.open_timeout_ms = set.params.read_timeout_ms = atoi(value);

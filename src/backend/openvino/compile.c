@@ -23,7 +23,10 @@ int omov_read(ov_core_t *core, const om_graph *g, ov_model_t **out)
     *out = NULL;
     char *bytes = NULL;
     size_t len = 0;
-    int rc = om_model_serialize(g, &bytes, &len);
+    om_graph *same;
+    int rc = omov_make_unsigned(g, &same);
+    if (rc == OM_OK) rc = om_model_serialize(same ? same : g, &bytes, &len);
+    om_graph_destroy(same);
     if (rc != OM_OK) return rc;
     ov_status_e status = ov_core_read_model_from_memory_buffer(core, bytes, len, NULL, out);
     om_free(bytes);
@@ -136,16 +139,20 @@ static int fold_input(ov_model_t **model, const om_plan *plan, bool normalise)
     return OM_OK;
 }
 
+bool omov_choose_prep(om_plan *plan, bool keep_prep)
+{
+    if (keep_prep || !takes_bytes(&plan->desc->prep)) return false;
+    plan->prep.dtype = OM_DTYPE_U8;
+    plan->prep.layout = OM_LAYOUT_NHWC;
+    return true;
+}
+
 static int prepare_input(ov_model_t **model, om_plan *plan, bool keep_prep)
 {
     ov_element_type_e type;
     int rc = input_type(*model, &type);
     if (rc != OM_OK) return rc;
-    bool bytes = !keep_prep && takes_bytes(&plan->desc->prep);
-    if (bytes) {
-        plan->prep.dtype = OM_DTYPE_U8;
-        plan->prep.layout = OM_LAYOUT_NHWC;
-    }
+    bool bytes = omov_choose_prep(plan, keep_prep);
     if (omov_type(plan->prep.dtype) == type && plan->prep.layout == plan->desc->prep.layout) return OM_OK;
     return fold_input(model, plan, bytes);
 }
@@ -160,21 +167,12 @@ static bool is_quantised(const om_graph *g)
     return false;
 }
 
-#define MAX_PROPERTIES 12
-
-/* Property values are texts that live until the model is compiled. */
-typedef struct property_list {
-    ov_property_t items[MAX_PROPERTIES];
-    char numbers[MAX_PROPERTIES][16];
-    size_t n;
-} property_list;
-
-static void add_text(property_list *l, const char *key, const char *value)
+static void add_text(omov_properties *l, const char *key, const char *value)
 {
     l->items[l->n++] = (ov_property_t){key, value};
 }
 
-static void add_number(property_list *l, const char *key, int value)
+static void add_number(omov_properties *l, const char *key, int value)
 {
     snprintf(l->numbers[l->n], sizeof l->numbers[0], "%d", value);
     add_text(l, key, l->numbers[l->n]);
@@ -199,7 +197,7 @@ static int cpu_threads(const om_compile_params *params)
     return allowed < (int)sysconf(_SC_NPROCESSORS_ONLN) ? allowed : 0;
 }
 
-static void choose_properties(property_list *l, const om_compile_params *params, const char *device)
+void omov_choose_properties(omov_properties *l, const om_compile_params *params, const char *device)
 {
     add_text(l, ov_property_key_hint_performance_mode,
              params->mode == OM_MODE_LATENCY ? "LATENCY" : "THROUGHPUT");
@@ -314,6 +312,16 @@ static void write_note(om_plan *plan, const om_compile_params *params, const cha
     ov_free(text);
 }
 
+int omov_describe(om_plan *plan, const om_compile_params *params, const char *device)
+{
+    omov_plan *p = plan->priv;
+    int rc = describe_outputs(p);
+    if (rc != OM_OK) return rc;
+    plan->sessions = get_number(p, ov_property_key_optimal_number_of_infer_requests, 1);
+    write_note(plan, params, device);
+    return OM_OK;
+}
+
 int omov_compile(om_plan *plan, const om_compile_params *params)
 {
     omov_plan *p = plan->priv;
@@ -339,18 +347,14 @@ int omov_compile(om_plan *plan, const om_compile_params *params)
     rc = reshape(model, plan);
     if (rc == OM_OK) rc = prepare_input(&model, plan, params->keep_prep);
     if (rc == OM_OK) {
-        property_list props = {.n = 0};
-        choose_properties(&props, params, device);
+        omov_properties props = {.n = 0};
+        omov_choose_properties(&props, params, device);
         ov_status_e status =
             ov_core_compile_model_props(core, model, device, props.n, props.items, &p->model);
         if (status != OK) rc = compile_failed(core, status, device);
     }
     ov_model_free(model);
-    if (rc == OM_OK) rc = describe_outputs(p);
-    if (rc != OM_OK) return rc;
-    plan->sessions = get_number(p, ov_property_key_optimal_number_of_infer_requests, 1);
-    write_note(plan, params, device);
-    return OM_OK;
+    return rc == OM_OK ? omov_describe(plan, params, device) : rc;
 }
 
 void omov_plan_fini(om_plan *plan)
@@ -358,5 +362,6 @@ void omov_plan_fini(om_plan *plan)
     omov_plan *p = plan->priv;
     ov_compiled_model_free(p->model);
     om_free(p->outputs);
+    ov_core_free(p->own_core);
     if (p->have_core) omov_core_put();
 }

@@ -184,6 +184,8 @@ static const om_backend_ops ops = {
     .submit = omov_submit,
     .wait = omov_wait,
     .layers = omov_layers,
+    .plan_export = omov_export,
+    .plan_import = omov_import,
 };
 
 const om_plugin *omma_plugin(void);

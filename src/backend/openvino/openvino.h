@@ -10,6 +10,7 @@
 /* Of om_plan.priv. */
 typedef struct omov_plan {
     bool have_core;
+    ov_core_t *own_core; /* of a plan that was imported; else NULL: the process's one */
     ov_compiled_model_t *model;
     om_tensor *outputs; /* types and shapes; OM_DIM_DYNAMIC where only the picture decides */
     int n_outputs;
@@ -42,8 +43,30 @@ om_shape omov_input_shape(const om_plan *plan, om_layout layout);
 /* Reads a graph; the caller frees *out. */
 int omov_read(ov_core_t *core, const om_graph *g, ov_model_t **out);
 
+/* The same model without activations of signed bytes around another number than zero, the caller's; NULL
+ * where there are none. */
+int omov_make_unsigned(const om_graph *g, om_graph **out);
+
 int omov_compile(om_plan *plan, const om_compile_params *params);
 void omov_plan_fini(om_plan *plan);
+int omov_export(om_plan *plan, char **blob, size_t *len);
+int omov_import(om_plan *plan, const om_compile_params *params, const void *blob, size_t len);
+
+#define OMOV_MAX_PROPERTIES 12
+
+/* Property values are texts that live until the model is compiled. */
+typedef struct omov_properties {
+    ov_property_t items[OMOV_MAX_PROPERTIES];
+    char numbers[OMOV_MAX_PROPERTIES][16];
+    size_t n;
+} omov_properties;
+
+/* What a plan's parameters mean to the engine. */
+void omov_choose_properties(omov_properties *l, const om_compile_params *params, const char *device);
+/* How the engine's own input is written: plan->prep. True: as bytes that it normalises. */
+bool omov_choose_prep(om_plan *plan, bool keep_prep);
+/* After p->model is there: outputs, sessions, note. */
+int omov_describe(om_plan *plan, const om_compile_params *params, const char *device);
 int omov_supports(const char *device, const om_graph *g, const om_node *n, const char **why);
 
 int omov_session_init(om_session *s);

@@ -1,0 +1,137 @@
+#include "cli/build_show.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "backend/planfile.h"
+#include "base/error.h"
+#include "base/json.h"
+
+static const char *choice_name(const om_choice *c, int value)
+{
+    while (c->name && c->value != value) c++;
+    return c->name ? c->name : "";
+}
+
+static void time_text(int64_t us, char out[32])
+{
+    time_t s = (time_t)(us / 1000000);
+    struct tm t;
+    if (!gmtime_r(&s, &t) || !strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &t)) out[0] = 0;
+}
+
+/* NULL: it fits here; else why not. */
+static const char *misfit_here(const om_plan_file *f, char why[512])
+{
+    const om_backend_ops *ops;
+    const char *device;
+    if (!om_backend_select(f->info.device, &ops, &device)) return om_plan_file_misfit(f, ops, device, why);
+    snprintf(why, 512, "cannot be used: %.400s", om_error_message());
+    return why;
+}
+
+static void show(const om_plan_file *f, const char *misfit)
+{
+    const om_plan_info *p = &f->info;
+    char made[32];
+    time_text(p->made_us, made);
+    printf("%s: plan format %u, %.1f MB\n", f->path, OM_PLAN_FORMAT, (double)f->size / 1e6);
+    printf("  made of    %s (%s), %.1f MB of ONNX inside\n", p->model, p->family, (double)f->model_len / 1e6);
+    printf("  made       %s by omma %s\n", made, p->omma);
+    printf("  engine     %s %s\n", p->backend, p->engine);
+    printf("  device     %s: %s\n", p->device, p->machine);
+    printf("  precision  %s, for %s\n", choice_name(om_precision_choices, (int)p->precision),
+           choice_name(om_mode_choices, (int)p->mode));
+    if (p->min_batch == p->max_batch) printf("  batch      %d\n", p->max_batch);
+    else printf("  batch      %d to %d, best %d\n", p->min_batch, p->max_batch, p->opt_batch);
+    for (int i = 0; i < f->n_blobs; i++) {
+        const om_plan_blob *b = &f->blobs[i];
+        printf("  %s%dx%d, batch %d: ", i ? "           " : "compiled   ", b->width, b->height, b->batch);
+        if (b->len) printf("%.1f MB\n", (double)b->len / 1e6);
+        else printf("nothing kept, compiled when it is run\n");
+    }
+    printf("  note       %s\n", p->note);
+    printf("  here       %s%s\n", misfit ? misfit : "fits",
+           misfit ? ": the model inside is compiled anew" : "");
+}
+
+static void put_text(om_json *j, const char *key, const char *v)
+{
+    om_json_key(j, key);
+    om_json_string(j, v);
+}
+
+static void put_count(om_json *j, const char *key, uint64_t v)
+{
+    om_json_key(j, key);
+    om_json_uint(j, v);
+}
+
+static void put_plan(om_json *j, const om_plan_file *f, const char *misfit)
+{
+    const om_plan_info *p = &f->info;
+    char made[32];
+    time_text(p->made_us, made);
+    om_json_begin_object(j);
+    put_text(j, "plan", f->path);
+    put_count(j, "format", OM_PLAN_FORMAT);
+    put_count(j, "bytes", f->size);
+    put_text(j, "made_of", p->model);
+    put_text(j, "family", p->family);
+    put_count(j, "model_bytes", f->model_len);
+    put_text(j, "made", made);
+    put_text(j, "omma", p->omma);
+    put_text(j, "backend", p->backend);
+    put_text(j, "engine", p->engine);
+    put_text(j, "device", p->device);
+    put_text(j, "machine", p->machine);
+    put_text(j, "precision", choice_name(om_precision_choices, (int)p->precision));
+    put_text(j, "mode", choice_name(om_mode_choices, (int)p->mode));
+    put_count(j, "min_batch", (uint64_t)p->min_batch);
+    put_count(j, "opt_batch", (uint64_t)p->opt_batch);
+    put_count(j, "max_batch", (uint64_t)p->max_batch);
+    put_text(j, "note", p->note);
+    om_json_key(j, "compiled");
+    om_json_begin_array(j);
+    for (int i = 0; i < f->n_blobs; i++) {
+        om_json_begin_object(j);
+        put_count(j, "width", (uint64_t)f->blobs[i].width);
+        put_count(j, "height", (uint64_t)f->blobs[i].height);
+        put_count(j, "batch", (uint64_t)f->blobs[i].batch);
+        put_count(j, "bytes", f->blobs[i].len);
+        om_json_end_object(j);
+    }
+    om_json_end_array(j);
+    om_json_key(j, "fits");
+    om_json_bool(j, !misfit);
+    put_text(j, "misfit", misfit);
+    om_json_end_object(j);
+}
+
+static int write_json(const om_plan_file *f, const char *misfit, const char *path)
+{
+    om_str text = {0};
+    om_json j;
+    om_json_init(&j, &text, 2);
+    put_plan(&j, f, misfit);
+    om_str_addc(&text, '\n');
+    int err = text.failed ? om_fail_nomem("the plan's description") : OM_OK;
+    if (!err && !strcmp(path, "-")) fputs(om_str_get(&text), stdout);
+    else if (!err) err = om_write_file_atomic(path, om_str_get(&text), text.len);
+    om_str_fini(&text);
+    return err;
+}
+
+int om_build_inspect(const char *path, const char *json)
+{
+    om_plan_file *f = NULL;
+    char why[512];
+    int err = om_plan_file_load(path, &f);
+    if (err) return err;
+    const char *misfit = misfit_here(f, why);
+    if (json) err = write_json(f, misfit, json);
+    else show(f, misfit);
+    om_plan_file_free(f);
+    return err;
+}

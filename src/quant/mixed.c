@@ -1,0 +1,338 @@
+/* Which layers go back to float: each is tried alone as int8, and those that disturb the outputs most for the
+ * time that they save go first. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/mem.h"
+#include "quant/calibrate.h"
+#include "quant/quantizer.h"
+
+#define ALONE_JUDGED 8 /* inferences that tell what a layer does alone */
+#define TIMED_RUNS 12
+#define LEAST_GAIN                                                                                           \
+    0.02              /* a layer that int8 makes no faster counts as if it saved this part of a mean one     \
+                       */
+#define MOST_PRUNED 8 /* layers that are tried as int8 once more at the end */
+#define WHY_LEN 128
+
+typedef struct candidate {
+    double noise, score; /* of the outputs, where it alone is int8; NAN: not tried */
+    double float_us, int8_us;
+    bool takes, keep, needed; /* may be int8; stays float; was found to have to */
+    char why[WHY_LEN];
+} candidate;
+
+typedef struct mix {
+    om_calibration *c;
+    candidate *items;
+    size_t n;
+    size_t *order; /* of those that were tried: the first goes back first */
+    size_t n_order;
+    const char **keep;
+    double float_us, int8_us; /* of all layers; 0: not measured */
+} mix;
+
+static om_quant_variant variant_of(mix *m)
+{
+    for (size_t i = 0; i < m->n; i++) m->keep[i] = m->items[i].keep ? m->items[i].why : NULL;
+    return (om_quant_variant){.method = m->c->job->params.method, .keep = m->keep};
+}
+
+/* Exchanges the layers' names with "@NUMBER@", by which they are found in the engine's list. */
+static void swap_tags(om_quantizer *q, char **names)
+{
+    for (int i = 0; i < q->n_layers; i++) {
+        om_node *n = &q->g->nodes[q->layers[i].node];
+        char *name = n->name;
+        n->name = names[i];
+        names[i] = name;
+    }
+}
+
+static int layer_of(const char *name, int n)
+{
+    const char *at = strchr(name, '@');
+    char *end;
+    long k = at ? strtol(at + 1, &end, 10) : -1;
+    return k >= 0 && k < n && end > at + 1 && *end == '@' ? (int)k : -1;
+}
+
+static void done(void *user) { (void)user; }
+
+/* The least of some runs for each of the engine's layers, added up by ours. */
+static int read_times(om_session *s, double *us, int n, double *total)
+{
+    int count = om_session_layers(s, NULL, 0), err = count < 0 ? count : OM_OK;
+    size_t room = count > 0 ? (size_t)count : 1;
+    om_layer_time *now = om_calloc(room, sizeof *now);
+    double *least = om_alloc(room * sizeof *least);
+    if (!now || !least) err = OM_ERR_NOMEM;
+    for (int r = 0; r < TIMED_RUNS && !err; r++) {
+        err = om_session_submit(s, s->plan->batch, done, NULL);
+        if (!err) err = om_session_wait(s);
+        if (!err && om_session_layers(s, now, count) != count)
+            err = om_fail(OM_ERR_INTERNAL, "the engine's list of layers changed");
+        for (int i = 0; i < count && !err; i++) {
+            double t = now[i].ran ? (double)now[i].ns / 1e3 : 0;
+            least[i] = r ? fmin(least[i], t) : t;
+        }
+    }
+    *total = 0;
+    for (int i = 0; i < count && !err; i++) {
+        int k = layer_of(now[i].name, n);
+        if (k >= 0) us[k] += least[i];
+        *total += least[i];
+    }
+    om_free(now);
+    om_free(least);
+    return err;
+}
+
+static int time_graph(const om_calibration *c, const om_graph *g, double *us, int n, double *total)
+{
+    om_plan *plan = NULL;
+    om_session *s = NULL;
+    int err = om_calibration_compile(c, g, true, &plan, &s);
+    if (!err) memcpy(s->input.data, c->judge.kept[0].input, s->item_bytes * (size_t)plan->batch);
+    if (!err) err = read_times(s, us, n, total);
+    om_session_destroy(s);
+    om_plan_destroy(plan);
+    return err;
+}
+
+static int time_both(mix *m, double *us)
+{
+    om_quantizer *q = m->c->q;
+    om_graph *g = NULL;
+    om_quant_variant all = variant_of(m);
+    char **names = om_calloc(m->n, sizeof *names);
+    int err = names ? OM_OK : OM_ERR_NOMEM;
+    for (size_t i = 0; i < m->n && !err; i++)
+        if (!(names[i] = om_sprintf("@%zu@", i))) err = OM_ERR_NOMEM;
+    if (!err) {
+        swap_tags(q, names);
+        err = om_quantizer_make(q, &all, &g, NULL);
+        if (!err) err = time_graph(m->c, q->g, us, (int)m->n, &m->float_us);
+        if (!err) err = time_graph(m->c, g, us + m->n, (int)m->n, &m->int8_us);
+        swap_tags(q, names);
+    }
+    for (size_t i = 0; names && i < m->n; i++) om_free(names[i]);
+    om_free(names);
+    om_graph_destroy(g);
+    return err;
+}
+
+/* Times of the layers as float and as int8. An engine that tells none leaves all equal. */
+static int measure(mix *m)
+{
+    double *us = om_calloc(2 * m->n, sizeof *us);
+    if (!us) return OM_ERR_NOMEM;
+    int err = m->c->backend->layers ? time_both(m, us) : OM_OK;
+    if (!err && m->c->job->speed > 0 && m->float_us <= 0)
+        err = om_fail(OM_ERR_UNSUPPORTED, "--speed: the %s backend tells no times of layers",
+                      m->c->backend->name);
+    for (size_t i = 0; i < m->n && !err; i++) {
+        m->items[i].float_us = m->float_us > 0 ? us[i] : NAN;
+        m->items[i].int8_us = m->float_us > 0 ? us[m->n + i] : NAN;
+    }
+    om_free(us);
+    return err;
+}
+
+/* How many times faster than float the present choice is, by its layers. */
+static double speed(const mix *m)
+{
+    double us = m->int8_us;
+    if (m->float_us <= 0 || us <= 0) return NAN;
+    for (size_t i = 0; i < m->n; i++)
+        if (m->items[i].keep) us += m->items[i].float_us - m->items[i].int8_us;
+    return us > 0 ? m->float_us / us : NAN;
+}
+
+static int try_alone(mix *m, size_t layer)
+{
+    om_graph *g;
+    om_judgement v;
+    for (size_t i = 0; i < m->n; i++) m->items[i].keep = i != layer;
+    om_quant_variant alone = variant_of(m);
+    int err = om_quantizer_make(m->c->q, &alone, &g, NULL);
+    if (err == OM_ERR_UNSUPPORTED) return OM_OK; /* its input never changes: it stays float anyway */
+    if (!err) err = om_calibration_judge(m->c, g, ALONE_JUDGED, &v, NULL);
+    om_graph_destroy(g);
+    if (err) return err;
+    m->items[layer].noise = v.noise;
+    m->items[layer].score = v.score;
+    m->order[m->n_order++] = layer;
+    return OM_OK;
+}
+
+static double worth(const mix *m, size_t layer)
+{
+    const candidate *x = &m->items[layer];
+    double saved = x->float_us - x->int8_us, least = LEAST_GAIN * m->float_us / (double)m->n;
+    double noise = isnan(x->noise) ? 0 : x->noise;
+    return m->float_us > 0 ? noise / fmax(saved, least) : noise;
+}
+
+/* By insertion: equal ones keep their order. */
+static void sort_order(mix *m)
+{
+    for (size_t i = 1; i < m->n_order; i++)
+        for (size_t k = i; k > 0 && worth(m, m->order[k]) > worth(m, m->order[k - 1]); k--) {
+            size_t t = m->order[k];
+            m->order[k] = m->order[k - 1];
+            m->order[k - 1] = t;
+        }
+}
+
+static int find_sensitivity(mix *m)
+{
+    size_t of = 0, tried = 0;
+    for (size_t i = 0; i < m->n; i++) of += m->items[i].takes;
+    for (size_t i = 0; i < m->n; i++) {
+        if (!m->items[i].takes) continue;
+        int err = try_alone(m, i);
+        if (err) return err;
+        om_calibration_progress(m->c, "how much a layer disturbs: layer", ++tried, of);
+    }
+    for (size_t i = 0; i < m->n; i++) {
+        m->items[i].keep = false;
+        snprintf(m->items[i].why, WHY_LEN, "it disturbs most for its time (alone %.1f dB at the outputs)",
+                 -10 * log10(fmax(m->items[i].noise, 1e-20)));
+    }
+    sort_order(m);
+    return OM_OK;
+}
+
+static int score_of_first(mix *m, size_t k, double *score)
+{
+    om_judgement v;
+    for (size_t i = 0; i < m->n_order; i++) m->items[m->order[i]].keep = i < k;
+    om_quant_variant some = variant_of(m);
+    int err = om_calibration_try(m->c, &some, 0, &v);
+    *score = err ? NAN : v.score;
+    return err;
+}
+
+/* Of the layers that went back, those that cost most are tried as int8 again. */
+static int prune(mix *m, double floor)
+{
+    for (int round = 0; round < MOST_PRUNED; round++) {
+        size_t dearest = m->n;
+        double most = 0;
+        om_judgement v;
+        for (size_t i = 0; i < m->n; i++) {
+            const candidate *x = &m->items[i];
+            double cost = m->float_us > 0 ? x->float_us - x->int8_us : 1 / fmax(x->noise, 1e-12);
+            if (x->keep && !x->needed && cost > most) most = cost, dearest = i;
+        }
+        if (dearest == m->n) break;
+        candidate *x = &m->items[dearest];
+        x->keep = false;
+        om_quant_variant less = variant_of(m);
+        int err = om_calibration_try(m->c, &less, 0, &v);
+        if (err) return err;
+        if (v.score >= floor) continue;
+        x->keep = x->needed = true;
+    }
+    return OM_OK;
+}
+
+/* The fewest of the order that keep the floor: by doubling, then by halves. */
+static int keep_floor(mix *m, double floor, double plain)
+{
+    size_t fails = 0, passes = 0, best = 0, last = m->n_order ? m->n_order - 1 : 0;
+    double score, best_score = plain;
+    int err = OM_OK;
+    if (plain >= floor) return score_of_first(m, 0, &score);
+    for (size_t k = 1; k <= last && !passes && !err; k = k * 2 > last && k < last ? last : k * 2) {
+        err = score_of_first(m, k, &score);
+        om_calibration_progress(m->c, "floats for the floor: layers", k, m->n_order);
+        if (score > best_score) best_score = score, best = k;
+        if (score >= floor) passes = k;
+        else fails = k;
+    }
+    if (err) return err;
+    if (!passes) return score_of_first(m, best, &score); /* as near as it comes */
+    while (passes - fails > 1 && !err) {
+        size_t k = fails + (passes - fails) / 2;
+        err = score_of_first(m, k, &score);
+        if (score >= floor) passes = k;
+        else fails = k;
+    }
+    if (!err) err = score_of_first(m, passes, &score);
+    return err ? err : prune(m, floor);
+}
+
+/* As many as the speed allows. */
+static void keep_speed(mix *m, double goal)
+{
+    for (size_t i = 0; i < m->n_order; i++) {
+        candidate *x = &m->items[m->order[i]];
+        x->keep = true;
+        if (!(speed(m) >= goal)) x->keep = false;
+        if (!x->keep && x->float_us > x->int8_us) break;
+    }
+    size_t left = 0;
+    for (size_t i = 0; i < m->n_order; i++) left += !m->items[m->order[i]].keep;
+    if (!left && m->n_order) m->items[m->order[m->n_order - 1]].keep = false;
+}
+
+static int choose(mix *m)
+{
+    const om_quant_job *j = m->c->job;
+    om_quant_report *r = m->c->r;
+    double plain;
+    int err = score_of_first(m, 0, &plain);
+    if (err) return err;
+    r->plain_score = plain;
+    if (j->floor > 0 && isnan(plain)) return OM_OK; /* told by the caller */
+    if (j->floor > 0) err = keep_floor(m, j->floor, plain);
+    else keep_speed(m, j->speed);
+    r->speed = speed(m);
+    r->missed = j->speed > 0 && !(r->speed >= j->speed);
+    return err;
+}
+
+static int make(mix *m, om_graph **out)
+{
+    om_quant_report *r = m->c->r;
+    om_quant_variant v = variant_of(m);
+    int err = om_quantizer_make(m->c->q, &v, out, r);
+    for (size_t i = 0; i < m->n && !err; i++) {
+        const candidate *x = &m->items[i];
+        om_quant_layer *l = &r->layers[i];
+        l->alone_db = isnan(x->noise) ? NAN : -10 * log10(fmax(x->noise, 1e-20));
+        l->alone_score = x->score;
+        l->float_us = x->float_us;
+        l->int8_us = x->int8_us;
+        r->mixed += x->keep;
+    }
+    return err;
+}
+
+int om_quant_mix(om_calibration *c, om_graph **out)
+{
+    mix m = {.c = c, .n = om_quantizer_layers(c->q)};
+    m.items = om_calloc(m.n, sizeof *m.items);
+    m.order = om_calloc(m.n, sizeof *m.order);
+    m.keep = om_calloc(m.n, sizeof *m.keep);
+    int err = m.items && m.order && m.keep ? OM_OK : OM_ERR_NOMEM;
+    for (size_t i = 0; i < m.n && !err; i++)
+        m.items[i] = (candidate){.noise = NAN,
+                                 .score = NAN,
+                                 .float_us = NAN,
+                                 .int8_us = NAN,
+                                 .takes = om_quantizer_takes(c->q, i)};
+    if (!err) err = measure(&m);
+    if (!err) err = find_sensitivity(&m);
+    if (!err) err = choose(&m);
+    if (!err) err = make(&m, out);
+    om_free(m.items);
+    om_free(m.order);
+    om_free(m.keep);
+    return err;
+}
