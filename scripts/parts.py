@@ -176,14 +176,13 @@ SHORT = {
     "unit": lambda: meson("build", ["--no-suite", "long"], 300),
     "e2e": lambda: pytest("build", "not long", 900),
     "sanitize": sanitize,
-    "fuzz": lambda: counting(["scripts/fuzz", "10"], 300),
 }
 LONG = {
     "build": lambda: build("release"),
     "e2e-long": lambda: pytest("build", "long", 1500),
     "sanitize-long": sanitize_long,
     "race": race,
-    "fuzz-long": lambda: counting(["scripts/fuzz", "60"], 900),
+    "fuzz": lambda: counting(["scripts/fuzz", "30"], 900),
 }
 
 

@@ -176,6 +176,7 @@ def test_a_reference_that_is_none_is_told_first(omma, tmp_path):
     assert len(result.err.splitlines()) == 1
 
 
+@pytest.mark.long
 @pytest.mark.sanitize
 def test_batching(omma, tmp_path):
     out, html = tmp_path / "b.json", tmp_path / "b.html"
@@ -244,6 +245,7 @@ def test_interrupted_at_once(omma):
         assert "interrupted before anything was measured" in err and out.strip() == ""
 
 
+@pytest.mark.long
 @pytest.mark.sanitize
 def test_an_inference_that_outlasts_the_stop(omma):
     """A batch of 1.3 s is under way when the rung ends: the next rung's pipeline is made only when it is back."""

@@ -103,6 +103,7 @@ def test_a_plan_says_what_its_model_says(omma, tmp_path, yolov3_tiny, plan, pict
     assert len(list((tmp_path / "drawn").iterdir())) == 3
 
 
+@pytest.mark.long
 def test_other_commands_take_plans(omma, tmp_path, yolov3_tiny, plan, small, media):
     video = media / "carphone_pristine.mp4"
     omma("run", "-m", plan, video, "--max-frames", "4", "-o", f"jsonl:{tmp_path / 'a.jsonl'}")

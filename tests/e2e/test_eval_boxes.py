@@ -208,6 +208,7 @@ def noisy(model, path):
     return path
 
 
+@pytest.mark.long
 def test_agreement_is_the_ap_with_the_reference_as_truth(omma, tmp_path, yolov3_tiny, street, street_truth, judged):
     """pycocotools gets the reference's boxes from the threshold on as labels, and all of the model's as results."""
     model = noisy(yolov3_tiny, tmp_path / "noisy.onnx")

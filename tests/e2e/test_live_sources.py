@@ -546,6 +546,7 @@ def every_frame(omma, cameras, clip, tmp_path, n, seconds):
     return r
 
 
+@pytest.mark.long
 def test_8_streams_every_frame_accounted(omma, cameras, clips, tmp_path):
     every_frame(omma, cameras, clips["small"], tmp_path, 8, 2)
 

@@ -107,6 +107,7 @@ def compare(omma, zoo, rapidocr, number, folder):
     return sum(len(t) for _, t, _ in theirs or []), wrong, worst
 
 
+@pytest.mark.long
 def test_two_pictures_as_rapidocr(omma, zoo, rapidocr, tmp_path):
     for number in QUICK:
         characters, wrong, worst = compare(omma, zoo, rapidocr, number, tmp_path)

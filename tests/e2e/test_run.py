@@ -59,6 +59,7 @@ def test_boxes_are_where_the_shapes_are(omma, tmp_path, width, height, seed):
     assert seen > 10
 
 
+@pytest.mark.long
 def test_real_videos_add_up(omma, media, yolov3_tiny, tmp_path):
     out, report = tmp_path / "r.jsonl", tmp_path / "report.json"
     files = [media / "vtest.avi", media / "bikes.mp4", media / "carphone_pristine.mp4"]
