@@ -244,7 +244,7 @@ static void add_interference(const report *p, om_str *out)
         char name[160];
         if (isnan(times)) continue;
         om_str_add(out, "<tr><td>");
-        om_page_text(out, label(&p->r->items[i], name));
+        om_html_text(out, label(&p->r->items[i], name));
         if (s->steps)
             om_str_addf(
                 out,
@@ -271,7 +271,7 @@ static void add_table(const report *p, om_str *out)
         const om_launch_stats *s = &p->stats[i];
         char name[160];
         om_str_addf(out, "<tr%s><td>", it->gave_up ? " class=\"bad\"" : "");
-        om_page_text(out, label(it, name));
+        om_html_text(out, label(it, name));
         om_str_addf(out, "%s</td><td>%s</td><td>%d</td><td>%.1f</td>", it->alone ? " (alone)" : "",
                     it->status, it->runs, it->seconds);
         if (s->steps) {

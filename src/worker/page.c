@@ -30,30 +30,17 @@ static const char style[] =
     "td:first-child,th:first-child{text-align:left;max-width:420px;overflow:hidden;text-overflow:ellipsis}"
     "tr.bad td{color:var(--c5)}</style>";
 
-void om_page_text(om_str *out, const char *text)
-{
-    for (; *text; text++) {
-        switch (*text) {
-        case '<': om_str_add(out, "&lt;"); break;
-        case '>': om_str_add(out, "&gt;"); break;
-        case '&': om_str_add(out, "&amp;"); break;
-        case '"': om_str_add(out, "&quot;"); break;
-        default: om_str_addc(out, *text);
-        }
-    }
-}
-
 void om_page_begin(om_str *out, const char *title, const char *below)
 {
     om_str_add(out, "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
                     "content=\"width=device-width,initial-scale=1\"><title>");
-    om_page_text(out, title);
+    om_html_text(out, title);
     om_str_add(out, "</title>");
     om_str_add(out, style);
     om_str_add(out, "</head><body><main><h1>");
-    om_page_text(out, title);
+    om_html_text(out, title);
     om_str_add(out, "</h1><p class=\"dim\">");
-    om_page_text(out, below);
+    om_html_text(out, below);
     om_str_add(out, "</p>");
 }
 
@@ -64,7 +51,7 @@ void om_page_legend(om_str *out, const char *const *names, size_t n)
     om_str_add(out, "<p class=\"legend\">");
     for (size_t i = 0; i < n; i++) {
         om_str_addf(out, "<span><i class=\"f%zu\"></i>", i % OM_PAGE_COLOURS);
-        om_page_text(out, names[i]);
+        om_html_text(out, names[i]);
         om_str_add(out, "</span>");
     }
     om_str_add(out, "</p>");
@@ -127,10 +114,10 @@ void om_chart_begin(om_chart *c)
     mark_axes(c);
     om_str_addf(c->out, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">", (LEFT + WIDTH - RIGHT) / 2,
                 HEIGHT - 8);
-    om_page_text(c->out, c->x_label);
+    om_html_text(c->out, c->x_label);
     om_str_addf(c->out, "</text><text transform=\"rotate(-90)\" x=\"%.1f\" y=\"14\" text-anchor=\"middle\">",
                 -(TOP + HEIGHT - BOTTOM) / 2);
-    om_page_text(c->out, c->y_label);
+    om_html_text(c->out, c->y_label);
     om_str_add(c->out, "</text>");
 }
 
@@ -140,7 +127,7 @@ static void add_tip(om_chart *c, const char *tip)
 {
     if (!tip) return;
     om_str_add(c->out, "<title>");
-    om_page_text(c->out, tip);
+    om_html_text(c->out, tip);
     om_str_add(c->out, "</title>");
 }
 

@@ -2,14 +2,12 @@
 #ifndef OM_WORKER_PAGE_H
 #define OM_WORKER_PAGE_H
 
-#include "base/str.h"
+#include "base/html.h"
 
 #define OM_PAGE_COLOURS 8
 
 void om_page_begin(om_str *out, const char *title, const char *below);
 void om_page_end(om_str *out);
-/* Text with what HTML gives a meaning replaced. */
-void om_page_text(om_str *out, const char *text);
 /* A row of colours and what they mean. */
 void om_page_legend(om_str *out, const char *const *names, size_t n);
 

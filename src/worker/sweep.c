@@ -355,7 +355,7 @@ static void add_table(const sweep *s, om_str *out)
     for (int i = 0; i < s->n_done; i++) {
         const outcome *o = &s->outcomes[i];
         om_str_add(out, "<tr><td>");
-        om_page_text(out, o->point.name);
+        om_html_text(out, o->point.name);
         om_str_addf(
             out,
             "</td><td>%d</td><td>%d</td><td>%.3f</td><td>%.1f</td><td>%.3f</td><td>%.3f</td><td>%.3f</td>"

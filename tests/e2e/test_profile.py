@@ -327,8 +327,8 @@ def test_layer_times_agree_with_benchmark_app(omma, yolov8n, tmp_path):
         if abs(total - 1) <= .05 and abs(large - 1) < .05:
             return
         rounds.append((total, large, wobble))
-    if min(wobble for _, _, wobble in rounds) > .03:
-        pytest.skip(f"the machine is too busy to compare: benchmark_app differs from itself by more than 3% in each round {rounds}")
+    if sum(wobble <= .03 for _, _, wobble in rounds) < 3:
+        pytest.skip(f"the machine is too busy to compare: benchmark_app differs from itself by more than 3% in most rounds {rounds}")
     raise AssertionError(f"ours over theirs, total and median of the large layers, and their own wobble: {rounds}")
 
 
@@ -340,7 +340,7 @@ def comes_true(measure):
         if said == pytest.approx(measured, rel=.15):
             return
         rounds.append((said, measured, again))
-    if min(abs(again - 1) for _, _, again in rounds) > .07:
+    if sum(abs(again - 1) <= .07 for _, _, again in rounds) < 3:
         pytest.skip(f"the machine is too busy: the same measurement twice differs, {rounds}")
     raise AssertionError(f"said, measured, and the first measurement again over the first: {rounds}")
 

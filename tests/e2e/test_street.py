@@ -68,7 +68,7 @@ def test_a_seed_is_a_street(photographs, tmp_path):
 @pytest.mark.long
 def test_plates_over_tracks(photographs, tmp_path):
     """A short street: every vehicle's track says its plate, every crop is read as ONNX Runtime reads it, with fewer questions."""
-    done = subprocess.run([sys.executable, ROOT / "bench/plates.py", "--build", BUILD, "--street", tmp_path / "street", "--texts", "6", "--least", "0.8",
+    done = subprocess.run([sys.executable, ROOT / "bench/plates.py", "--build", BUILD, "--street", tmp_path / "street", "--texts", "6", "--least", "0.8", "--alike", "0.97",
                            "--record", tmp_path / "record.json"], capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
     record = json.loads((tmp_path / "record.json").read_text())
