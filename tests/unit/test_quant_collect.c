@@ -196,7 +196,7 @@ static void survives_without_memory(void **state)
     }
     assert_true(failed > 20);
     for (int i = 0; i < 20; i++) {
-        char name[16];
+        char name[24];
         snprintf(name, sizeof name, "p%d.jpg", i);
         char *file = in_folder(name);
         unlink(file);
