@@ -215,18 +215,6 @@ static const char *choice_name(const om_choice *c, int value)
     return c->name ? c->name : "";
 }
 
-static void put_text(om_json *j, const char *key, const char *v)
-{
-    om_json_key(j, key);
-    om_json_string(j, v);
-}
-
-static void put_number(om_json *j, const char *key, int64_t v)
-{
-    om_json_key(j, key);
-    om_json_int(j, v);
-}
-
 static size_t aligned(size_t n) { return (n + ALIGN - 1) / ALIGN * ALIGN; }
 
 static void describe(const om_plan_info *p, size_t model_len, const om_plan_blob *blobs, int n_blobs,
@@ -235,39 +223,39 @@ static void describe(const om_plan_info *p, size_t model_len, const om_plan_blob
     om_json j;
     om_json_init(&j, out, 0);
     om_json_begin_object(&j);
-    put_text(&j, "omma", p->omma);
-    put_text(&j, "backend", p->backend);
-    put_text(&j, "engine", p->engine);
-    put_text(&j, "device", p->device);
-    put_text(&j, "machine", p->machine);
-    put_text(&j, "made_of", p->model);
-    put_text(&j, "family", p->family);
-    put_text(&j, "note", p->note);
-    put_text(&j, "precision", choice_name(om_precision_choices, (int)p->precision));
-    put_text(&j, "mode", choice_name(om_mode_choices, (int)p->mode));
-    put_text(&j, "normalize", choice_name(om_normalize_choices, p->normalize));
-    put_text(&j, "channels", choice_name(om_channels_choices, p->channels));
-    put_text(&j, "fit", choice_name(om_fit_choices, p->fit));
-    put_number(&j, "threads", p->threads);
-    put_number(&j, "min_batch", p->min_batch);
-    put_number(&j, "opt_batch", p->opt_batch);
-    put_number(&j, "max_batch", p->max_batch);
-    put_number(&j, "made_us", p->made_us);
+    om_json_key_string(&j, "omma", p->omma);
+    om_json_key_string(&j, "backend", p->backend);
+    om_json_key_string(&j, "engine", p->engine);
+    om_json_key_string(&j, "device", p->device);
+    om_json_key_string(&j, "machine", p->machine);
+    om_json_key_string(&j, "made_of", p->model);
+    om_json_key_string(&j, "family", p->family);
+    om_json_key_string(&j, "note", p->note);
+    om_json_key_string(&j, "precision", choice_name(om_precision_choices, (int)p->precision));
+    om_json_key_string(&j, "mode", choice_name(om_mode_choices, (int)p->mode));
+    om_json_key_string(&j, "normalize", choice_name(om_normalize_choices, p->normalize));
+    om_json_key_string(&j, "channels", choice_name(om_channels_choices, p->channels));
+    om_json_key_string(&j, "fit", choice_name(om_fit_choices, p->fit));
+    om_json_key_int(&j, "threads", p->threads);
+    om_json_key_int(&j, "min_batch", p->min_batch);
+    om_json_key_int(&j, "opt_batch", p->opt_batch);
+    om_json_key_int(&j, "max_batch", p->max_batch);
+    om_json_key_int(&j, "made_us", p->made_us);
     om_json_key(&j, "model");
     om_json_begin_object(&j);
-    put_number(&j, "offset", (int64_t)at);
-    put_number(&j, "length", (int64_t)model_len);
+    om_json_key_int(&j, "offset", (int64_t)at);
+    om_json_key_int(&j, "length", (int64_t)model_len);
     om_json_end_object(&j);
     om_json_key(&j, "compiled");
     om_json_begin_array(&j);
     at = aligned(at + model_len);
     for (int i = 0; i < n_blobs; i++) {
         om_json_begin_object(&j);
-        put_number(&j, "width", blobs[i].width);
-        put_number(&j, "height", blobs[i].height);
-        put_number(&j, "batch", blobs[i].batch);
-        put_number(&j, "offset", (int64_t)at);
-        put_number(&j, "length", (int64_t)blobs[i].len);
+        om_json_key_int(&j, "width", blobs[i].width);
+        om_json_key_int(&j, "height", blobs[i].height);
+        om_json_key_int(&j, "batch", blobs[i].batch);
+        om_json_key_int(&j, "offset", (int64_t)at);
+        om_json_key_int(&j, "length", (int64_t)blobs[i].len);
         om_json_end_object(&j);
         at = aligned(at + blobs[i].len);
     }

@@ -29,6 +29,14 @@ void om_json_null(om_json *j);
 /* Shortest text with at most `decimals` digits behind the point, trailing zeros dropped. */
 void om_json_num(om_json *j, double v, int decimals);
 
+/* A member of an object in one call: its key and its value. */
+void om_json_key_string(om_json *j, const char *key, const char *s); /* NULL: null */
+void om_json_key_int(om_json *j, const char *key, int64_t v);
+void om_json_key_uint(om_json *j, const char *key, uint64_t v);
+void om_json_key_bool(om_json *j, const char *key, bool v);
+void om_json_key_num(om_json *j, const char *key, double v, int decimals);
+void om_json_key_texts(om_json *j, const char *key, const om_strlist *l); /* an array of strings */
+
 typedef enum om_json_type {
     OM_JSON_NULL,
     OM_JSON_BOOL,
@@ -53,5 +61,9 @@ int om_json_parse(const char *text, size_t len, om_json_value **out);
 void om_json_free(om_json_value *v);
 /* The member, or NULL. */
 const om_json_value *om_json_get(const om_json_value *obj, const char *key);
+/* The member where it is of the type asked for; else `otherwise`, "" or NULL. `obj` may be NULL. */
+double om_json_get_num(const om_json_value *obj, const char *key, double otherwise);
+const char *om_json_get_string(const om_json_value *obj, const char *key);
+const om_json_value *om_json_get_list(const om_json_value *obj, const char *key);
 
 #endif

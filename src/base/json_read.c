@@ -269,3 +269,21 @@ const om_json_value *om_json_get(const om_json_value *obj, const char *key)
         if (!strcmp(obj->keys[i - 1], key)) return &obj->children[i - 1];
     return NULL;
 }
+
+double om_json_get_num(const om_json_value *obj, const char *key, double otherwise)
+{
+    const om_json_value *v = om_json_get(obj, key);
+    return v && v->type == OM_JSON_NUM ? v->num : otherwise;
+}
+
+const char *om_json_get_string(const om_json_value *obj, const char *key)
+{
+    const om_json_value *v = om_json_get(obj, key);
+    return v && v->type == OM_JSON_STR ? v->str : "";
+}
+
+const om_json_value *om_json_get_list(const om_json_value *obj, const char *key)
+{
+    const om_json_value *v = om_json_get(obj, key);
+    return v && v->type == OM_JSON_ARR ? v : NULL;
+}

@@ -201,3 +201,41 @@ void om_json_num(om_json *j, double v, int decimals)
     else if (fabs(v) < 1e15) add_long(j->out, v, decimals);
     else add_huge(j->out, v);
 }
+
+void om_json_key_string(om_json *j, const char *key, const char *s)
+{
+    om_json_key(j, key);
+    om_json_string(j, s);
+}
+
+void om_json_key_int(om_json *j, const char *key, int64_t v)
+{
+    om_json_key(j, key);
+    om_json_int(j, v);
+}
+
+void om_json_key_uint(om_json *j, const char *key, uint64_t v)
+{
+    om_json_key(j, key);
+    om_json_uint(j, v);
+}
+
+void om_json_key_bool(om_json *j, const char *key, bool v)
+{
+    om_json_key(j, key);
+    om_json_bool(j, v);
+}
+
+void om_json_key_num(om_json *j, const char *key, double v, int decimals)
+{
+    om_json_key(j, key);
+    om_json_num(j, v, decimals);
+}
+
+void om_json_key_texts(om_json *j, const char *key, const om_strlist *l)
+{
+    om_json_key(j, key);
+    om_json_begin_array(j);
+    for (size_t i = 0; i < l->n; i++) om_json_string(j, l->items[i]);
+    om_json_end_array(j);
+}

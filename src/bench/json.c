@@ -7,68 +7,43 @@
 #include "media/source.h"
 #include "omma/version.h"
 
-static void text(om_json *j, const char *key, const char *v)
-{
-    om_json_key(j, key);
-    om_json_string(j, v);
-}
-
-/* NAN becomes null: nobody could measure it. */
-static void num(om_json *j, const char *key, double v)
-{
-    om_json_key(j, key);
-    om_json_num(j, v, 4);
-}
-
-static void count(om_json *j, const char *key, uint64_t v)
-{
-    om_json_key(j, key);
-    om_json_uint(j, v);
-}
-
-static void flag(om_json *j, const char *key, bool v)
-{
-    om_json_key(j, key);
-    om_json_bool(j, v);
-}
-
 static void rung_json(const om_rung *r, om_json *j)
 {
     om_json_begin_object(j);
-    count(j, "streams", (uint64_t)r->streams);
-    flag(j, "held", r->carried);
-    if (!r->carried) text(j, "why", r->why);
+    om_json_key_uint(j, "streams", (uint64_t)r->streams);
+    om_json_key_bool(j, "held", r->carried);
+    if (!r->carried) om_json_key_string(j, "why", r->why);
     if (r->failed) {
-        count(j, "failed", (uint64_t)r->failed);
-        text(j, "error", r->error);
+        om_json_key_uint(j, "failed", (uint64_t)r->failed);
+        om_json_key_string(j, "error", r->error);
     }
-    num(j, "seconds", r->seconds);
-    num(j, "fps_wanted", r->target);
-    num(j, "fps_min", r->fps_min);
-    num(j, "fps_median", r->fps_median);
-    num(j, "fps_total", r->fps_total);
+    om_json_key_num(j, "seconds", r->seconds, 4);
+    om_json_key_num(j, "fps_wanted", r->target, 4);
+    om_json_key_num(j, "fps_min", r->fps_min, 4);
+    om_json_key_num(j, "fps_median", r->fps_median, 4);
+    om_json_key_num(j, "fps_total", r->fps_total, 4);
     om_json_key(j, "latency_ms");
     om_json_begin_object(j);
-    num(j, "mean", r->mean_ms);
-    num(j, "p50", r->p50_ms);
-    num(j, "p95", r->p95_ms);
-    num(j, "p99", r->p99_ms);
-    num(j, "max", r->max_ms);
+    om_json_key_num(j, "mean", r->mean_ms, 4);
+    om_json_key_num(j, "p50", r->p50_ms, 4);
+    om_json_key_num(j, "p95", r->p95_ms, 4);
+    om_json_key_num(j, "p99", r->p99_ms, 4);
+    om_json_key_num(j, "max", r->max_ms, 4);
     om_json_end_object(j);
-    count(j, "inferred", r->inferred);
+    om_json_key_uint(j, "inferred", r->inferred);
     om_json_key(j, "dropped");
     om_json_begin_object(j);
-    for (int i = 0; i < r->n_causes; i++) count(j, r->causes[i].name, r->causes[i].n);
+    for (int i = 0; i < r->n_causes; i++) om_json_key_uint(j, r->causes[i].name, r->causes[i].n);
     om_json_end_object(j);
-    num(j, "drop_percent", r->drop_percent);
-    num(j, "cpu_percent", r->cpu_percent);
-    num(j, "memory_mb", r->memory_mb);
-    num(j, "gpu_percent", r->gpu_percent);
-    num(j, "gpu_memory_mb", r->gpu_memory_mb);
-    num(j, "nvdec_percent", r->nvdec_percent);
-    num(j, "network_mbit_s", r->network_mbit);
-    num(j, "mean_batch", r->mean_batch);
-    flag(j, "accounted", r->books);
+    om_json_key_num(j, "drop_percent", r->drop_percent, 4);
+    om_json_key_num(j, "cpu_percent", r->cpu_percent, 4);
+    om_json_key_num(j, "memory_mb", r->memory_mb, 4);
+    om_json_key_num(j, "gpu_percent", r->gpu_percent, 4);
+    om_json_key_num(j, "gpu_memory_mb", r->gpu_memory_mb, 4);
+    om_json_key_num(j, "nvdec_percent", r->nvdec_percent, 4);
+    om_json_key_num(j, "network_mbit_s", r->network_mbit, 4);
+    om_json_key_num(j, "mean_batch", r->mean_batch, 4);
+    om_json_key_bool(j, "accounted", r->books);
     om_json_end_object(j);
 }
 
@@ -76,13 +51,13 @@ static void verdict_json(const om_judgement *v, om_json *j)
 {
     const om_limit_info *info = &om_limit_infos[v->limit];
     om_json_begin_object(j);
-    text(j, "what", info->key);
-    flag(j, "required", v->required);
-    text(j, "relation", info->relation);
-    num(j, "limit", v->bound);
-    num(j, "value", v->value);
-    text(j, "outcome", om_outcome_name(v->outcome));
-    if (v->why) text(j, "why", v->why);
+    om_json_key_string(j, "what", info->key);
+    om_json_key_bool(j, "required", v->required);
+    om_json_key_string(j, "relation", info->relation);
+    om_json_key_num(j, "limit", v->bound, 4);
+    om_json_key_num(j, "value", v->value, 4);
+    om_json_key_string(j, "outcome", om_outcome_name(v->outcome));
+    if (v->why) om_json_key_string(j, "why", v->why);
     om_json_end_object(j);
 }
 
@@ -94,8 +69,8 @@ static void acceptance_json(const om_bench_options *o, const om_bench_result *r,
         return;
     }
     om_json_begin_object(j);
-    count(j, "streams", (uint64_t)r->judged->streams);
-    flag(j, "passed", !om_bench_failed(o, r));
+    om_json_key_uint(j, "streams", (uint64_t)r->judged->streams);
+    om_json_key_bool(j, "passed", !om_bench_failed(o, r));
     om_json_key(j, "limits");
     om_json_begin_array(j);
     for (int i = 0; i < r->n_verdicts; i++) verdict_json(&r->verdicts[i], j);
@@ -108,20 +83,20 @@ static void accuracy_json(const om_accuracy *a, om_json *j)
     const om_eval_agreement *g = &a->agreement;
     om_json_key(j, "accuracy");
     om_json_begin_object(j);
-    flag(j, "measured", a->measured);
-    if (!a->measured) text(j, "why", a->why);
+    om_json_key_bool(j, "measured", a->measured);
+    if (!a->measured) om_json_key_string(j, "why", a->why);
     if (a->measured) {
-        text(j, "against", a->labels ? "labels" : "reference");
-        num(j, "ap50", g->ap50);
-        num(j, "ap50_95", g->ap50_95);
-        count(j, "frames", g->images);
-        count(j, a->labels ? "objects" : "reference_boxes", g->reference);
-        count(j, "boxes", g->found);
+        om_json_key_string(j, "against", a->labels ? "labels" : "reference");
+        om_json_key_num(j, "ap50", g->ap50, 4);
+        om_json_key_num(j, "ap50_95", g->ap50_95, 4);
+        om_json_key_uint(j, "frames", g->images);
+        om_json_key_uint(j, a->labels ? "objects" : "reference_boxes", g->reference);
+        om_json_key_uint(j, "boxes", g->found);
     }
     if (a->measured && !a->labels) {
-        num(j, "threshold", a->threshold);
-        count(j, "matched", g->matched);
-        num(j, "score_drift", g->drift_mean);
+        om_json_key_num(j, "threshold", a->threshold, 4);
+        om_json_key_uint(j, "matched", g->matched);
+        om_json_key_num(j, "score_drift", g->drift_mean, 4);
     }
     om_json_end_object(j);
 }
@@ -130,11 +105,11 @@ static void way_json(const char *key, const om_batching_way *w, om_json *j)
 {
     om_json_key(j, key);
     om_json_begin_object(j);
-    num(j, "camera_fps", w->camera_fps);
-    num(j, "combined_fps", w->combined_fps);
-    num(j, "drop_percent", w->drop_percent);
-    num(j, "memory_mb", w->memory_mb);
-    num(j, "mean_batch", w->mean_batch);
+    om_json_key_num(j, "camera_fps", w->camera_fps, 4);
+    om_json_key_num(j, "combined_fps", w->combined_fps, 4);
+    om_json_key_num(j, "drop_percent", w->drop_percent, 4);
+    om_json_key_num(j, "memory_mb", w->memory_mb, 4);
+    om_json_key_num(j, "mean_batch", w->mean_batch, 4);
     om_json_end_object(j);
 }
 
@@ -142,13 +117,13 @@ static void batching_json(const om_bench_options *o, const om_batching *b, om_js
 {
     om_json_key(j, "batching");
     om_json_begin_object(j);
-    count(j, "cameras", (uint64_t)b->cameras);
-    count(j, "rounds", (uint64_t)b->rounds);
+    om_json_key_uint(j, "cameras", (uint64_t)b->cameras);
+    om_json_key_uint(j, "rounds", (uint64_t)b->rounds);
     way_json("one_camera", &b->one, j);
     way_json("own_engines", &b->own, j);
     way_json("one_engine", &b->shared, j);
-    num(j, "max_drop_percent", o->max_batching_loss);
-    flag(j, "passed", b->within);
+    om_json_key_num(j, "max_drop_percent", o->max_batching_loss, 4);
+    om_json_key_bool(j, "passed", b->within);
     om_json_end_object(j);
 }
 
@@ -158,13 +133,13 @@ static const char *const trend_keys[OM_TREND_COUNT] = {"memory_mb", "handles", "
 static void trend_json(const om_trend *t, om_json *j)
 {
     om_json_begin_object(j);
-    num(j, "first", t->first);
-    num(j, "median", t->median);
-    num(j, "slope_an_hour", t->slope);
-    num(j, "rise", t->rise);
-    num(j, "allowed", t->allowed);
-    num(j, "z", t->z);
-    flag(j, "rising", t->rising);
+    om_json_key_num(j, "first", t->first, 4);
+    om_json_key_num(j, "median", t->median, 4);
+    om_json_key_num(j, "slope_an_hour", t->slope, 4);
+    om_json_key_num(j, "rise", t->rise, 4);
+    om_json_key_num(j, "allowed", t->allowed, 4);
+    om_json_key_num(j, "z", t->z, 4);
+    om_json_key_bool(j, "rising", t->rising);
     om_json_end_object(j);
 }
 
@@ -172,13 +147,13 @@ static void soak_json(const om_soak *s, om_json *j)
 {
     om_json_key(j, "soak");
     om_json_begin_object(j);
-    num(j, "seconds", s->seconds);
-    flag(j, "passed", s->flat);
-    flag(j, "ended_early", s->ended);
-    count(j, "received", s->received);
-    count(j, "accounted", s->accounted);
-    count(j, "streams_removed", s->removed);
-    count(j, "streams_added", s->added);
+    om_json_key_num(j, "seconds", s->seconds, 4);
+    om_json_key_bool(j, "passed", s->flat);
+    om_json_key_bool(j, "ended_early", s->ended);
+    om_json_key_uint(j, "received", s->received);
+    om_json_key_uint(j, "accounted", s->accounted);
+    om_json_key_uint(j, "streams_removed", s->removed);
+    om_json_key_uint(j, "streams_added", s->added);
     om_json_key(j, "trends");
     om_json_begin_object(j);
     for (int k = 0; k < OM_TREND_COUNT; k++) {
@@ -186,16 +161,16 @@ static void soak_json(const om_soak *s, om_json *j)
         trend_json(&s->trends[k], j);
     }
     om_json_end_object(j);
-    count(j, "samples_left_out", s->skipped);
+    om_json_key_uint(j, "samples_left_out", s->skipped);
     om_json_key(j, "samples");
     om_json_begin_array(j);
     for (size_t i = 0; i < s->n_samples; i++) {
         const om_soak_sample *x = &s->samples[i];
         om_json_begin_object(j);
-        num(j, "at_s", x->at_s);
-        count(j, "streams", (uint64_t)x->streams);
-        num(j, "fps_total", x->fps);
-        for (int k = 0; k < OM_TREND_COUNT; k++) num(j, trend_keys[k], x->value[k]);
+        om_json_key_num(j, "at_s", x->at_s, 4);
+        om_json_key_uint(j, "streams", (uint64_t)x->streams);
+        om_json_key_num(j, "fps_total", x->fps, 4);
+        for (int k = 0; k < OM_TREND_COUNT; k++) om_json_key_num(j, trend_keys[k], x->value[k], 4);
         om_json_end_object(j);
     }
     om_json_end_array(j);
@@ -222,7 +197,7 @@ static void options_json(const om_bench_options *o, om_json *j)
     for (const om_option *x = om_bench_option_table; x->name; x++) {
         om_str_clear(&value);
         if (x->type == OM_OPT_LIST || om_option_get(om_bench_option_table, o, x->name, &value)) continue;
-        if (value.len) text(j, x->name, om_str_get(&value));
+        if (value.len) om_json_key_string(j, x->name, om_str_get(&value));
     }
     om_json_end_object(j);
     om_str_fini(&value);
@@ -233,19 +208,20 @@ void om_bench_json(const om_bench_options *o, const om_bench_result *r, om_json 
     char when[OM_ISO_TIME_SIZE];
     om_iso_time(r->started_us, when);
     om_json_begin_object(j);
-    text(j, "omma", OMMA_VERSION_STRING);
-    count(j, "bench", OM_BENCH_VERSION);
-    text(j, "started", when);
-    text(j, "model", r->model);
-    text(j, "engine", r->engine);
+    om_json_key_string(j, "omma", OMMA_VERSION_STRING);
+    om_json_key_uint(j, "bench", OM_BENCH_VERSION);
+    om_json_key_string(j, "started", when);
+    om_json_key_string(j, "model", r->model);
+    om_json_key_string(j, "engine", r->engine);
     inputs_json(o, j);
     options_json(o, j);
     om_json_key(j, "system");
     om_json_begin_object(j);
-    for (size_t i = 0; i < r->system_keys.n; i++) text(j, r->system_keys.items[i], r->system_values.items[i]);
+    for (size_t i = 0; i < r->system_keys.n; i++)
+        om_json_key_string(j, r->system_keys.items[i], r->system_values.items[i]);
     om_json_end_object(j);
-    flag(j, "interrupted", r->interrupted);
-    count(j, "held", (uint64_t)r->carried);
+    om_json_key_bool(j, "interrupted", r->interrupted);
+    om_json_key_uint(j, "held", (uint64_t)r->carried);
     om_json_key(j, "broke");
     if (r->broken) om_json_int(j, r->broken);
     else om_json_null(j);

@@ -7,18 +7,6 @@
 #include "base/mem.h"
 #include "bench/trial.h"
 
-static double num(const om_json_value *o, const char *key)
-{
-    const om_json_value *v = o ? om_json_get(o, key) : NULL;
-    return v && v->type == OM_JSON_NUM ? v->num : 0;
-}
-
-static const char *text(const om_json_value *o, const char *key)
-{
-    const om_json_value *v = o ? om_json_get(o, key) : NULL;
-    return v && v->type == OM_JSON_STR ? v->str : "";
-}
-
 /* Sums the members of an object {cause: number}; keeps them where `out` is given. */
 static uint64_t causes(const om_json_value *totals, const char *key, om_loss *out, int *n)
 {
@@ -42,9 +30,9 @@ static int read_streams(const om_json_value *streams, om_snapshot *out)
     out->n_streams = (int)streams->n;
     for (size_t i = 0; i < streams->n; i++) {
         const om_json_value *s = &streams->children[i];
-        out->stream_inferred[i] = (uint64_t)num(s, "inferred");
-        if (strcmp(text(s, "state"), "failed")) continue;
-        if (!out->failed++) snprintf(out->error, sizeof out->error, "%s", text(s, "error"));
+        out->stream_inferred[i] = (uint64_t)om_json_get_num(s, "inferred", 0);
+        if (strcmp(om_json_get_string(s, "state"), "failed")) continue;
+        if (!out->failed++) snprintf(out->error, sizeof out->error, "%s", om_json_get_string(s, "error"));
     }
     return OM_OK;
 }
@@ -54,8 +42,9 @@ static void read_batches(const om_json_value *model, om_snapshot *out)
     const om_json_value *r = model ? om_json_get(model, "rectangles") : NULL;
     double frames = 0;
     for (size_t i = 0; r && r->type == OM_JSON_ARR && i < r->n; i++) {
-        out->batches += num(&r->children[i], "batches");
-        frames += num(&r->children[i], "batches") * num(&r->children[i], "mean_batch");
+        out->batches += om_json_get_num(&r->children[i], "batches", 0);
+        frames += om_json_get_num(&r->children[i], "batches", 0) *
+                  om_json_get_num(&r->children[i], "mean_batch", 0);
     }
     out->mean_batch = out->batches > 0 ? frames / out->batches : 0;
 }
@@ -64,12 +53,12 @@ static int read_report(const om_json_value *report, om_snapshot *out)
 {
     const om_json_value *totals = om_json_get(report, "totals");
     if (!totals) return om_fail(OM_ERR_INTERNAL, "the run's report has no totals");
-    out->received = (uint64_t)num(totals, "received");
-    out->inferred = (uint64_t)num(totals, "inferred");
-    out->in_flight = (uint64_t)num(totals, "in_flight");
+    out->received = (uint64_t)om_json_get_num(totals, "received", 0);
+    out->inferred = (uint64_t)om_json_get_num(totals, "inferred", 0);
+    out->in_flight = (uint64_t)om_json_get_num(totals, "in_flight", 0);
     out->skipped = causes(totals, "skipped", NULL, NULL);
     out->dropped = causes(totals, "dropped", out->causes, &out->n_causes);
-    out->bytes = (uint64_t)num(totals, "bytes");
+    out->bytes = (uint64_t)om_json_get_num(totals, "bytes", 0);
     read_batches(om_json_get(report, "model"), out);
     return read_streams(om_json_get(report, "streams"), out);
 }

@@ -56,56 +56,44 @@ static void show(const om_plan_file *f, const char *misfit)
            misfit ? ": the model inside is compiled anew" : "");
 }
 
-static void put_text(om_json *j, const char *key, const char *v)
-{
-    om_json_key(j, key);
-    om_json_string(j, v);
-}
-
-static void put_count(om_json *j, const char *key, uint64_t v)
-{
-    om_json_key(j, key);
-    om_json_uint(j, v);
-}
-
 static void put_plan(om_json *j, const om_plan_file *f, const char *misfit)
 {
     const om_plan_info *p = &f->info;
     char made[32];
     time_text(p->made_us, made);
     om_json_begin_object(j);
-    put_text(j, "plan", f->path);
-    put_count(j, "format", OM_PLAN_FORMAT);
-    put_count(j, "bytes", f->size);
-    put_text(j, "made_of", p->model);
-    put_text(j, "family", p->family);
-    put_count(j, "model_bytes", f->model_len);
-    put_text(j, "made", made);
-    put_text(j, "omma", p->omma);
-    put_text(j, "backend", p->backend);
-    put_text(j, "engine", p->engine);
-    put_text(j, "device", p->device);
-    put_text(j, "machine", p->machine);
-    put_text(j, "precision", choice_name(om_precision_choices, (int)p->precision));
-    put_text(j, "mode", choice_name(om_mode_choices, (int)p->mode));
-    put_count(j, "min_batch", (uint64_t)p->min_batch);
-    put_count(j, "opt_batch", (uint64_t)p->opt_batch);
-    put_count(j, "max_batch", (uint64_t)p->max_batch);
-    put_text(j, "note", p->note);
+    om_json_key_string(j, "plan", f->path);
+    om_json_key_uint(j, "format", OM_PLAN_FORMAT);
+    om_json_key_uint(j, "bytes", f->size);
+    om_json_key_string(j, "made_of", p->model);
+    om_json_key_string(j, "family", p->family);
+    om_json_key_uint(j, "model_bytes", f->model_len);
+    om_json_key_string(j, "made", made);
+    om_json_key_string(j, "omma", p->omma);
+    om_json_key_string(j, "backend", p->backend);
+    om_json_key_string(j, "engine", p->engine);
+    om_json_key_string(j, "device", p->device);
+    om_json_key_string(j, "machine", p->machine);
+    om_json_key_string(j, "precision", choice_name(om_precision_choices, (int)p->precision));
+    om_json_key_string(j, "mode", choice_name(om_mode_choices, (int)p->mode));
+    om_json_key_uint(j, "min_batch", (uint64_t)p->min_batch);
+    om_json_key_uint(j, "opt_batch", (uint64_t)p->opt_batch);
+    om_json_key_uint(j, "max_batch", (uint64_t)p->max_batch);
+    om_json_key_string(j, "note", p->note);
     om_json_key(j, "compiled");
     om_json_begin_array(j);
     for (int i = 0; i < f->n_blobs; i++) {
         om_json_begin_object(j);
-        put_count(j, "width", (uint64_t)f->blobs[i].width);
-        put_count(j, "height", (uint64_t)f->blobs[i].height);
-        put_count(j, "batch", (uint64_t)f->blobs[i].batch);
-        put_count(j, "bytes", f->blobs[i].len);
+        om_json_key_uint(j, "width", (uint64_t)f->blobs[i].width);
+        om_json_key_uint(j, "height", (uint64_t)f->blobs[i].height);
+        om_json_key_uint(j, "batch", (uint64_t)f->blobs[i].batch);
+        om_json_key_uint(j, "bytes", f->blobs[i].len);
         om_json_end_object(j);
     }
     om_json_end_array(j);
     om_json_key(j, "fits");
     om_json_bool(j, !misfit);
-    put_text(j, "misfit", misfit);
+    om_json_key_string(j, "misfit", misfit);
     om_json_end_object(j);
 }
 

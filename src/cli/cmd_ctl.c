@@ -167,18 +167,6 @@ static int exchange(int fd, const om_str *request, om_str *answer)
     }
 }
 
-static double num(const om_json_value *v, const char *key)
-{
-    const om_json_value *m = om_json_get(v, key);
-    return m && m->type == OM_JSON_NUM ? m->num : 0;
-}
-
-static const char *text(const om_json_value *v, const char *key)
-{
-    const om_json_value *m = om_json_get(v, key);
-    return m && m->type == OM_JSON_STR ? m->str : "";
-}
-
 static void print_list(const om_json_value *answer)
 {
     static const om_column columns[] = {
@@ -192,18 +180,19 @@ static void print_list(const om_json_value *answer)
     om_table_init(&t, columns, sizeof columns / sizeof columns[0]);
     for (size_t i = 0; streams && i < streams->n; i++) {
         const om_json_value *s = &streams->children[i];
-        om_table_cell(&t, "%s", text(s, "name"));
-        om_table_cell(&t, "%s", text(s, "state"));
-        if (num(s, "width") > 0) om_table_cell(&t, "%.0fx%.0f", num(s, "width"), num(s, "height"));
+        om_table_cell(&t, "%s", om_json_get_string(s, "name"));
+        om_table_cell(&t, "%s", om_json_get_string(s, "state"));
+        if (om_json_get_num(s, "width", 0) > 0)
+            om_table_cell(&t, "%.0fx%.0f", om_json_get_num(s, "width", 0), om_json_get_num(s, "height", 0));
         else om_table_cell(&t, "%s", "");
-        om_table_cell(&t, "%.0f", num(s, "priority"));
-        om_table_cell(&t, "%.0f", num(s, "received"));
-        om_table_cell(&t, "%.0f", num(s, "inferred"));
-        om_table_cell(&t, "%.0f", num(s, "dropped"));
-        om_table_cell(&t, "%.1f", num(s, "fps"));
-        om_table_cell(&t, "%.1f", num(s, "latency_ms_p99"));
+        om_table_cell(&t, "%.0f", om_json_get_num(s, "priority", 0));
+        om_table_cell(&t, "%.0f", om_json_get_num(s, "received", 0));
+        om_table_cell(&t, "%.0f", om_json_get_num(s, "inferred", 0));
+        om_table_cell(&t, "%.0f", om_json_get_num(s, "dropped", 0));
+        om_table_cell(&t, "%.1f", om_json_get_num(s, "fps", 0));
+        om_table_cell(&t, "%.1f", om_json_get_num(s, "latency_ms_p99", 0));
         char clean[300];
-        om_text_clean(text(s, "error"), clean, sizeof clean);
+        om_text_clean(om_json_get_string(s, "error"), clean, sizeof clean);
         om_table_cell(&t, "%s", clean);
     }
     om_table_render(&t, om_console_columns(stdout, 0), &out);
@@ -216,14 +205,17 @@ static void print_list(const om_json_value *answer)
 static void print_stats(const om_json_value *a)
 {
     const om_json_value *states = om_json_get(a, "states");
-    printf("streams   %.0f", num(a, "streams"));
+    printf("streams   %.0f", om_json_get_num(a, "streams", 0));
     for (size_t i = 0; states && i < states->n; i++)
         printf("%s%.0f %s", i ? ", " : " (", states->children[i].num, states->keys[i]);
     printf("%s\n", states && states->n ? ")" : "");
     printf("frames    received %.0f, inferred %.0f, skipped %.0f, dropped %.0f, in flight %.0f\n",
-           num(a, "received"), num(a, "inferred"), num(a, "skipped"), num(a, "dropped"), num(a, "in_flight"));
-    printf("latency   %.1f ms p50, %.1f ms p99\n", num(a, "latency_ms_p50"), num(a, "latency_ms_p99"));
-    if (*text(a, "policy")) printf("policy    %s\n", text(a, "policy"));
+           om_json_get_num(a, "received", 0), om_json_get_num(a, "inferred", 0),
+           om_json_get_num(a, "skipped", 0), om_json_get_num(a, "dropped", 0),
+           om_json_get_num(a, "in_flight", 0));
+    printf("latency   %.1f ms p50, %.1f ms p99\n", om_json_get_num(a, "latency_ms_p50", 0),
+           om_json_get_num(a, "latency_ms_p99", 0));
+    if (*om_json_get_string(a, "policy")) printf("policy    %s\n", om_json_get_string(a, "policy"));
 }
 
 /* The run's own words on failure. */
@@ -232,8 +224,9 @@ static int show(const verb *v, const om_json_value *a)
     const om_json_value *ok = om_json_get(a, "ok");
     if (!ok || ok->type != OM_JSON_BOOL || !ok->boolean)
         return om_fail(OM_ERR_IO, "%s",
-                       *text(a, "error") ? text(a, "error") : "the run's answer makes no sense");
-    if (!strcmp(v->name, "add")) printf("%s\n", text(a, "name"));
+                       *om_json_get_string(a, "error") ? om_json_get_string(a, "error")
+                                                       : "the run's answer makes no sense");
+    if (!strcmp(v->name, "add")) printf("%s\n", om_json_get_string(a, "name"));
     if (!strcmp(v->name, "list")) print_list(a);
     if (!strcmp(v->name, "stats")) print_stats(a);
     return OM_OK;
@@ -250,7 +243,7 @@ static int ask(const om_args *args, const ctl_flags *flags, const verb *v)
     if (!err && flags->json) {
         fputs(om_str_get(&answer), stdout);
         const om_json_value *ok = om_json_get(parsed, "ok");
-        if (!ok || !ok->boolean) err = om_fail(OM_ERR_IO, "%s", text(parsed, "error"));
+        if (!ok || !ok->boolean) err = om_fail(OM_ERR_IO, "%s", om_json_get_string(parsed, "error"));
     } else if (!err) {
         err = show(v, parsed);
     }

@@ -379,17 +379,11 @@ static int print_text(const check *c, int width, om_str *out)
     return err;
 }
 
-static void key_string(om_json *j, const char *key, const char *v)
-{
-    om_json_key(j, key);
-    om_json_string(j, v);
-}
-
 static void json_engine(om_json *j, const check *c, const engine_check *e)
 {
     om_json_begin_object(j);
-    key_string(j, "engine", e->ops->name);
-    key_string(j, "device", e->device.id);
+    om_json_key_string(j, "engine", e->ops->name);
+    om_json_key_string(j, "device", e->device.id);
     om_json_key(j, "chosen"), om_json_bool(j, e->chosen);
     om_json_key(j, "supported"), om_json_int(j, e->supported);
     om_json_key(j, "missing");
@@ -397,10 +391,10 @@ static void json_engine(om_json *j, const check *c, const engine_check *e)
     for (size_t i = 0; i < e->n_lacks; i++) {
         const om_node *n = &c->graph->nodes[e->lacks[i].node];
         om_json_begin_object(j);
-        key_string(j, "operator", n->op);
-        key_string(j, "name", node_name(c->graph, n));
-        key_string(j, "why", e->lacks[i].why);
-        key_string(j, "falls_back_to", e->lacks[i].falls_to);
+        om_json_key_string(j, "operator", n->op);
+        om_json_key_string(j, "name", node_name(c->graph, n));
+        om_json_key_string(j, "why", e->lacks[i].why);
+        om_json_key_string(j, "falls_back_to", e->lacks[i].falls_to);
         om_json_end_object(j);
     }
     om_json_end_array(j);
@@ -412,14 +406,14 @@ static void print_json(const check *c, om_str *out)
     om_json j;
     om_json_init(&j, out, 2);
     om_json_begin_object(&j);
-    key_string(&j, "file", c->path);
+    om_json_key_string(&j, "file", c->path);
     om_json_key(&j, "runs"), om_json_bool(&j, !c->failure);
-    key_string(&j, "failure", c->failure);
-    key_string(&j, "plan", *c->note ? c->note : NULL);
+    om_json_key_string(&j, "failure", c->failure);
+    om_json_key_string(&j, "plan", *c->note ? c->note : NULL);
     om_json_key(&j, "opset"), om_json_int(&j, c->facts.opset);
     om_json_key(&j, "operators"), om_json_int(&j, c->facts.n_nodes);
     om_json_key(&j, "external_tensors"), om_json_int(&j, c->facts.n_external);
-    key_string(&j, "family", om_family_name(c->desc->family));
+    om_json_key_string(&j, "family", om_family_name(c->desc->family));
     om_json_key(&j, "weights");
     om_json_begin_object(&j);
     for (int t = 1; t < 16; t++)

@@ -90,12 +90,6 @@ static void print_summary(const om_diff *d, const diff_flags *f, om_str *out)
     om_str_addc(out, '\n');
 }
 
-static void key_string(om_json *j, const char *key, const char *v)
-{
-    om_json_key(j, key);
-    om_json_string(j, v);
-}
-
 static void print_json(const om_diff *d, om_str *out)
 {
     om_json j;
@@ -109,11 +103,11 @@ static void print_json(const om_diff *d, om_str *out)
     for (size_t i = 0; i < d->n; i++) {
         const om_diff_item *item = &d->items[i];
         om_json_begin_object(&j);
-        key_string(&j, "what", om_diff_part_names[item->part]);
-        key_string(&j, "change", om_diff_change_names[item->change]);
-        key_string(&j, "name", item->name);
-        key_string(&j, "first", item->change == OM_DIFF_ADDED ? NULL : item->a);
-        key_string(&j, "second", item->change == OM_DIFF_REMOVED ? NULL : item->b);
+        om_json_key_string(&j, "what", om_diff_part_names[item->part]);
+        om_json_key_string(&j, "change", om_diff_change_names[item->change]);
+        om_json_key_string(&j, "name", item->name);
+        om_json_key_string(&j, "first", item->change == OM_DIFF_ADDED ? NULL : item->a);
+        om_json_key_string(&j, "second", item->change == OM_DIFF_REMOVED ? NULL : item->b);
         om_json_key(&j, "max_difference");
         if (item->max_difference >= 0) om_json_num(&j, item->max_difference, 12);
         else om_json_null(&j);

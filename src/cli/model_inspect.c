@@ -228,12 +228,6 @@ static int print_layers(const inspection *in, int width, om_str *out)
     return err;
 }
 
-static void key_string(om_json *j, const char *key, const char *v)
-{
-    om_json_key(j, key);
-    om_json_string(j, v);
-}
-
 static void key_int(om_json *j, const char *key, int64_t v)
 {
     om_json_key(j, key);
@@ -257,8 +251,8 @@ static void json_specs(om_json *j, const char *key, const om_tensor_spec *specs,
     om_json_begin_array(j);
     for (int i = 0; i < n; i++) {
         om_json_begin_object(j);
-        key_string(j, "name", specs[i].name);
-        key_string(j, "type", om_dtype_name(specs[i].dtype));
+        om_json_key_string(j, "name", specs[i].name);
+        om_json_key_string(j, "type", om_dtype_name(specs[i].dtype));
         json_shape(j, "shape", &specs[i].shape);
         om_json_end_object(j);
     }
@@ -274,8 +268,8 @@ static void json_layers(om_json *j, const om_graph *g)
         static const om_shape none = {.rank = 0};
         if (n->dead) continue;
         om_json_begin_object(j);
-        key_string(j, "name", layer_name(g, n));
-        key_string(j, "operator", n->op);
+        om_json_key_string(j, "name", layer_name(g, n));
+        om_json_key_string(j, "operator", n->op);
         json_shape(j, "output", n->n_outputs && n->outputs[0] >= 0 ? &g->values[n->outputs[0]].shape : &none);
         key_int(j, "macs", om_node_macs(g, n));
         key_int(j, "parameters", node_params(g, n));
@@ -290,16 +284,16 @@ static void print_json(const inspection *in, bool layers, om_str *out)
     om_json j;
     om_json_init(&j, out, 2);
     om_json_begin_object(&j);
-    key_string(&j, "file", in->path);
-    key_string(&j, "name", in->graph->name);
-    key_string(&j, "producer", in->graph->producer);
+    om_json_key_string(&j, "file", in->path);
+    om_json_key_string(&j, "name", in->graph->name);
+    om_json_key_string(&j, "producer", in->graph->producer);
     om_json_key(&j, "opsets");
     om_json_begin_object(&j);
     for (int i = 0; i < in->graph->n_opsets; i++)
         key_int(&j, in->graph->opsets[i].domain, in->graph->opsets[i].version);
     om_json_end_object(&j);
-    key_string(&j, "family", om_family_name(d->family));
-    key_string(&j, "why", d->family_why);
+    om_json_key_string(&j, "family", om_family_name(d->family));
+    om_json_key_string(&j, "why", d->family_why);
     json_specs(&j, "inputs", d->inputs, d->n_inputs);
     json_specs(&j, "outputs", d->outputs, d->n_outputs);
     key_int(&j, "width", in->width);

@@ -176,18 +176,6 @@ int om_profile_print(const om_profile *p, size_t top, int width, om_str *out)
     return err;
 }
 
-static double number(const om_json_value *o, const char *key)
-{
-    const om_json_value *v = om_json_get(o, key);
-    return v && v->type == OM_JSON_NUM ? v->num : 0;
-}
-
-static const char *word(const om_json_value *o, const char *key)
-{
-    const om_json_value *v = om_json_get(o, key);
-    return v && v->type == OM_JSON_STR ? v->str : "";
-}
-
 static const om_column stage_columns[] = {
     {"stage", false, 0, 0}, {"frames", true, 0, 3}, {"mean ms", true, 0, 0}, {"p50", true, 0, 0},
     {"p95", true, 0, 1},    {"p99", true, 0, 0},    {"max", true, 0, 2},
@@ -207,10 +195,10 @@ static int add_stages(const om_json_value *stages, int width, om_str *out)
     om_table_init(&t, stage_columns, sizeof stage_columns / sizeof stage_columns[0]);
     for (size_t i = 0; i < stages->n; i++) {
         const om_json_value *s = &stages->children[i];
-        om_table_cell(&t, "%s", word(s, "stage"));
-        om_table_cell(&t, "%.0f", number(s, "count"));
+        om_table_cell(&t, "%s", om_json_get_string(s, "stage"));
+        om_table_cell(&t, "%.0f", om_json_get_num(s, "count", 0));
         for (size_t k = 0; k < sizeof keys / sizeof keys[0]; k++)
-            om_table_cell(&t, "%.3f", number(s, keys[k]));
+            om_table_cell(&t, "%.3f", om_json_get_num(s, keys[k], 0));
     }
     int err = om_table_render(&t, width, out);
     om_table_fini(&t);
@@ -223,11 +211,11 @@ static int add_threads(const om_json_value *threads, int width, om_str *out)
     om_table_init(&t, thread_columns, sizeof thread_columns / sizeof thread_columns[0]);
     for (size_t i = 0; i < threads->n; i++) {
         const om_json_value *s = &threads->children[i];
-        if (number(s, "cpu_s") < .005 && number(s, "wait_s") < .005) continue;
-        om_table_cell(&t, "%s", word(s, "name"));
-        om_table_cell(&t, "%.0f", number(s, "threads"));
-        om_table_cell(&t, "%.2f", number(s, "cpu_s"));
-        om_table_cell(&t, "%.2f", number(s, "wait_s"));
+        if (om_json_get_num(s, "cpu_s", 0) < .005 && om_json_get_num(s, "wait_s", 0) < .005) continue;
+        om_table_cell(&t, "%s", om_json_get_string(s, "name"));
+        om_table_cell(&t, "%.0f", om_json_get_num(s, "threads", 0));
+        om_table_cell(&t, "%.2f", om_json_get_num(s, "cpu_s", 0));
+        om_table_cell(&t, "%.2f", om_json_get_num(s, "wait_s", 0));
     }
     heading(out, "Processor time");
     int err = om_table_render(&t, width, out);
@@ -248,15 +236,16 @@ int om_profile_print_run(const om_profile *p, int width, om_str *out)
         line, sizeof line,
         "%.0f frames in %.2f s, %.1f fps; %.2f frames a batch; %.1f MB written as input, %.1f MB read as output; waited for the "
         "device %.0f times; %.2f of %.0f cores busy",
-        number(p->run, "frames"), number(p->run, "seconds"), number(p->run, "fps"),
-        number(p->run, "mean_batch"), copies ? number(copies, "input_bytes") / 1e6 : 0,
-        copies ? number(copies, "output_bytes") / 1e6 : 0, number(p->run, "syncs"),
-        number(p->run, "cores_busy"), number(p->run, "cores"));
+        om_json_get_num(p->run, "frames", 0), om_json_get_num(p->run, "seconds", 0),
+        om_json_get_num(p->run, "fps", 0), om_json_get_num(p->run, "mean_batch", 0),
+        copies ? om_json_get_num(copies, "input_bytes", 0) / 1e6 : 0,
+        copies ? om_json_get_num(copies, "output_bytes", 0) / 1e6 : 0, om_json_get_num(p->run, "syncs", 0),
+        om_json_get_num(p->run, "cores_busy", 0), om_json_get_num(p->run, "cores", 0));
     om_str_addc(out, '\n');
     wrapped(out, line, width);
     if (power && power->type == OM_JSON_OBJ) {
-        snprintf(line, sizeof line, "%.1f W, %.3f J a frame", number(power, "watts"),
-                 number(power, "joules_a_frame"));
+        snprintf(line, sizeof line, "%.1f W, %.3f J a frame", om_json_get_num(power, "watts", 0),
+                 om_json_get_num(power, "joules_a_frame", 0));
         wrapped(out, line, width);
     }
     return err;

@@ -144,37 +144,25 @@ static void causes_json(om_json *j, const char *key, const char *const *names, c
     om_json_end_object(j);
 }
 
-static void member_num(om_json *j, const char *key, double v)
-{
-    om_json_key(j, key);
-    om_json_num(j, v, 3);
-}
-
-static void member_uint(om_json *j, const char *key, uint64_t v)
-{
-    om_json_key(j, key);
-    om_json_uint(j, v);
-}
-
 void om_tally_json(const om_tally *t, om_json *j)
 {
     om_stream_stats s;
     om_tally_stats(t, &s);
-    member_uint(j, "received", s.received);
-    member_uint(j, "bytes", t->bytes);
-    member_uint(j, "decoded", s.decoded);
-    member_uint(j, "inferred", s.inferred);
-    member_uint(j, "in_flight", s.in_flight);
+    om_json_key_uint(j, "received", s.received);
+    om_json_key_uint(j, "bytes", t->bytes);
+    om_json_key_uint(j, "decoded", s.decoded);
+    om_json_key_uint(j, "inferred", s.inferred);
+    om_json_key_uint(j, "in_flight", s.in_flight);
     causes_json(j, "skipped", skip_names, t->skipped, OM_SKIP_COUNT);
     causes_json(j, "dropped", drop_names, t->dropped, OM_DROP_COUNT);
-    member_num(j, "fps", s.fps);
+    om_json_key_num(j, "fps", s.fps, 3);
     om_json_key(j, "latency_ms");
     om_json_begin_object(j);
-    member_num(j, "mean", om_hist_mean(&t->latency) / 1e6);
-    member_num(j, "p50", s.latency_ms_p50);
-    member_num(j, "p95", s.latency_ms_p95);
-    member_num(j, "p99", s.latency_ms_p99);
-    member_num(j, "max", s.latency_ms_max);
+    om_json_key_num(j, "mean", om_hist_mean(&t->latency) / 1e6, 3);
+    om_json_key_num(j, "p50", s.latency_ms_p50, 3);
+    om_json_key_num(j, "p95", s.latency_ms_p95, 3);
+    om_json_key_num(j, "p99", s.latency_ms_p99, 3);
+    om_json_key_num(j, "max", s.latency_ms_max, 3);
     om_json_end_object(j);
 }
 

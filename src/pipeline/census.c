@@ -237,12 +237,6 @@ static size_t groups_of(const om_census *c, group *out)
     return n;
 }
 
-static void num(om_json *j, const char *key, double v)
-{
-    om_json_key(j, key);
-    om_json_num(j, v, 4);
-}
-
 void om_census_json(om_census *c, uint64_t frames, om_json *j)
 {
     group groups[OM_CENSUS_GROUPS];
@@ -259,29 +253,29 @@ void om_census_json(om_census *c, uint64_t frames, om_json *j)
         om_json_string(j, groups[i].name);
         om_json_key(j, "threads");
         om_json_int(j, groups[i].threads);
-        num(j, "cpu_s", (double)groups[i].cpu_ns / 1e9);
-        num(j, "wait_s", (double)groups[i].wait_ns / 1e9);
+        om_json_key_num(j, "cpu_s", (double)groups[i].cpu_ns / 1e9, 4);
+        om_json_key_num(j, "wait_s", (double)groups[i].wait_ns / 1e9, 4);
         om_json_end_object(j);
         wait += (double)groups[i].wait_ns / 1e9;
     }
     om_json_end_array(j);
-    num(j, "cores", om_cpu_count());
-    num(j, "cores_of_machine", (double)sysconf(_SC_NPROCESSORS_ONLN));
-    num(j, "cpu_seconds", cpu);
-    num(j, "cores_busy", seconds > 0 ? cpu / seconds : 0);
-    num(j, "core_wait_seconds", wait);
+    om_json_key_num(j, "cores", om_cpu_count(), 4);
+    om_json_key_num(j, "cores_of_machine", (double)sysconf(_SC_NPROCESSORS_ONLN), 4);
+    om_json_key_num(j, "cpu_seconds", cpu, 4);
+    om_json_key_num(j, "cores_busy", seconds > 0 ? cpu / seconds : 0, 4);
+    om_json_key_num(j, "core_wait_seconds", wait, 4);
     if (c->throttled_us >= 0)
-        num(j, "throttled_seconds", (double)(c->throttled_us - c->throttled_base_us) / 1e6);
-    if (c->hot >= 0) num(j, "power_throttles", (double)(c->hot - c->hot_base));
+        om_json_key_num(j, "throttled_seconds", (double)(c->throttled_us - c->throttled_base_us) / 1e6, 4);
+    if (c->hot >= 0) om_json_key_num(j, "power_throttles", (double)(c->hot - c->hot_base), 4);
     om_json_key(j, "power");
     if (c->energy_base_j < 0 || seconds <= 0) {
         om_json_null(j);
     } else {
         double joules = c->energy_j - c->energy_base_j;
         om_json_begin_object(j);
-        num(j, "joules", joules);
-        num(j, "watts", joules / seconds);
-        num(j, "joules_a_frame", frames ? joules / (double)frames : 0);
+        om_json_key_num(j, "joules", joules, 4);
+        om_json_key_num(j, "watts", joules / seconds, 4);
+        om_json_key_num(j, "joules_a_frame", frames ? joules / (double)frames : 0, 4);
         om_json_end_object(j);
     }
     pthread_mutex_unlock(&c->lock);

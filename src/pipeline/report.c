@@ -230,18 +230,6 @@ const char *om_stream_state_name(om_stream_state s)
     return names[s];
 }
 
-static void key_string(om_json *j, const char *key, const char *v)
-{
-    om_json_key(j, key);
-    om_json_string(j, v);
-}
-
-static void key_num(om_json *j, const char *key, double v, int decimals)
-{
-    om_json_key(j, key);
-    om_json_num(j, v, decimals);
-}
-
 static void decoder_json(int decoder, int fallbacks, om_json *j)
 {
     static const char *const names[] = {
@@ -263,27 +251,27 @@ static void move_json(om_pipeline *p, om_json *j)
         return;
     }
     om_json_begin_object(j);
-    key_string(j, "from", m->from);
-    key_string(j, "to", m->to);
-    key_string(j, "cause", m->cause);
-    key_num(j, "at_s", (double)(m->at_ns - p->start_ns) / 1e9, 3);
-    key_num(j, "took_s", (double)m->took_ns / 1e9, 3);
+    om_json_key_string(j, "from", m->from);
+    om_json_key_string(j, "to", m->to);
+    om_json_key_string(j, "cause", m->cause);
+    om_json_key_num(j, "at_s", (double)(m->at_ns - p->start_ns) / 1e9, 3);
+    om_json_key_num(j, "took_s", (double)m->took_ns / 1e9, 3);
     om_json_end_object(j);
 }
 
 static void status_json(const om_stream_status *st, const char *uri, om_json *j)
 {
-    key_string(j, "name", st->name);
-    key_string(j, "uri", uri);
-    key_string(j, "state", om_stream_state_name(st->state));
+    om_json_key_string(j, "name", st->name);
+    om_json_key_string(j, "uri", uri);
+    om_json_key_string(j, "state", om_stream_state_name(st->state));
     bool bad = st->state == OM_STREAM_FAILED || st->state == OM_STREAM_RECONNECTING ||
                st->state == OM_STREAM_OPENING;
-    if (st->error[0]) key_string(j, bad ? "error" : "last_error", st->error);
+    if (st->error[0]) om_json_key_string(j, bad ? "error" : "last_error", st->error);
     om_json_key(j, "reconnects");
     om_json_uint(j, st->reconnects);
-    key_string(j, "codec", st->codec);
-    key_num(j, "width", st->width, 0);
-    key_num(j, "height", st->height, 0);
+    om_json_key_string(j, "codec", st->codec);
+    om_json_key_num(j, "width", st->width, 0);
+    om_json_key_num(j, "height", st->height, 0);
 }
 
 static void stream_json(om_stream_run *s, om_json *j)
@@ -294,8 +282,8 @@ static void stream_json(om_stream_run *s, om_json *j)
     om_json_begin_object(j);
     status_json(&r.status, s->shown, j);
     decoder_json(atomic_load(&s->account.source.decoder), atomic_load(&s->account.source.fallbacks), j);
-    key_num(j, "priority", r.priority, 0);
-    key_string(j, "economy", r.economy);
+    om_json_key_num(j, "priority", r.priority, 0);
+    om_json_key_string(j, "economy", r.economy);
     om_account_tally(&s->account, &t);
     om_tally_json(&t, j);
     om_json_end_object(j);
@@ -344,10 +332,10 @@ static void batches_json(om_engine *e, om_json *j)
         uint64_t batches = b->batches, items = b->items;
         pthread_mutex_unlock(&e->lock);
         om_json_begin_object(j);
-        key_num(j, "width", b->plan->width, 0);
-        key_num(j, "height", b->plan->height, 0);
-        key_num(j, "batches", (double)batches, 0);
-        key_num(j, "mean_batch", batches ? (double)items / (double)batches : 0, 3);
+        om_json_key_num(j, "width", b->plan->width, 0);
+        om_json_key_num(j, "height", b->plan->height, 0);
+        om_json_key_num(j, "batches", (double)batches, 0);
+        om_json_key_num(j, "mean_batch", batches ? (double)items / (double)batches : 0, 3);
         om_json_end_object(j);
     }
     pthread_mutex_unlock(&e->compile_lock);
@@ -359,11 +347,11 @@ static void model_json(om_pipeline *p, om_json *j)
     om_engine *e = p->engine;
     om_json_key(j, "model");
     om_json_begin_object(j);
-    key_string(j, "path", p->config.run.model);
-    key_string(j, "family", om_family_name(e->desc->family));
+    om_json_key_string(j, "path", p->config.run.model);
+    om_json_key_string(j, "family", om_family_name(e->desc->family));
     pthread_mutex_lock(&e->compile_lock);
-    key_string(j, "backend", e->backend->name);
-    key_string(j, "engine", e->note);
+    om_json_key_string(j, "backend", e->backend->name);
+    om_json_key_string(j, "engine", e->note);
     move_json(p, j);
     pthread_mutex_unlock(&e->compile_lock);
     batches_json(e, j);
@@ -373,14 +361,14 @@ static void model_json(om_pipeline *p, om_json *j)
 static void sink_json(const om_sink *s, om_json *j)
 {
     om_json_begin_object(j);
-    key_string(j, "sink", s->spec);
+    om_json_key_string(j, "sink", s->spec);
     om_json_key(j, "written");
     om_json_uint(j, atomic_load(&s->written));
     om_json_key(j, "dropped");
     om_json_uint(j, atomic_load(&s->dropped));
     om_json_key(j, "failed");
     om_json_uint(j, atomic_load(&s->failed));
-    if (atomic_load(&s->status)) key_string(j, "error", s->error);
+    if (atomic_load(&s->status)) om_json_key_string(j, "error", s->error);
     om_json_end_object(j);
 }
 
@@ -400,10 +388,10 @@ static void machine_json(om_pipeline *p, double seconds, double cpu, om_json *j)
 {
     struct rusage u = {0};
     getrusage(RUSAGE_SELF, &u);
-    key_num(j, "seconds", seconds, 3);
-    key_num(j, "cpu_percent", seconds > 0 ? 100.0 * cpu / seconds / om_cpu_count() : 0, 1);
-    key_num(j, "cpu_seconds", cpu, 3);
-    key_num(j, "memory_peak_mb", (double)u.ru_maxrss / 1024.0, 1);
+    om_json_key_num(j, "seconds", seconds, 3);
+    om_json_key_num(j, "cpu_percent", seconds > 0 ? 100.0 * cpu / seconds / om_cpu_count() : 0, 1);
+    om_json_key_num(j, "cpu_seconds", cpu, 3);
+    om_json_key_num(j, "memory_peak_mb", (double)u.ru_maxrss / 1024.0, 1);
     om_pipeline_gpu_json(p, j);
     om_json_key(j, "network_mbit_s"); /* of the contract; not measured */
     om_json_null(j);
@@ -424,10 +412,10 @@ int om_pipeline_report(om_pipeline *p, char **out)
     om_iso_time(p->start_wall_us, when);
     om_json_init(&j, &text, 2);
     om_json_begin_object(&j);
-    key_string(&j, "omma", OMMA_VERSION_STRING);
-    key_string(&j, "started", when);
-    key_string(&j, "cpu", om_cpu_model());
-    key_num(&j, "cores", om_cpu_count(), 0);
+    om_json_key_string(&j, "omma", OMMA_VERSION_STRING);
+    om_json_key_string(&j, "started", when);
+    om_json_key_string(&j, "cpu", om_cpu_model());
+    om_json_key_num(&j, "cores", om_cpu_count(), 0);
     model_json(p, &j);
     om_json_key(&j, "secondary");
     om_seconds_json(p->seconds, p->census != NULL, &j);

@@ -113,26 +113,14 @@ void om_seconds_destroy(om_seconds *all)
     om_free(all);
 }
 
-static void key_uint(om_json *j, const char *key, uint64_t v)
-{
-    om_json_key(j, key);
-    om_json_uint(j, v);
-}
-
-static void key_num(om_json *j, const char *key, double v, int decimals)
-{
-    om_json_key(j, key);
-    om_json_num(j, v, decimals);
-}
-
 static void times_json(om_json *j, const char *key, const om_hist *h)
 {
     om_json_key(j, key);
     om_json_begin_object(j);
-    key_num(j, "mean", om_hist_mean(h) / 1e6, 3);
-    key_num(j, "p50", (double)om_hist_quantile(h, .5) / 1e6, 3);
-    key_num(j, "p99", (double)om_hist_quantile(h, .99) / 1e6, 3);
-    key_num(j, "max", (double)h->max_ns / 1e6, 3);
+    om_json_key_num(j, "mean", om_hist_mean(h) / 1e6, 3);
+    om_json_key_num(j, "p50", (double)om_hist_quantile(h, .5) / 1e6, 3);
+    om_json_key_num(j, "p99", (double)om_hist_quantile(h, .99) / 1e6, 3);
+    om_json_key_num(j, "max", (double)h->max_ns / 1e6, 3);
     om_json_end_object(j);
 }
 
@@ -141,7 +129,7 @@ static void missing_json(om_json *j, const om_second_stats *t)
     om_json_key(j, "missing");
     om_json_begin_object(j);
     for (int i = OM_ABSENCE_BUDGET; i < OM_ABSENCE_COUNT; i++)
-        if (t->missing[i]) key_uint(j, om_absence_name((om_absence)i), t->missing[i]);
+        if (t->missing[i]) om_json_key_uint(j, om_absence_name((om_absence)i), t->missing[i]);
     om_json_end_object(j);
 }
 
@@ -163,18 +151,18 @@ static void stats_json(om_second *s, bool profile, om_json *j)
 {
     om_second_stats *t = &s->stats;
     pthread_mutex_lock(&t->lock);
-    key_uint(j, "asked", t->asked);
-    key_uint(j, "answered", t->answered);
-    key_uint(j, "empty", t->empty);
-    key_uint(j, "late", t->late);
+    om_json_key_uint(j, "asked", t->asked);
+    om_json_key_uint(j, "answered", t->answered);
+    om_json_key_uint(j, "empty", t->empty);
+    om_json_key_uint(j, "late", t->late);
     uint64_t done = t->answered + t->empty;
     for (int i = OM_ABSENCE_UNTRACKED + 1; i < OM_ABSENCE_COUNT; i++) done += t->missing[i];
-    key_uint(j, "in_flight", t->asked > done ? t->asked - done : 0);
+    om_json_key_uint(j, "in_flight", t->asked > done ? t->asked - done : 0);
     missing_json(j, t);
-    key_uint(j, "batches", t->batches);
-    key_num(j, "mean_batch", t->batches ? (double)t->items / (double)t->batches : 0, 3);
-    key_uint(j, "queue_max", (uint64_t)t->queue_max);
-    key_num(j, "queue_mean", t->asked ? (double)t->queue_sum / (double)t->asked : 0, 2);
+    om_json_key_uint(j, "batches", t->batches);
+    om_json_key_num(j, "mean_batch", t->batches ? (double)t->items / (double)t->batches : 0, 3);
+    om_json_key_uint(j, "queue_max", (uint64_t)t->queue_max);
+    om_json_key_num(j, "queue_mean", t->asked ? (double)t->queue_sum / (double)t->asked : 0, 2);
     times_json(j, "wait_ms", &t->wait);
     times_json(j, "infer_ms", &t->infer);
     if (profile) sizes_json(j, t);

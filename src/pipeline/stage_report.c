@@ -9,18 +9,6 @@
 
 void om_pipeline_tick(om_pipeline *p) { om_census_take(p->census); }
 
-static void num(om_json *j, const char *key, double v, int decimals)
-{
-    om_json_key(j, key);
-    om_json_num(j, v, decimals);
-}
-
-static void count(om_json *j, const char *key, uint64_t v)
-{
-    om_json_key(j, key);
-    om_json_uint(j, v);
-}
-
 static void stages_json(const om_hist *h, bool buckets, om_json *j)
 {
     om_json_key(j, "stages");
@@ -58,16 +46,16 @@ static void frames_json(om_pipeline *p, om_json *j, uint64_t *frames)
     size_t n = p->n_streams;
     pthread_mutex_unlock(&p->roster);
     double seconds = all.last_ns > all.first_ns ? (double)(all.last_ns - all.first_ns) / 1e9 : 0;
-    num(j, "seconds", seconds, 4);
-    count(j, "frames", all.inferred);
-    num(j, "fps", om_tally_fps(&all), 3);
-    count(j, "received", all.received);
-    count(j, "superseded", all.dropped[OM_DROP_SUPERSEDED]);
-    count(j, "dropped", om_tally_dropped(&all));
-    num(j, "latency_p50_ms", (double)om_hist_quantile(&all.latency, .5) / 1e6, 3);
-    num(j, "latency_p99_ms", (double)om_hist_quantile(&all.latency, .99) / 1e6, 3);
-    count(j, "n_streams", n);
-    count(j, "live_streams", live);
+    om_json_key_num(j, "seconds", seconds, 4);
+    om_json_key_uint(j, "frames", all.inferred);
+    om_json_key_num(j, "fps", om_tally_fps(&all), 3);
+    om_json_key_uint(j, "received", all.received);
+    om_json_key_uint(j, "superseded", all.dropped[OM_DROP_SUPERSEDED]);
+    om_json_key_uint(j, "dropped", om_tally_dropped(&all));
+    om_json_key_num(j, "latency_p50_ms", (double)om_hist_quantile(&all.latency, .5) / 1e6, 3);
+    om_json_key_num(j, "latency_p99_ms", (double)om_hist_quantile(&all.latency, .99) / 1e6, 3);
+    om_json_key_uint(j, "n_streams", n);
+    om_json_key_uint(j, "live_streams", live);
     *frames = all.inferred;
 }
 
@@ -85,11 +73,11 @@ static void engine_json(om_engine *e, om_json *j)
     pthread_mutex_lock(&e->lock);
     limit = e->arbiter.limit;
     pthread_mutex_unlock(&e->lock);
-    count(j, "batch_limit", (uint64_t)plan_batch);
-    count(j, "sessions", (uint64_t)sessions);
-    count(j, "in_flight_limit", (uint64_t)limit);
-    count(j, "finishers", (uint64_t)e->n_finishers);
-    count(j, "syncs", om_device_sync_count(e->device));
+    om_json_key_uint(j, "batch_limit", (uint64_t)plan_batch);
+    om_json_key_uint(j, "sessions", (uint64_t)sessions);
+    om_json_key_uint(j, "in_flight_limit", (uint64_t)limit);
+    om_json_key_uint(j, "finishers", (uint64_t)e->n_finishers);
+    om_json_key_uint(j, "syncs", om_device_sync_count(e->device));
     om_batch_log_json(e->log, j);
 }
 

@@ -77,12 +77,6 @@ void om_stages_test_delay(om_stage s)
         for (int64_t end = om_thread_cpu_ns() + ns; om_thread_cpu_ns() < end;) continue;
 }
 
-static void num(om_json *j, const char *key, double v, int decimals)
-{
-    om_json_key(j, key);
-    om_json_num(j, v, decimals);
-}
-
 /* [[from_ms, count], ...] between the 1st and the 99.9th percentile, in steps that grow by the same factor.
  */
 static void bars(const om_hist *h, om_json *j)
@@ -112,11 +106,11 @@ void om_stage_json(om_stage stage, const om_hist *h, bool buckets, om_json *j)
     om_json_string(j, om_stage_name(stage));
     om_json_key(j, "count");
     om_json_uint(j, h->count);
-    num(j, "mean_ms", om_hist_mean(h) / 1e6, 5);
-    num(j, "p50_ms", (double)om_hist_quantile(h, .50) / 1e6, 5);
-    num(j, "p95_ms", (double)om_hist_quantile(h, .95) / 1e6, 5);
-    num(j, "p99_ms", (double)om_hist_quantile(h, .99) / 1e6, 5);
-    num(j, "max_ms", (double)h->max_ns / 1e6, 5);
+    om_json_key_num(j, "mean_ms", om_hist_mean(h) / 1e6, 5);
+    om_json_key_num(j, "p50_ms", (double)om_hist_quantile(h, .50) / 1e6, 5);
+    om_json_key_num(j, "p95_ms", (double)om_hist_quantile(h, .95) / 1e6, 5);
+    om_json_key_num(j, "p99_ms", (double)om_hist_quantile(h, .99) / 1e6, 5);
+    om_json_key_num(j, "max_ms", (double)h->max_ns / 1e6, 5);
     if (buckets && h->count) {
         om_json_key(j, "histogram");
         bars(h, j);
@@ -208,7 +202,7 @@ static void timeline_json(const om_batch_log *l, om_json *j)
     static const char *const keys[] = {"fps", "batch", "ready", "busy"};
     om_json_key(j, "timeline");
     om_json_begin_object(j);
-    num(j, "step_ms", (double)l->step_ns / 1e6, 3);
+    om_json_key_num(j, "step_ms", (double)l->step_ns / 1e6, 3);
     for (int k = 0; k < 4; k++) {
         om_json_key(j, keys[k]);
         om_json_begin_array(j);
@@ -227,10 +221,10 @@ static void timeline_json(const om_batch_log *l, om_json *j)
 void om_batch_log_json(om_batch_log *l, om_json *j)
 {
     pthread_mutex_lock(&l->lock);
-    num(j, "mean_batch", l->batches ? (double)l->frames / (double)l->batches : 0, 4);
+    om_json_key_num(j, "mean_batch", l->batches ? (double)l->frames / (double)l->batches : 0, 4);
     om_json_key(j, "batches");
     om_json_uint(j, l->batches);
-    num(j, "batch_infer_ms", om_hist_mean(&l->batch_infer) / 1e6, 5);
+    om_json_key_num(j, "batch_infer_ms", om_hist_mean(&l->batch_infer) / 1e6, 5);
     sizes_json(l, j);
     timeline_json(l, j);
     om_json_key(j, "copies");

@@ -238,14 +238,6 @@ void om_findings_fini(om_findings *f)
     memset(f, 0, sizeof *f);
 }
 
-static void texts_json(om_json *j, const char *key, const om_strlist *l)
-{
-    om_json_key(j, key);
-    om_json_begin_array(j);
-    for (size_t i = 0; i < l->n; i++) om_json_string(j, l->items[i]);
-    om_json_end_array(j);
-}
-
 void om_findings_json(const om_findings *f, om_json *j)
 {
     om_json_key(j, "findings");
@@ -258,8 +250,8 @@ void om_findings_json(const om_findings *f, om_json *j)
         om_json_num(j, f->items[i].weight, 3);
         om_json_key(j, "title");
         om_json_string(j, f->items[i].title);
-        texts_json(j, "evidence", &f->items[i].evidence);
-        texts_json(j, "advice", &f->items[i].advice);
+        om_json_key_texts(j, "evidence", &f->items[i].evidence);
+        om_json_key_texts(j, "advice", &f->items[i].advice);
         om_json_end_object(j);
     }
     om_json_end_array(j);

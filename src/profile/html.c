@@ -98,12 +98,6 @@ static void add_model(const om_profile *p, om_str *o)
     om_html_list(o, "ul", &p->notes);
 }
 
-static double run_num(const om_json_value *run, const char *key)
-{
-    const om_json_value *v = om_json_get(run, key);
-    return v && v->type == OM_JSON_NUM ? v->num : 0;
-}
-
 static void add_threads(const om_json_value *run, om_str *o)
 {
     const om_json_value *threads = om_json_get(run, "threads");
@@ -116,8 +110,8 @@ static void add_threads(const om_json_value *run, om_str *o)
         const om_json_value *t = &threads->children[i], *name = om_json_get(t, "name");
         om_str_add(o, "<tr><td>");
         om_html_text(o, name && name->type == OM_JSON_STR ? name->str : "");
-        om_str_addf(o, "</td><td>%.0f</td><td>%.2f</td><td>%.2f</td></tr>", run_num(t, "threads"),
-                    run_num(t, "cpu_s"), run_num(t, "wait_s"));
+        om_str_addf(o, "</td><td>%.0f</td><td>%.2f</td><td>%.2f</td></tr>", om_json_get_num(t, "threads", 0),
+                    om_json_get_num(t, "cpu_s", 0), om_json_get_num(t, "wait_s", 0));
     }
     om_str_add(o, "</tbody></table></div>");
 }
@@ -125,11 +119,11 @@ static void add_threads(const om_json_value *run, om_str *o)
 static void add_run(const om_json_value *run, om_str *o)
 {
     om_str_add(o, "<h2>The run</h2><div class=\"tiles\">");
-    om_html_tile(o, "frames", "%.0f", run_num(run, "frames"));
-    om_html_tile(o, "frames a second", "%.1f", run_num(run, "fps"));
-    om_html_tile(o, "seconds", "%.2f", run_num(run, "seconds"));
-    om_html_tile(o, "frames a batch", "%.2f", run_num(run, "mean_batch"));
-    om_html_tile(o, "cores busy", "%.2f", run_num(run, "cores_busy"));
+    om_html_tile(o, "frames", "%.0f", om_json_get_num(run, "frames", 0));
+    om_html_tile(o, "frames a second", "%.1f", om_json_get_num(run, "fps", 0));
+    om_html_tile(o, "seconds", "%.2f", om_json_get_num(run, "seconds", 0));
+    om_html_tile(o, "frames a batch", "%.2f", om_json_get_num(run, "mean_batch", 0));
+    om_html_tile(o, "cores busy", "%.2f", om_json_get_num(run, "cores_busy", 0));
     om_str_add(o, "</div><h2>A frame's way, mean times</h2><div class=\"plot\">");
     om_svg_stages(run, o);
     om_str_add(o, "</div><h2>Over time</h2><div class=\"plot\">");

@@ -7,54 +7,28 @@
 
 #define MAX_FILE (256u << 20)
 
-static void text(om_json *j, const char *key, const char *v)
-{
-    om_json_key(j, key);
-    om_json_string(j, v);
-}
-
-static void num(om_json *j, const char *key, double v)
-{
-    om_json_key(j, key);
-    om_json_num(j, v, 4);
-}
-
-static void count(om_json *j, const char *key, int64_t v)
-{
-    om_json_key(j, key);
-    om_json_int(j, v);
-}
-
-static void texts(om_json *j, const char *key, const om_strlist *l)
-{
-    om_json_key(j, key);
-    om_json_begin_array(j);
-    for (size_t i = 0; i < l->n; i++) om_json_string(j, l->items[i]);
-    om_json_end_array(j);
-}
-
 static void layer_json(const om_profile *p, const om_layer *l, om_json *j)
 {
     om_json_begin_object(j);
-    text(j, "name", l->name);
-    text(j, "type", l->type);
-    text(j, "engine_type", l->engine_type);
-    text(j, "implementation", l->exec);
-    text(j, "precision", l->precision);
-    text(j, "shape", l->shape);
-    num(j, "us", l->us);
-    num(j, "percent", p->layers_us > 0 ? 100 * l->us / p->layers_us : 0);
-    num(j, "least_us", l->least_us);
-    num(j, "most_us", l->most_us);
-    count(j, "macs", l->macs);
-    count(j, "bytes", l->bytes);
-    num(j, "gflops", l->gflops);
-    num(j, "gbytes_s", l->gbs);
-    num(j, "reach", l->reach);
-    text(j, "bound", om_roof_name(l->roof));
+    om_json_key_string(j, "name", l->name);
+    om_json_key_string(j, "type", l->type);
+    om_json_key_string(j, "engine_type", l->engine_type);
+    om_json_key_string(j, "implementation", l->exec);
+    om_json_key_string(j, "precision", l->precision);
+    om_json_key_string(j, "shape", l->shape);
+    om_json_key_num(j, "us", l->us, 4);
+    om_json_key_num(j, "percent", p->layers_us > 0 ? 100 * l->us / p->layers_us : 0, 4);
+    om_json_key_num(j, "least_us", l->least_us, 4);
+    om_json_key_num(j, "most_us", l->most_us, 4);
+    om_json_key_int(j, "macs", l->macs);
+    om_json_key_int(j, "bytes", l->bytes);
+    om_json_key_num(j, "gflops", l->gflops, 4);
+    om_json_key_num(j, "gbytes_s", l->gbs, 4);
+    om_json_key_num(j, "reach", l->reach, 4);
+    om_json_key_string(j, "bound", om_roof_name(l->roof));
     om_json_key(j, "inserted");
     om_json_bool(j, l->inserted);
-    texts(j, "operators", &l->members);
+    om_json_key_texts(j, "operators", &l->members);
     om_json_end_object(j);
 }
 
@@ -66,12 +40,12 @@ static void types_json(const om_profile *p, om_json *j)
     om_json_begin_array(j);
     for (size_t i = 0; i < n; i++) {
         om_json_begin_object(j);
-        text(j, "type", sums[i].type);
-        count(j, "layers", (int64_t)sums[i].count);
-        num(j, "us", sums[i].us);
-        num(j, "percent", p->layers_us > 0 ? 100 * sums[i].us / p->layers_us : 0);
-        count(j, "macs", sums[i].macs);
-        count(j, "bytes", sums[i].bytes);
+        om_json_key_string(j, "type", sums[i].type);
+        om_json_key_int(j, "layers", (int64_t)sums[i].count);
+        om_json_key_num(j, "us", sums[i].us, 4);
+        om_json_key_num(j, "percent", p->layers_us > 0 ? 100 * sums[i].us / p->layers_us : 0, 4);
+        om_json_key_int(j, "macs", sums[i].macs);
+        om_json_key_int(j, "bytes", sums[i].bytes);
         om_json_end_object(j);
     }
     om_json_end_array(j);
@@ -84,12 +58,12 @@ static void fusions_json(const om_profile *p, om_json *j)
     for (size_t i = 0; i < p->n_fusions; i++) {
         const om_fusion *f = &p->fusions[i];
         om_json_begin_object(j);
-        text(j, "pattern", f->pattern);
-        text(j, "where", f->where);
+        om_json_key_string(j, "pattern", f->pattern);
+        om_json_key_string(j, "where", f->where);
         om_json_key(j, "fused");
         om_json_bool(j, f->state == OM_FUSION_DONE);
-        if (f->why) text(j, "why", f->why);
-        if (f->us > 0) num(j, "us", f->us);
+        if (f->why) om_json_key_string(j, "why", f->why);
+        if (f->us > 0) om_json_key_num(j, "us", f->us, 4);
         om_json_end_object(j);
     }
     om_json_end_array(j);
@@ -99,13 +73,13 @@ static void peaks_json(const om_peaks *p, om_json *j)
 {
     om_json_key(j, "peaks");
     om_json_begin_object(j);
-    text(j, "cpu", p->cpu);
-    count(j, "threads", p->threads);
-    num(j, "f32_gflops", p->f32_gflops);
-    num(j, "bf16_gflops", p->bf16_gflops);
-    num(j, "int8_gops", p->int8_gops);
-    num(j, "memory_gbs", p->memory_gbs);
-    num(j, "cache_gbs", p->cache_gbs);
+    om_json_key_string(j, "cpu", p->cpu);
+    om_json_key_int(j, "threads", p->threads);
+    om_json_key_num(j, "f32_gflops", p->f32_gflops, 4);
+    om_json_key_num(j, "bf16_gflops", p->bf16_gflops, 4);
+    om_json_key_num(j, "int8_gops", p->int8_gops, 4);
+    om_json_key_num(j, "memory_gbs", p->memory_gbs, 4);
+    om_json_key_num(j, "cache_gbs", p->cache_gbs, 4);
     om_json_end_object(j);
 }
 
@@ -142,46 +116,47 @@ static void totals_json(const om_profile *p, om_json *j)
     }
     om_json_key(j, "totals");
     om_json_begin_object(j);
-    count(j, "layers", (int64_t)p->n_layers);
-    num(j, "layers_us", p->layers_us);
-    num(j, "latency_us", p->latency_us);
-    num(j, "profiled_us", p->profiled_us);
-    if (p->gap) text(j, "gap", p->gap);
-    num(j, "images_s", p->latency_us > 0 ? 1e6 * p->batch / p->latency_us : 0);
-    count(j, "macs", macs);
-    count(j, "bytes", bytes);
-    count(j, "parameters", p->parameters);
+    om_json_key_int(j, "layers", (int64_t)p->n_layers);
+    om_json_key_num(j, "layers_us", p->layers_us, 4);
+    om_json_key_num(j, "latency_us", p->latency_us, 4);
+    om_json_key_num(j, "profiled_us", p->profiled_us, 4);
+    if (p->gap) om_json_key_string(j, "gap", p->gap);
+    om_json_key_num(j, "images_s", p->latency_us > 0 ? 1e6 * p->batch / p->latency_us : 0, 4);
+    om_json_key_int(j, "macs", macs);
+    om_json_key_int(j, "bytes", bytes);
+    om_json_key_int(j, "parameters", p->parameters);
     om_json_key(j, "transfers");
     om_json_begin_object(j);
     om_json_key(j, "in_place");
     om_json_bool(j, p->in_place);
-    count(j, "input_bytes", p->input_bytes);
-    count(j, "output_bytes", p->output_bytes);
-    num(j, "to_device_us", p->to_device_us);
-    num(j, "to_host_us", p->to_host_us);
+    om_json_key_int(j, "input_bytes", p->input_bytes);
+    om_json_key_int(j, "output_bytes", p->output_bytes);
+    om_json_key_num(j, "to_device_us", p->to_device_us, 4);
+    om_json_key_num(j, "to_host_us", p->to_host_us, 4);
     om_json_end_object(j);
     om_json_end_object(j);
 }
 
 void om_profile_json(const om_profile *p, om_json *j)
 {
-    count(j, "profile", OM_PROFILE_VERSION);
+    om_json_key_int(j, "profile", OM_PROFILE_VERSION);
     om_json_key(j, "system");
     om_json_begin_object(j);
-    for (size_t i = 0; i < p->system_keys.n; i++) text(j, p->system_keys.items[i], p->system_values.items[i]);
+    for (size_t i = 0; i < p->system_keys.n; i++)
+        om_json_key_string(j, p->system_keys.items[i], p->system_values.items[i]);
     om_json_end_object(j);
     if (p->n_layers) {
-        text(j, "model", p->model);
-        text(j, "device", p->device);
-        text(j, "engine", p->engine);
-        text(j, "engine_version", p->engine_version);
-        text(j, "precision", p->requested);
-        count(j, "batch", p->batch);
-        count(j, "width", p->width);
-        count(j, "height", p->height);
-        count(j, "threads", p->threads);
-        count(j, "iterations", p->iterations);
-        count(j, "rounds", p->rounds);
+        om_json_key_string(j, "model", p->model);
+        om_json_key_string(j, "device", p->device);
+        om_json_key_string(j, "engine", p->engine);
+        om_json_key_string(j, "engine_version", p->engine_version);
+        om_json_key_string(j, "precision", p->requested);
+        om_json_key_int(j, "batch", p->batch);
+        om_json_key_int(j, "width", p->width);
+        om_json_key_int(j, "height", p->height);
+        om_json_key_int(j, "threads", p->threads);
+        om_json_key_int(j, "iterations", p->iterations);
+        om_json_key_int(j, "rounds", p->rounds);
         peaks_json(&p->peaks, j);
         totals_json(p, j);
         om_json_key(j, "layers");
@@ -190,7 +165,7 @@ void om_profile_json(const om_profile *p, om_json *j)
         om_json_end_array(j);
         types_json(p, j);
         fusions_json(p, j);
-        texts(j, "notes", &p->notes);
+        om_json_key_texts(j, "notes", &p->notes);
     }
     if (p->run) {
         om_json_key(j, "run");

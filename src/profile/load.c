@@ -3,12 +3,6 @@
 #include <math.h>
 #include <string.h>
 
-static double number(const om_json_value *o, const char *key)
-{
-    const om_json_value *v = o ? om_json_get(o, key) : NULL;
-    return v && v->type == OM_JSON_NUM && isfinite(v->num) ? v->num : 0;
-}
-
 static const struct {
     const char *key;
     size_t offset;
@@ -50,18 +44,18 @@ void om_load_read(const om_json_value *run, om_load *out)
     memset(out, 0, sizeof *out);
     if (!run || run->type != OM_JSON_OBJ) return;
     for (size_t i = 0; i < sizeof members / sizeof members[0]; i++)
-        store(out, members[i].offset, number(run, members[i].key));
+        store(out, members[i].offset, om_json_get_num(run, members[i].key, 0));
     const om_json_value *list = om_json_get(run, "stages");
     for (size_t i = 0; list && list->type == OM_JSON_ARR && i < list->n; i++) {
         const om_json_value *name = om_json_get(&list->children[i], "stage");
         if (!name || name->type != OM_JSON_STR) continue;
         for (size_t k = 0; k < sizeof stages / sizeof stages[0]; k++)
             if (!strcmp(stages[k].stage, name->str))
-                store(out, stages[k].offset, number(&list->children[i], "mean_ms"));
+                store(out, stages[k].offset, om_json_get_num(&list->children[i], "mean_ms", 0));
     }
     const om_json_value *power = om_json_get(run, "power");
-    out->watts = number(power, "watts");
-    out->joules_a_frame = number(power, "joules_a_frame");
+    out->watts = om_json_get_num(power, "watts", 0);
+    out->joules_a_frame = om_json_get_num(power, "joules_a_frame", 0);
     out->there = out->frames > 1 && out->seconds > 0 && out->fps > 0;
     if (out->n_streams < 1) out->n_streams = 1;
     if (out->sessions < 1) out->sessions = 1;

@@ -4,18 +4,6 @@
 
 #include "profile/svg.h"
 
-static double num(const om_json_value *o, const char *key)
-{
-    const om_json_value *v = o ? om_json_get(o, key) : NULL;
-    return v && v->type == OM_JSON_NUM && isfinite(v->num) ? v->num : 0;
-}
-
-static const char *text(const om_json_value *o, const char *key)
-{
-    const om_json_value *v = o ? om_json_get(o, key) : NULL;
-    return v && v->type == OM_JSON_STR ? v->str : "";
-}
-
 static const om_json_value *list(const om_json_value *o, const char *key)
 {
     const om_json_value *v = o ? om_json_get(o, key) : NULL;
@@ -31,7 +19,8 @@ void om_svg_stages(const om_json_value *run, om_str *out)
 {
     const om_json_value *stages = list(run, "stages");
     double all = 0, at = 0;
-    for (size_t i = 0; stages && i < stages->n; i++) all += num(&stages->children[i], "mean_ms");
+    for (size_t i = 0; stages && i < stages->n; i++)
+        all += om_json_get_num(&stages->children[i], "mean_ms", 0);
     if (all <= 0) return;
     double scale = (WIDE - LABEL - 110) / all;
     om_str_addf(
@@ -39,17 +28,18 @@ void om_svg_stages(const om_json_value *run, om_str *out)
         WIDE, ROW * (double)stages->n + 8);
     for (size_t i = 0; i < stages->n; i++) {
         const om_json_value *s = &stages->children[i];
-        double mean = num(s, "mean_ms"), y = ROW * (double)i + 4, w = fmax(mean * scale, 1);
+        double mean = om_json_get_num(s, "mean_ms", 0), y = ROW * (double)i + 4, w = fmax(mean * scale, 1);
         double x = LABEL + at * scale;
         om_str_addf(out, "<text class=\"axis\" text-anchor=\"end\" x=\"%.0f\" y=\"%.1f\">", LABEL - 10,
                     y + 15);
-        om_html_text(out, text(s, "stage"));
+        om_html_text(out, om_json_get_string(s, "stage"));
         om_str_addf(
             out, "</text><rect class=\"t%zu\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.0f\"><title>",
             i % 8, x, y, w, ROW - 6);
-        om_html_text(out, text(s, "stage"));
+        om_html_text(out, om_json_get_string(s, "stage"));
         om_str_addf(out, ": mean %.3f ms, p50 %.3f, p99 %.3f, longest %.3f</title></rect>", mean,
-                    num(s, "p50_ms"), num(s, "p99_ms"), num(s, "max_ms"));
+                    om_json_get_num(s, "p50_ms", 0), om_json_get_num(s, "p99_ms", 0),
+                    om_json_get_num(s, "max_ms", 0));
         om_str_addf(out, "<text class=\"axis\" x=\"%.1f\" y=\"%.1f\">%.2f ms</text>", x + w + 6, y + 15,
                     mean);
         at += mean;
@@ -70,9 +60,10 @@ static void histogram(const om_json_value *stage, size_t css, om_str *out)
     if (most <= 0) return;
     double step = (BARS_WIDTH - 20) / (double)h->n;
     om_str_add(out, "<figure><figcaption>");
-    om_html_text(out, text(stage, "stage"));
-    om_str_addf(out, " <small>p50 %.2f, p95 %.2f, p99 %.2f ms</small></figcaption>", num(stage, "p50_ms"),
-                num(stage, "p95_ms"), num(stage, "p99_ms"));
+    om_html_text(out, om_json_get_string(stage, "stage"));
+    om_str_addf(out, " <small>p50 %.2f, p95 %.2f, p99 %.2f ms</small></figcaption>",
+                om_json_get_num(stage, "p50_ms", 0), om_json_get_num(stage, "p95_ms", 0),
+                om_json_get_num(stage, "p99_ms", 0));
     om_str_addf(out, "<svg viewBox=\"0 0 %.0f %.0f\" role=\"img\">", BARS_WIDTH, BARS_HEIGHT + 20);
     for (size_t i = 0; i < h->n; i++) {
         const om_json_value *pair = &h->children[i];
@@ -138,7 +129,7 @@ void om_svg_timeline(const om_json_value *run, om_str *out)
                                           {"ready", "waiting", "l2"},
                                           {"busy", "in flight", "l3"}};
     const om_json_value *t = om_json_get(run, "timeline");
-    double y = 0, step = num(t, "step_ms") / 1e3;
+    double y = 0, step = om_json_get_num(t, "step_ms", 0) / 1e3;
     if (!t || t->type != OM_JSON_OBJ || !list(t, "fps")) return;
     om_str_add(out, "<svg viewBox=\"0 0 960 300\" role=\"img\" aria-label=\"Over time\">");
     size_t n = list(t, "fps")->n;

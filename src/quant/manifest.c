@@ -13,36 +13,18 @@
 #define MOST_BYTES ((size_t)256 << 20)
 #define MOST_SAMPLES 1000000
 
-static void put_text(om_json *j, const char *key, const char *v)
-{
-    om_json_key(j, key);
-    om_json_string(j, v);
-}
-
-static void put_int(om_json *j, const char *key, int64_t v)
-{
-    om_json_key(j, key);
-    om_json_int(j, v);
-}
-
-static void put_num(om_json *j, const char *key, double v, int decimals)
-{
-    om_json_key(j, key);
-    om_json_num(j, v, decimals);
-}
-
 static void put_stream(om_json *j, const om_collected_stream *s)
 {
     om_json_begin_object(j);
-    put_text(j, "name", s->name);
-    put_text(j, "uri", s->uri);
-    put_num(j, "position", s->position, 6);
+    om_json_key_string(j, "name", s->name);
+    om_json_key_string(j, "uri", s->uri);
+    om_json_key_num(j, "position", s->position, 6);
     om_json_key(j, "done");
     om_json_bool(j, s->done);
-    put_int(j, "looked", (int64_t)s->looked);
-    put_int(j, "alike", (int64_t)s->alike);
-    put_int(j, "kept", (int64_t)s->kept);
-    put_num(j, "sharpness", s->sharpness, 4);
+    om_json_key_int(j, "looked", (int64_t)s->looked);
+    om_json_key_int(j, "alike", (int64_t)s->alike);
+    om_json_key_int(j, "kept", (int64_t)s->kept);
+    om_json_key_num(j, "sharpness", s->sharpness, 4);
     om_json_end_object(j);
 }
 
@@ -52,27 +34,27 @@ static void put_sample(om_json *j, const om_sample *s)
     for (int i = 0; i < OM_SIGHT_WORDS; i++)
         snprintf(hash + i * 16, 17, "%016llx", (unsigned long long)s->sight.hash[i]);
     om_json_begin_object(j);
-    put_text(j, "file", s->file);
-    put_int(j, "stream", s->stream);
-    put_num(j, "pts", s->pts, 6);
-    put_int(j, "time_us", s->time_us);
-    put_int(j, "width", s->width);
-    put_int(j, "height", s->height);
-    put_text(j, "hash", hash);
-    put_num(j, "brightness", (double)s->sight.luma, 2);
-    put_num(j, "contrast", (double)s->sight.contrast, 2);
-    put_num(j, "sharpness", (double)s->sight.sharpness, 3);
-    put_num(j, "motion", (double)s->sight.motion, 4);
+    om_json_key_string(j, "file", s->file);
+    om_json_key_int(j, "stream", s->stream);
+    om_json_key_num(j, "pts", s->pts, 6);
+    om_json_key_int(j, "time_us", s->time_us);
+    om_json_key_int(j, "width", s->width);
+    om_json_key_int(j, "height", s->height);
+    om_json_key_string(j, "hash", hash);
+    om_json_key_num(j, "brightness", (double)s->sight.luma, 2);
+    om_json_key_num(j, "contrast", (double)s->sight.contrast, 2);
+    om_json_key_num(j, "sharpness", (double)s->sight.sharpness, 3);
+    om_json_key_num(j, "motion", (double)s->sight.motion, 4);
     if (s->sight.objects >= 0) {
-        put_int(j, "objects", s->sight.objects);
-        put_int(j, "unsure", s->sight.unsure);
+        om_json_key_int(j, "objects", s->sight.objects);
+        om_json_key_int(j, "unsure", s->sight.unsure);
     }
     om_json_key(j, "hard");
     om_json_begin_array(j);
     for (int i = 0; i < OM_HARD_COUNT; i++)
         if (s->hard & 1u << i) om_json_string(j, om_hard_name(1u << i));
     om_json_end_array(j);
-    put_int(j, "nearest", s->nearest);
+    om_json_key_int(j, "nearest", s->nearest);
     om_json_end_object(j);
 }
 
@@ -81,12 +63,12 @@ static void put_all(const om_collection *c, om_json *j)
     om_coverage v;
     om_coverage_of(c, &v);
     om_json_begin_object(j);
-    put_int(j, "version", VERSION);
-    put_int(j, "created_us", c->created_us);
-    put_int(j, "updated_us", c->updated_us);
-    put_text(j, "model", c->model);
-    put_int(j, "count", (int64_t)c->most);
-    put_int(j, "distance", c->distance);
+    om_json_key_int(j, "version", VERSION);
+    om_json_key_int(j, "created_us", c->created_us);
+    om_json_key_int(j, "updated_us", c->updated_us);
+    om_json_key_string(j, "model", c->model);
+    om_json_key_int(j, "count", (int64_t)c->most);
+    om_json_key_int(j, "distance", c->distance);
     om_json_key(j, "coverage");
     om_json_begin_object(j);
     om_coverage_json(&v, j);
@@ -154,12 +136,6 @@ static int get_text(const reader *r, const om_json_value *o, const char *key, ch
     return *out ? OM_OK : OM_ERR_NOMEM;
 }
 
-static const om_json_value *get_list(const om_json_value *o, const char *key)
-{
-    const om_json_value *v = om_json_get(o, key);
-    return v && v->type == OM_JSON_ARR ? v : NULL;
-}
-
 static int read_stream(const reader *r, const om_json_value *o, om_collection *c)
 {
     char *uri = NULL, *name = NULL;
@@ -206,7 +182,7 @@ static int read_hash(const reader *r, const om_json_value *o, uint64_t *out)
 
 static unsigned read_hard(const om_json_value *o)
 {
-    const om_json_value *list = get_list(o, "hard");
+    const om_json_value *list = om_json_get_list(o, "hard");
     unsigned hard = 0;
     for (size_t i = 0; list && i < list->n; i++)
         for (int k = 0; k < OM_HARD_COUNT; k++)
@@ -282,8 +258,9 @@ static int read_all(reader *r, const om_json_value *o, om_collection *c, const c
     if (!err) err = get_num(r, o, "updated_us", 0, 9e15, &updated);
     if (!err) err = get_num(r, o, "count", 1, MOST_SAMPLES, &most);
     if (!err) err = get_num(r, o, "distance", 0, OM_SIGHT_BITS, &distance);
-    const om_json_value *streams = get_list(o, "streams"), *pictures = get_list(o, "pictures"),
-                        *counted = get_list(o, "counted"), *model = om_json_get(o, "model");
+    const om_json_value *streams = om_json_get_list(o, "streams"),
+                        *pictures = om_json_get_list(o, "pictures"),
+                        *counted = om_json_get_list(o, "counted"), *model = om_json_get(o, "model");
     if (!err && !streams) err = wrong(r, "streams", "a list");
     if (!err && !pictures) err = wrong(r, "pictures", "a list");
     if (!err && pictures->n > MOST_SAMPLES) err = wrong(r, "pictures", "fewer of them");

@@ -34,24 +34,6 @@ static int text_of(const om_json_value *v, const char *key, om_str *out)
 
 static bool is_request_key(const char *key) { return !strcmp(key, "cmd") || !strcmp(key, "id"); }
 
-static void key_string(om_json *j, const char *key, const char *v)
-{
-    om_json_key(j, key);
-    om_json_string(j, v);
-}
-
-static void key_num(om_json *j, const char *key, double v, int decimals)
-{
-    om_json_key(j, key);
-    om_json_num(j, v, decimals);
-}
-
-static void key_uint(om_json *j, const char *key, uint64_t v)
-{
-    om_json_key(j, key);
-    om_json_uint(j, v);
-}
-
 static void begin_ok(const request *r)
 {
     om_json_key(r->out, "ok");
@@ -78,8 +60,8 @@ static int add(const request *r)
     om_stream_status st;
     om_pipeline_stream_status(r->pipeline, (size_t)index, &st);
     begin_ok(r);
-    key_string(r->out, "name", st.name);
-    key_uint(r->out, "index", (uint64_t)index);
+    om_json_key_string(r->out, "name", st.name);
+    om_json_key_uint(r->out, "index", (uint64_t)index);
     return OM_OK;
 }
 
@@ -130,35 +112,35 @@ static int set(const request *r)
 
 static void stats_json(const om_stream_stats *s, om_json *j)
 {
-    key_uint(j, "received", s->received);
-    key_uint(j, "decoded", s->decoded);
-    key_uint(j, "inferred", s->inferred);
-    key_uint(j, "skipped", s->skipped);
-    key_uint(j, "dropped", s->dropped);
-    key_uint(j, "in_flight", s->in_flight);
-    key_num(j, "fps", s->fps, 3);
-    key_num(j, "latency_ms_p50", s->latency_ms_p50, 3);
-    key_num(j, "latency_ms_p99", s->latency_ms_p99, 3);
+    om_json_key_uint(j, "received", s->received);
+    om_json_key_uint(j, "decoded", s->decoded);
+    om_json_key_uint(j, "inferred", s->inferred);
+    om_json_key_uint(j, "skipped", s->skipped);
+    om_json_key_uint(j, "dropped", s->dropped);
+    om_json_key_uint(j, "in_flight", s->in_flight);
+    om_json_key_num(j, "fps", s->fps, 3);
+    om_json_key_num(j, "latency_ms_p50", s->latency_ms_p50, 3);
+    om_json_key_num(j, "latency_ms_p99", s->latency_ms_p99, 3);
 }
 
 static void row_json(const om_stream_row *row, om_json *j)
 {
     const om_stream_status *st = &row->status;
     om_json_begin_object(j);
-    key_string(j, "name", st->name);
-    key_uint(j, "index", (uint64_t)st->index);
-    key_string(j, "uri", st->uri);
-    key_string(j, "state", om_stream_state_name(st->state));
-    if (st->error[0]) key_string(j, "error", st->error);
-    key_num(j, "width", st->width, 0);
-    key_num(j, "height", st->height, 0);
-    key_num(j, "priority", row->priority, 0);
-    key_num(j, "weight", row->weight, 3);
-    key_num(j, "sample_fps", row->fps, 3);
-    key_num(j, "every", row->every, 0);
-    key_string(j, "economy", row->economy);
-    key_num(j, "lag_ms", row->lag_ms, 1);
-    key_uint(j, "reconnects", st->reconnects);
+    om_json_key_string(j, "name", st->name);
+    om_json_key_uint(j, "index", (uint64_t)st->index);
+    om_json_key_string(j, "uri", st->uri);
+    om_json_key_string(j, "state", om_stream_state_name(st->state));
+    if (st->error[0]) om_json_key_string(j, "error", st->error);
+    om_json_key_num(j, "width", st->width, 0);
+    om_json_key_num(j, "height", st->height, 0);
+    om_json_key_num(j, "priority", row->priority, 0);
+    om_json_key_num(j, "weight", row->weight, 3);
+    om_json_key_num(j, "sample_fps", row->fps, 3);
+    om_json_key_num(j, "every", row->every, 0);
+    om_json_key_string(j, "economy", row->economy);
+    om_json_key_num(j, "lag_ms", row->lag_ms, 1);
+    om_json_key_uint(j, "reconnects", st->reconnects);
     stats_json(&row->stats, j);
     om_json_end_object(j);
 }
@@ -208,15 +190,15 @@ static int stats(const request *r)
     for (size_t i = 0; i < n; i++) by_state[rows[i].status.state]++;
     om_free(rows);
     begin_ok(r);
-    key_uint(r->out, "streams", n);
+    om_json_key_uint(r->out, "streams", n);
     om_json_key(r->out, "states");
     om_json_begin_object(r->out);
     for (int i = 0; i <= OM_STREAM_REMOVED; i++)
-        if (by_state[i]) key_uint(r->out, om_stream_state_name((om_stream_state)i), by_state[i]);
+        if (by_state[i]) om_json_key_uint(r->out, om_stream_state_name((om_stream_state)i), by_state[i]);
     om_json_end_object(r->out);
     stats_json(&all, r->out);
     om_pipeline_policy_text(r->pipeline, &policy);
-    key_string(r->out, "policy", om_str_get(&policy));
+    om_json_key_string(r->out, "policy", om_str_get(&policy));
     om_str_fini(&policy);
     return OM_OK;
 }
@@ -227,7 +209,7 @@ static int report(const request *r)
     int err = om_pipeline_report(r->pipeline, &text);
     if (err) return err;
     begin_ok(r);
-    key_string(r->out, "report", text);
+    om_json_key_string(r->out, "report", text);
     om_free_string(text);
     return OM_OK;
 }
@@ -273,14 +255,14 @@ void om_control_answer(om_pipeline *p, const char *text, size_t len, om_str *ans
     om_json_begin_object(&j);
     int err = om_json_parse(text, len, &v);
     const om_json_value *id = om_json_get(v, "id");
-    if (id && id->type == OM_JSON_STR) key_string(&j, "id", id->str);
-    if (id && id->type == OM_JSON_NUM) key_num(&j, "id", id->num, 6);
+    if (id && id->type == OM_JSON_STR) om_json_key_string(&j, "id", id->str);
+    if (id && id->type == OM_JSON_NUM) om_json_key_num(&j, "id", id->num, 6);
     request r = {p, v, &j};
     if (!err) err = dispatch(&r);
     if (err) {
         om_json_key(&j, "ok");
         om_json_bool(&j, false);
-        key_string(&j, "error", om_error_message());
+        om_json_key_string(&j, "error", om_error_message());
     }
     om_json_end_object(&j);
     om_json_free(v);

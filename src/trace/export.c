@@ -52,18 +52,6 @@ static int flush(writer *w)
     return rc;
 }
 
-static void json_text(om_json *j, const char *key, const char *value)
-{
-    om_json_key(j, key);
-    om_json_string(j, value);
-}
-
-static void json_count(om_json *j, const char *key, int64_t value)
-{
-    om_json_key(j, key);
-    om_json_int(j, value);
-}
-
 static void json_us(om_json *j, const char *key, int64_t ns)
 {
     om_json_key(j, key);
@@ -76,10 +64,10 @@ static void event_open(writer *w, om_json *j, const char *phase, const char *nam
     w->first = false;
     om_json_init(j, &w->text, 0);
     om_json_begin_object(j);
-    json_text(j, "ph", phase);
-    json_text(j, "name", name);
-    json_count(j, "pid", w->pid);
-    json_count(j, "tid", w->tid);
+    om_json_key_string(j, "ph", phase);
+    om_json_key_string(j, "name", name);
+    om_json_key_int(j, "pid", w->pid);
+    om_json_key_int(j, "tid", w->tid);
 }
 
 static void event_close(om_json *j, const char *arg, int64_t value)
@@ -87,7 +75,7 @@ static void event_close(om_json *j, const char *arg, int64_t value)
     if (arg) {
         om_json_key(j, "args");
         om_json_begin_object(j);
-        json_count(j, arg, value);
+        om_json_key_int(j, arg, value);
         om_json_end_object(j);
     }
     om_json_end_object(j);
@@ -99,7 +87,7 @@ static void add_name(writer *w, const char *what, const char *name)
     event_open(w, &j, "M", what);
     om_json_key(&j, "args");
     om_json_begin_object(&j);
-    json_text(&j, "name", name);
+    om_json_key_string(&j, "name", name);
     om_json_end_object(&j);
     event_close(&j, NULL, 0);
 }
@@ -127,10 +115,10 @@ static void add_flow(writer *w, const om_trace_event *e)
     om_json j;
     char phase[2] = {e->phase, '\0'};
     event_open(w, &j, phase, e->name);
-    json_text(&j, "cat", "frame");
-    json_count(&j, "id", e->value);
+    om_json_key_string(&j, "cat", "frame");
+    om_json_key_int(&j, "id", e->value);
     json_us(&j, "ts", e->ns - om_trace_origin_ns());
-    if (e->phase == 'f') json_text(&j, "bp", "e"); /* binds to the span it stands in */
+    if (e->phase == 'f') om_json_key_string(&j, "bp", "e"); /* binds to the span it stands in */
     event_close(&j, NULL, 0);
 }
 
@@ -140,8 +128,8 @@ static void add_async(writer *w, const om_trace_event *e)
     char id[24];
     snprintf(id, sizeof id, "0x%llx", (unsigned long long)e->value);
     event_open(w, &j, e->kind == OM_TRACE_ASYNC_BEGIN ? "b" : "e", e->name);
-    json_text(&j, "cat", "session");
-    json_text(&j, "id", id);
+    om_json_key_string(&j, "cat", "session");
+    om_json_key_string(&j, "id", id);
     json_us(&j, "ts", e->ns - om_trace_origin_ns());
     event_close(&j, NULL, 0);
 }

@@ -3,23 +3,12 @@
 
 #include "train/train.h"
 
-static void number(om_json *j, const char *key, double v, int decimals)
-{
-    om_json_key(j, key);
-    om_json_num(j, v, decimals);
-}
-
-static void text(om_json *j, const char *key, const char *v)
-{
-    om_json_key(j, key);
-    om_json_string(j, v);
-}
-
 static void add_options(const om_option *table, const void *obj, om_json *j)
 {
     for (const om_option *o = table; o->name; o++) {
         om_str value = {0};
-        if (om_option_get(table, obj, o->name, &value) == 0) text(j, o->name, om_str_get(&value));
+        if (om_option_get(table, obj, o->name, &value) == 0)
+            om_json_key_string(j, o->name, om_str_get(&value));
         om_str_fini(&value);
     }
 }
@@ -33,11 +22,11 @@ static void add_epochs(const om_train_result *r, om_json *j)
         om_json_begin_object(j);
         om_json_key(j, "epoch");
         om_json_int(j, i + 1);
-        number(j, "lr", e->rate, 9);
-        number(j, "train_loss", e->train_loss, 7);
-        number(j, "train_top1", e->train_top1, 6);
-        number(j, "val_loss", e->val_loss, 7);
-        number(j, "val_top1", e->val_top1, 6);
+        om_json_key_num(j, "lr", e->rate, 9);
+        om_json_key_num(j, "train_loss", e->train_loss, 7);
+        om_json_key_num(j, "train_top1", e->train_top1, 6);
+        om_json_key_num(j, "val_loss", e->val_loss, 7);
+        om_json_key_num(j, "val_top1", e->val_top1, 6);
         om_json_end_object(j);
     }
     om_json_end_array(j);
@@ -51,14 +40,14 @@ static void add_classes(const om_train_result *r, om_json *j)
     for (size_t i = 0; i < n; i++) {
         const om_train_class *c = &r->classes[i];
         om_json_begin_object(j);
-        text(j, "name", r->names.items[i]);
+        om_json_key_string(j, "name", r->names.items[i]);
         om_json_key(j, "train");
         om_json_uint(j, c->learnt);
         om_json_key(j, "val");
         om_json_uint(j, c->held_out);
-        number(j, "precision", c->precision, 6);
-        number(j, "recall", c->recall, 6);
-        number(j, "f1", c->f1, 6);
+        om_json_key_num(j, "precision", c->precision, 6);
+        om_json_key_num(j, "recall", c->recall, 6);
+        om_json_key_num(j, "f1", c->f1, 6);
         om_json_end_object(j);
     }
     om_json_end_array(j);
@@ -75,9 +64,9 @@ static void add_classes(const om_train_result *r, om_json *j)
 void om_train_report_json(const char *data, const om_train_options *o, const om_learning *l,
                           const om_train_result *r, om_json *j)
 {
-    text(j, "data", data);
-    text(j, "engine", r->engine);
-    text(j, "cut", r->point);
+    om_json_key_string(j, "data", data);
+    om_json_key_string(j, "engine", r->engine);
+    om_json_key_string(j, "cut", r->point);
     om_json_key(j, "features");
     om_json_int(j, r->features);
     om_json_key(j, "train");
@@ -91,11 +80,11 @@ void om_train_report_json(const char *data, const om_train_options *o, const om_
     om_json_key(j, "best_epoch");
     if (r->best_epoch < 0) om_json_null(j);
     else om_json_int(j, r->best_epoch + 1);
-    number(j, "top1", r->top1, 6);
-    number(j, "loss", r->loss, 7);
-    number(j, "train_top1", r->train_top1, 6);
-    number(j, "extract_s", r->extract_s, 3);
-    number(j, "train_s", r->train_s, 3);
+    om_json_key_num(j, "top1", r->top1, 6);
+    om_json_key_num(j, "loss", r->loss, 7);
+    om_json_key_num(j, "train_top1", r->train_top1, 6);
+    om_json_key_num(j, "extract_s", r->extract_s, 3);
+    om_json_key_num(j, "train_s", r->train_s, 3);
     om_json_key(j, "cached");
     om_json_bool(j, r->cached);
     om_json_key(j, "resumed");

@@ -83,18 +83,6 @@ static void add_csv(const report *p, om_str *out)
     }
 }
 
-static void number(om_json *j, const char *key, double v)
-{
-    om_json_key(j, key);
-    om_json_num(j, v, 4);
-}
-
-static void whole(om_json *j, const char *key, int64_t v)
-{
-    om_json_key(j, key);
-    om_json_int(j, v);
-}
-
 static void add_phases(const om_launch_stats *s, om_json *j)
 {
     for (int k = 0; k < OM_PHASES && s->steps; k++) {
@@ -102,11 +90,11 @@ static void add_phases(const om_launch_stats *s, om_json *j)
         snprintf(key, sizeof key, "%s_ms", om_phase_names[k]);
         om_json_key(j, key);
         om_json_begin_object(j);
-        number(j, "mean", s->phases[k].mean);
-        number(j, "p50", s->phases[k].p50);
-        number(j, "p95", s->phases[k].p95);
-        number(j, "p99", s->phases[k].p99);
-        number(j, "max", s->phases[k].max);
+        om_json_key_num(j, "mean", s->phases[k].mean, 4);
+        om_json_key_num(j, "p50", s->phases[k].p50, 4);
+        om_json_key_num(j, "p95", s->phases[k].p95, 4);
+        om_json_key_num(j, "p99", s->phases[k].p99, 4);
+        om_json_key_num(j, "max", s->phases[k].max, 4);
         om_json_end_object(j);
     }
 }
@@ -114,13 +102,13 @@ static void add_phases(const om_launch_stats *s, om_json *j)
 static void add_pipeline(const om_launch_stats *s, om_json *j)
 {
     if (!s->pipeline) return;
-    number(j, "frames", s->frames);
-    number(j, "fps", s->fps);
+    om_json_key_num(j, "frames", s->frames, 4);
+    om_json_key_num(j, "fps", s->fps, 4);
     om_json_key(j, "latency_ms");
     om_json_begin_object(j);
-    number(j, "p50", s->latency_p50);
-    number(j, "p95", s->latency_p95);
-    number(j, "p99", s->latency_p99);
+    om_json_key_num(j, "p50", s->latency_p50, 4);
+    om_json_key_num(j, "p95", s->latency_p95, 4);
+    om_json_key_num(j, "p99", s->latency_p99, 4);
     om_json_end_object(j);
 }
 
@@ -132,7 +120,7 @@ static void add_item(const report *p, size_t at, om_json *j)
     om_json_begin_object(j);
     om_json_key(j, "job");
     om_json_string(j, i->job->name);
-    whole(j, "copy", i->copy + 1);
+    om_json_key_int(j, "copy", i->copy + 1);
     om_json_key(j, "alone");
     om_json_bool(j, i->alone);
     om_json_key(j, "folder");
@@ -143,18 +131,18 @@ static void add_item(const report *p, size_t at, om_json *j)
     om_json_bool(j, i->gave_up);
     om_json_key(j, "stopped");
     om_json_bool(j, i->stopped);
-    whole(j, "runs", i->runs);
-    whole(j, "restarts", i->restarts);
-    number(j, "seconds", i->seconds);
-    whole(j, "steps", (int64_t)s->steps);
-    whole(j, "torn", (int64_t)s->torn);
-    if (s->steps) number(j, "steps_per_s", s->steps_per_s);
+    om_json_key_int(j, "runs", i->runs);
+    om_json_key_int(j, "restarts", i->restarts);
+    om_json_key_num(j, "seconds", i->seconds, 4);
+    om_json_key_int(j, "steps", (int64_t)s->steps);
+    om_json_key_int(j, "torn", (int64_t)s->torn);
+    if (s->steps) om_json_key_num(j, "steps_per_s", s->steps_per_s, 4);
     add_phases(s, j);
-    if (s->steps) number(j, "sum_error", s->sum_error);
-    if (!isnan(s->loss)) number(j, "loss", s->loss);
+    if (s->steps) om_json_key_num(j, "sum_error", s->sum_error, 4);
+    if (!isnan(s->loss)) om_json_key_num(j, "loss", s->loss, 4);
     add_pipeline(s, j);
-    if (!isnan(times)) number(j, "slowdown", times);
-    if (!isnan(p99)) number(j, "slowdown_p99", p99);
+    if (!isnan(times)) om_json_key_num(j, "slowdown", times, 4);
+    if (!isnan(p99)) om_json_key_num(j, "slowdown_p99", p99, 4);
     om_json_end_object(j);
 }
 
@@ -167,7 +155,7 @@ static void add_json(const report *p, om_str *out)
     om_json_string(&j, p->c->path);
     om_json_key(&j, "stopped");
     om_json_bool(&j, p->r->stopped);
-    whole(&j, "failed", (int64_t)p->r->failed);
+    om_json_key_int(&j, "failed", (int64_t)p->r->failed);
     om_json_key(&j, "processes");
     om_json_begin_array(&j);
     for (size_t i = 0; i < p->r->n; i++) add_item(p, i, &j);

@@ -95,12 +95,6 @@ static void settle(om_launch_stats *s)
     s->steps_per_s = s->phases[3].mean > 0 ? 1e3 / s->phases[3].mean : 0;
 }
 
-static double number(const om_json_value *v, const char *key)
-{
-    const om_json_value *m = v && v->type == OM_JSON_OBJ ? om_json_get(v, key) : NULL;
-    return m && m->type == OM_JSON_NUM ? m->num : NAN;
-}
-
 /* A pipeline's own summary; one that is not there or is none is no error. */
 static void read_report(om_launch_stats *s, const char *dir)
 {
@@ -112,11 +106,11 @@ static void read_report(om_launch_stats *s, const char *dir)
         const om_json_value *latency =
             totals && totals->type == OM_JSON_OBJ ? om_json_get(totals, "latency_ms") : NULL;
         s->pipeline = totals != NULL;
-        s->frames = number(totals, "inferred");
-        s->fps = number(totals, "fps");
-        s->latency_p50 = number(latency, "p50");
-        s->latency_p95 = number(latency, "p95");
-        s->latency_p99 = number(latency, "p99");
+        s->frames = om_json_get_num(totals, "inferred", NAN);
+        s->fps = om_json_get_num(totals, "fps", NAN);
+        s->latency_p50 = om_json_get_num(latency, "p50", NAN);
+        s->latency_p95 = om_json_get_num(latency, "p95", NAN);
+        s->latency_p99 = om_json_get_num(latency, "p99", NAN);
     }
     om_json_free(v);
     om_free(text);

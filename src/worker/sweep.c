@@ -208,12 +208,6 @@ static void add_csv(const sweep *s, om_str *out)
     }
 }
 
-static void number(om_json *j, const char *key, double v)
-{
-    om_json_key(j, key);
-    om_json_num(j, v, 4);
-}
-
 static void add_json(const sweep *s, om_str *out)
 {
     om_json j;
@@ -231,8 +225,8 @@ static void add_json(const sweep *s, om_str *out)
     om_json_string(&j, s->second_note);
     om_json_key(&j, "unsplit");
     om_json_begin_object(&j);
-    number(&j, "latency_ms", s->whole.latency_ms);
-    number(&j, "fps", s->whole.fps);
+    om_json_key_num(&j, "latency_ms", s->whole.latency_ms, 4);
+    om_json_key_num(&j, "fps", s->whole.fps, 4);
     om_json_end_object(&j);
     om_json_key(&j, "splits");
     om_json_begin_array(&j);
@@ -247,12 +241,12 @@ static void add_json(const sweep *s, om_str *out)
         om_json_int(&j, o->point.n_live);
         om_json_key(&j, "transfer_bytes");
         om_json_uint(&j, o->point.bytes);
-        number(&j, "first_share", o->share);
-        number(&j, "first_latency_ms", o->first_ms);
-        number(&j, "transfer_latency_ms", o->transfer_ms);
-        number(&j, "second_latency_ms", o->second_ms);
-        number(&j, "latency_ms", o->latency_ms);
-        number(&j, "fps", o->fps);
+        om_json_key_num(&j, "first_share", o->share, 4);
+        om_json_key_num(&j, "first_latency_ms", o->first_ms, 4);
+        om_json_key_num(&j, "transfer_latency_ms", o->transfer_ms, 4);
+        om_json_key_num(&j, "second_latency_ms", o->second_ms, 4);
+        om_json_key_num(&j, "latency_ms", o->latency_ms, 4);
+        om_json_key_num(&j, "fps", o->fps, 4);
         om_json_end_object(&j);
     }
     om_json_end_array(&j);

@@ -172,6 +172,30 @@ static void numbers_equal_printf_s(void **state)
     }
 }
 
+static void members_are_written_in_one_call(void **state)
+{
+    static char *items[] = {"a", "b\"c"};
+    om_strlist list = {.items = items, .n = 2}, none = {0};
+    om_str out = {0};
+    om_json j;
+    om_json_init(&j, &out, 0);
+    om_json_begin_object(&j);
+    om_json_key_string(&j, "text", "x");
+    om_json_key_string(&j, "none", NULL);
+    om_json_key_int(&j, "low", INT64_MIN);
+    om_json_key_uint(&j, "high", UINT64_MAX);
+    om_json_key_bool(&j, "yes", true);
+    om_json_key_num(&j, "short", 1.23456, 3);
+    om_json_key_num(&j, "unknown", NAN, 3);
+    om_json_key_texts(&j, "list", &list);
+    om_json_key_texts(&j, "empty", &none);
+    om_json_end_object(&j);
+    assert_string_equal(om_str_get(&out), "{\"text\":\"x\",\"none\":null,\"low\":-9223372036854775808,"
+                                          "\"high\":18446744073709551615,\"yes\":true,\"short\":1.235,"
+                                          "\"unknown\":null,\"list\":[\"a\",\"b\\\"c\"],\"empty\":[]}");
+    om_str_fini(&out);
+}
+
 static om_json_value *parse(const char *text)
 {
     om_json_value *v = NULL;
@@ -282,6 +306,28 @@ static void mistakes_name_the_byte(void **state)
     assert_int_equal(om_json_parse("[1]xyz", 3, &v), OM_OK);
     om_json_free(v);
     assert_int_equal(om_json_parse("\"a\0b\"", 5, &v), OM_ERR_FORMAT);
+}
+
+static void members_are_read_by_type(void **state)
+{
+    om_json_value *v =
+        parse("{\"n\":2.5,\"s\":\"x\",\"l\":[1],\"e\":[],\"z\":null,\"n2\":1,\"n2\":\"last\"}");
+    assert_true(om_json_get_num(v, "n", -1) == 2.5);
+    assert_true(om_json_get_num(v, "s", -1) == -1);
+    assert_true(om_json_get_num(v, "z", 7) == 7);
+    assert_true(om_json_get_num(v, "n2", 7) == 7);
+    assert_true(isnan(om_json_get_num(v, "absent", NAN)));
+    assert_true(om_json_get_num(NULL, "n", 3) == 3);
+    assert_string_equal(om_json_get_string(v, "s"), "x");
+    assert_string_equal(om_json_get_string(v, "n2"), "last");
+    assert_string_equal(om_json_get_string(v, "n"), "");
+    assert_string_equal(om_json_get_string(NULL, "s"), "");
+    assert_int_equal(om_json_get_list(v, "l")->n, 1);
+    assert_int_equal(om_json_get_list(v, "e")->n, 0);
+    assert_null(om_json_get_list(v, "s"));
+    assert_null(om_json_get_list(om_json_get(v, "l"), "l"));
+    assert_null(om_json_get_list(NULL, "l"));
+    om_json_free(v);
 }
 
 static int parse_nested(int depth, char open, char close)
@@ -395,10 +441,12 @@ int main(void)
         cmocka_unit_test(bytes_that_are_no_utf8_are_replaced),
         cmocka_unit_test(numbers_are_short),
         cmocka_unit_test(numbers_equal_printf_s),
+        cmocka_unit_test(members_are_written_in_one_call),
         cmocka_unit_test(whole_text_is_read),
         cmocka_unit_test(escapes_are_read),
         cmocka_unit_test(numbers_are_read),
         cmocka_unit_test(mistakes_name_the_byte),
+        cmocka_unit_test(members_are_read_by_type),
         cmocka_unit_test(nesting_is_bounded),
         cmocka_unit_test(what_is_written_is_read_again),
         cmocka_unit_test(lack_of_memory_is_reported),
