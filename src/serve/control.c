@@ -139,6 +139,9 @@ static void stats_json(const om_stream_stats *s, om_json *j)
     key_num(j, "fps", s->fps, 3);
     key_num(j, "latency_ms_p50", s->latency_ms_p50, 3);
     key_num(j, "latency_ms_p99", s->latency_ms_p99, 3);
+    om_json_key(j, "network_mbit_s");
+    if (s->network_mbit_s >= 0) om_json_num(j, s->network_mbit_s, 3);
+    else om_json_null(j);
 }
 
 static void row_json(const om_stream_row *row, om_json *j)
