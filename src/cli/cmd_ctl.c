@@ -223,6 +223,7 @@ static void print_stats(const om_json_value *a)
     printf("frames    received %.0f, inferred %.0f, skipped %.0f, dropped %.0f, in flight %.0f\n",
            num(a, "received"), num(a, "inferred"), num(a, "skipped"), num(a, "dropped"), num(a, "in_flight"));
     printf("latency   %.1f ms p50, %.1f ms p99\n", num(a, "latency_ms_p50"), num(a, "latency_ms_p99"));
+    if (num(a, "network_mbit_s") > 0) printf("network   %.1f Mbit/s\n", num(a, "network_mbit_s"));
     if (*text(a, "policy")) printf("policy    %s\n", text(a, "policy"));
 }
 
