@@ -59,6 +59,8 @@ static int read_report(const om_json_value *report, om_snapshot *out)
     out->skipped = causes(totals, "skipped", NULL, NULL);
     out->dropped = causes(totals, "dropped", out->causes, &out->n_causes);
     out->bytes = (uint64_t)om_json_get_num(totals, "bytes", 0);
+    const om_json_value *network = om_json_get(totals, "network_mbit_s");
+    out->networked = network && network->type == OM_JSON_NUM;
     read_batches(om_json_get(report, "model"), out);
     return read_streams(om_json_get(report, "streams"), out);
 }

@@ -276,7 +276,7 @@ int om_trial_rung(const om_trial *t, double target, om_rung *out)
     out->gpu_percent = t->gpu_n ? t->gpu_sum / t->gpu_n : NAN;
     out->nvdec_percent = t->nvdec_n ? t->nvdec_sum / t->nvdec_n : NAN;
     out->gpu_memory_mb = t->gpu_memory_mb > 0 ? t->gpu_memory_mb : NAN;
-    out->network_mbit = b->bytes > 0 ? 8e-6 * (double)(b->bytes - a->bytes) / seconds : NAN;
+    out->network_mbit = b->networked ? 8e-6 * (double)(b->bytes - a->bytes) / seconds : NAN;
     double batches = b->batches - a->batches;
     out->mean_batch = batches > 0 ? (b->batches * b->mean_batch - a->batches * a->mean_batch) / batches : NAN;
     return rung_fps(a, b, seconds, out);

@@ -21,6 +21,7 @@ typedef struct om_bench {
 typedef struct om_snapshot {
     int64_t ns, cpu_ns;
     uint64_t received, inferred, skipped, dropped, in_flight, bytes;
+    bool networked; /* the bytes are of streams on a network, or that stand for such */
     om_loss causes[OM_BENCH_CAUSES];
     int n_causes;
     uint64_t *stream_inferred; /* owned; n_streams of them */

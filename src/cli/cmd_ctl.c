@@ -215,6 +215,8 @@ static void print_stats(const om_json_value *a)
            om_json_get_num(a, "in_flight", 0));
     printf("latency   %.1f ms p50, %.1f ms p99\n", om_json_get_num(a, "latency_ms_p50", 0),
            om_json_get_num(a, "latency_ms_p99", 0));
+    if (om_json_get_num(a, "network_mbit_s", 0) > 0)
+        printf("network   %.1f Mbit/s\n", om_json_get_num(a, "network_mbit_s", 0));
     if (*om_json_get_string(a, "policy")) printf("policy    %s\n", om_json_get_string(a, "policy"));
 }
 

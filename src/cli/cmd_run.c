@@ -213,6 +213,15 @@ static void summarize(session *s)
     if (!s->quiet) om_summary_print(&summary, s->stdout_taken ? stderr : stdout);
 }
 
+/* What a reload cannot change is said, so that nobody waits for it. */
+static void tell_differences(const session *s, const om_config *c)
+{
+    om_str text = {0};
+    if (!om_pipeline_differs(s->pipeline, c, &text) && text.len)
+        om_log(OM_LOG_WARN, "reload: %s: what has changed there takes a restart", om_str_get(&text));
+    om_str_fini(&text);
+}
+
 /* Reads the configuration again; what changed of its streams is applied, or nothing. */
 static void reload(session *s)
 {
@@ -224,6 +233,7 @@ static void reload(session *s)
     int err = om_options_init(run_flag_table, &flags);
     if (!err) err = om_config_init(&config);
     if (!err) err = configure(s->args, &flags, &config);
+    if (!err) tell_differences(s, &config);
     if (!err) err = om_pipeline_reload(s->pipeline, &config, &done);
     if (err) om_log(OM_LOG_ERROR, "reload: %s; the run goes on as it was", om_error_message());
     else

@@ -124,6 +124,8 @@ static void print_stats(om_progress *pr, om_pipeline *p, int64_t now, const om_s
                 (double)(s->inferred - pr->stats_inferred) / seconds, s->latency_ms_p50, s->latency_ms_p99,
                 running, n);
     if (away) om_str_addf(&text, "  %zu away", away);
+    if (s->network_bytes > pr->stats_bytes)
+        om_str_addf(&text, "  %.1f Mbit/s", 8e-6 * (double)(s->network_bytes - pr->stats_bytes) / seconds);
     om_str losses = {0};
     om_pipeline_losses(p, -1, &losses);
     if (losses.len) om_str_addf(&text, "  %s", om_str_get(&losses));
@@ -139,6 +141,7 @@ static void print_stats(om_progress *pr, om_pipeline *p, int64_t now, const om_s
     om_console_line(om_str_get(&text));
     om_str_fini(&text);
     pr->stats_inferred = s->inferred;
+    pr->stats_bytes = s->network_bytes;
     pr->stats_ns = now;
     pr->next_stats_ns += (int64_t)(pr->stats_s * 1e9);
     if (pr->next_stats_ns < now) pr->next_stats_ns = now + (int64_t)(pr->stats_s * 1e9);

@@ -21,7 +21,7 @@ typedef struct om_progress {
     bool line;      /* the progress line is wanted */
     double stats_s; /* between --stats lines; 0: none */
     int64_t start_ns, next_stats_ns;
-    uint64_t stats_inferred;
+    uint64_t stats_inferred, stats_bytes;
     int64_t stats_ns;
     struct {
         int64_t ns;

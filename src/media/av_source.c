@@ -220,6 +220,7 @@ static void fill_info(om_source *s)
     double fps = rate.num > 0 && rate.den > 0 ? av_q2d(rate) : 0;
     s->info.fps = fps > 0.001 && fps < 1000 ? fps : 0;
     snprintf(s->info.codec, sizeof s->info.codec, "%s", avcodec_get_name(st->codecpar->codec_id));
+    s->info.bit_rate = st->codecpar->bit_rate > 0 ? (double)st->codecpar->bit_rate : 0;
     s->info.width = st->codecpar->width;
     s->info.height = st->codecpar->height;
     bool endless = p->fmt->duration == AV_NOPTS_VALUE || p->fmt->duration <= 0;
@@ -420,6 +421,17 @@ static int64_t wall_of(const om_source *s, const AVPacket *pkt)
                                                                                           : now;
 }
 
+/* What came, and when: a rate is made of it. */
+static void count_bytes(om_source *s, int size)
+{
+    om_source_counts *c = s->counts;
+    int64_t now = om_now_ns();
+    if (!atomic_load_explicit(&c->first_ns, memory_order_relaxed))
+        atomic_store_explicit(&c->first_ns, now, memory_order_relaxed);
+    atomic_store_explicit(&c->last_ns, now, memory_order_relaxed);
+    atomic_fetch_add_explicit(&c->bytes, (unsigned long long)size, memory_order_relaxed);
+}
+
 static int feed(om_source *s)
 {
     av_priv *p = s->priv;
@@ -427,7 +439,7 @@ static int feed(om_source *s)
     if (rc == OM_ERR_EOF) rc = splice(s);
     if (rc != OM_OK) return start_draining(p, rc);
     om_decoder_expect(p->dec, wall_of(s, p->pkt));
-    atomic_fetch_add_explicit(&s->counts->bytes, (unsigned long long)p->pkt->size, memory_order_relaxed);
+    count_bytes(s, p->pkt->size);
     int64_t due, dts = to_ns(p->pkt->dts, p->time_base);
     dts = s->camera ? om_timeline_map_live(&p->dts, dts, om_now_ns()) : om_timeline_map(&p->dts, dts);
     rc = om_pace_wait(&p->pace, dts, &due);

@@ -88,6 +88,8 @@ typedef struct om_source_params {
 typedef struct om_source_counts {
     atomic_ullong received;   /* video packets out of the demuxer */
     atomic_ullong bytes;      /* in them; of pictures and patterns 0 */
+    atomic_llong first_ns;    /* when the first of them came, and the last (om_now_ns() scale); 0: none has */
+    atomic_llong last_ns;
     atomic_ullong decoded;    /* pictures returned by om_source_read() */
     atomic_ullong no_output;  /* packets that the decoder took and made no picture of */
     atomic_ullong corrupt;    /* packets the decoder refused, and pictures it flagged as damaged */
@@ -108,6 +110,7 @@ typedef struct om_source_info {
     int width, height;
     double fps;        /* 0: not known */
     double duration_s; /* 0: not known or endless */
+    double bit_rate;   /* announced; 0: not */
     bool live;
 } om_source_info;
 

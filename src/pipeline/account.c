@@ -1,13 +1,17 @@
 #include "pipeline/account.h"
 
+#include <math.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "omma/error.h"
 
 static const char *const skip_names[OM_SKIP_COUNT] = {"no_output", "sampled", "stopped", "still",
                                                       "no_key",    "economy", "paused"};
 static const char *const drop_names[OM_DROP_COUNT] = {"corrupt", "superseded", "infer_failed", "no_memory",
                                                       "device_lost"};
+
+#define OM_NETWORK_LEAST_NS (OM_NS_PER_SEC / 2) /* packets of a shorter time make no rate */
 
 static void count(atomic_ullong *c) { atomic_fetch_add_explicit(c, 1, memory_order_relaxed); }
 
@@ -71,6 +75,11 @@ void om_account_tally(om_account *a, om_tally *out)
     out->decoded = get(&a->source.decoded);
     out->received = get(&a->source.received);
     out->bytes = get(&a->source.bytes);
+    if (a->networked && out->bytes) {
+        out->network_bytes = out->bytes;
+        out->network_first_ns = atomic_load_explicit(&a->source.first_ns, memory_order_relaxed);
+        out->network_last_ns = atomic_load_explicit(&a->source.last_ns, memory_order_relaxed);
+    }
     uint64_t settled = out->decoded + get(&a->source.no_output) + get(&a->source.corrupt) +
                        get(&a->source.unread) + get(&a->source.no_key) + get(&a->source.economy);
     out->in_flight =
@@ -80,6 +89,13 @@ void om_account_tally(om_account *a, om_tally *out)
     out->first_ns = a->first_ns;
     out->last_ns = a->last_ns;
     pthread_mutex_unlock(&a->lock);
+}
+
+/* [*first, *last] grows to hold the other span; 0: there is none. */
+static void span(int64_t *first, int64_t *last, int64_t other_first, int64_t other_last)
+{
+    if (other_first && (!*first || other_first < *first)) *first = other_first;
+    if (other_last > *last) *last = other_last;
 }
 
 void om_tally_merge(om_tally *into, const om_tally *from)
@@ -92,9 +108,9 @@ void om_tally_merge(om_tally *into, const om_tally *from)
     for (int i = 0; i < OM_SKIP_COUNT; i++) into->skipped[i] += from->skipped[i];
     for (int i = 0; i < OM_DROP_COUNT; i++) into->dropped[i] += from->dropped[i];
     om_hist_merge(&into->latency, &from->latency);
-    if (from->first_ns && (!into->first_ns || from->first_ns < into->first_ns))
-        into->first_ns = from->first_ns;
-    if (from->last_ns > into->last_ns) into->last_ns = from->last_ns;
+    into->network_bytes += from->network_bytes;
+    span(&into->network_first_ns, &into->network_last_ns, from->network_first_ns, from->network_last_ns);
+    span(&into->first_ns, &into->last_ns, from->first_ns, from->last_ns);
 }
 
 static uint64_t sum(const uint64_t *v, int n)
@@ -114,6 +130,13 @@ double om_tally_fps(const om_tally *t)
     return (double)(t->inferred - 1) * 1e9 / (double)(t->last_ns - t->first_ns);
 }
 
+double om_tally_network_mbit(const om_tally *t)
+{
+    int64_t ns = t->network_last_ns - t->network_first_ns;
+    if (!t->network_bytes || ns < OM_NETWORK_LEAST_NS) return -1;
+    return 8e3 * (double)t->network_bytes / (double)ns;
+}
+
 static double quantile_ms(const om_hist *h, double q) { return (double)om_hist_quantile(h, q) / 1e6; }
 
 void om_tally_stats(const om_tally *t, om_stream_stats *out)
@@ -130,6 +153,8 @@ void om_tally_stats(const om_tally *t, om_stream_stats *out)
         .latency_ms_p95 = quantile_ms(&t->latency, .95),
         .latency_ms_p99 = quantile_ms(&t->latency, .99),
         .latency_ms_max = (double)t->latency.max_ns / 1e6,
+        .network_bytes = t->network_bytes,
+        .network_mbit_s = om_tally_network_mbit(t),
     };
 }
 
@@ -150,6 +175,7 @@ void om_tally_json(const om_tally *t, om_json *j)
     om_tally_stats(t, &s);
     om_json_key_uint(j, "received", s.received);
     om_json_key_uint(j, "bytes", t->bytes);
+    om_json_key_num(j, "network_mbit_s", s.network_mbit_s >= 0 ? s.network_mbit_s : NAN, 3);
     om_json_key_uint(j, "decoded", s.decoded);
     om_json_key_uint(j, "inferred", s.inferred);
     om_json_key_uint(j, "in_flight", s.in_flight);

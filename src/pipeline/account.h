@@ -30,7 +30,8 @@ typedef enum om_drop {
 } om_drop;
 
 typedef struct om_account {
-    om_source_counts source;              /* counted by the source */
+    om_source_counts source; /* counted by the source */
+    bool networked; /* a camera on the network, or a file that stands for one; set before it starts */
     atomic_ullong skipped[OM_SKIP_COUNT]; /* by the pipeline; what the source counts stays 0 */
     atomic_ullong dropped[OM_DROP_COUNT]; /* by the pipeline; CORRUPT stays 0, the source has it */
     atomic_ullong inferred;
@@ -46,6 +47,8 @@ typedef struct om_account {
 /* A copy of the counters at one moment, mergeable. */
 typedef struct om_tally {
     uint64_t received, bytes, decoded, inferred, in_flight; /* bytes: of the packets received */
+    uint64_t network_bytes;                                 /* those of streams on the network */
+    int64_t network_first_ns, network_last_ns; /* when the first and the last of them came; 0: none has */
     uint64_t skipped[OM_SKIP_COUNT], dropped[OM_DROP_COUNT];
     om_hist latency;
     int64_t first_ns, last_ns;
@@ -64,6 +67,8 @@ uint64_t om_tally_skipped(const om_tally *t);
 uint64_t om_tally_dropped(const om_tally *t);
 /* Frames a second between the first and the last hand-over. */
 double om_tally_fps(const om_tally *t);
+/* Packets' bits a second between the first and the last of them; negative: too little has come to tell. */
+double om_tally_network_mbit(const om_tally *t);
 void om_tally_stats(const om_tally *t, om_stream_stats *out);
 /* The members received ... latency_ms of the report, into an open object. */
 void om_tally_json(const om_tally *t, om_json *j);

@@ -142,7 +142,8 @@ static int64_t look_after(om_pipeline *p, bool gpu, int64_t *sample, int64_t *re
         *sample = now + OM_GPU_SAMPLE_NS;
     }
     if (attention || now >= *reap) *reap = om_roster_reap(p);
-    int64_t next = earlier_of(gpu ? *sample : OM_NEVER, *reap);
+    if (now >= p->network_next_ns) om_pipeline_watch_network(p);
+    int64_t next = earlier_of(earlier_of(gpu ? *sample : OM_NEVER, *reap), p->network_next_ns);
     if (!p->policy.bound_ns) return next;
     if (now >= p->policy.next_ns) om_pipeline_police(p);
     return earlier_of(next, p->policy.next_ns);
@@ -275,6 +276,7 @@ int om_pipeline_start(om_pipeline *p)
     p->start_cpu_ns = om_process_cpu_ns();
     p->start_wall_us = om_wall_us();
     om_policy_init(&p->policy, p->config.run.latency_bound_ms);
+    om_pipeline_watch_network_init(p);
     err = om_engine_create(&p->config.run, &p->engine);
     if (err) return err;
     p->engine->on_failed = engine_failed;

@@ -39,6 +39,7 @@ typedef struct om_stream_run {
     om_cancel halt;   /* the source's: fires then, and when a camera is paused */
     atomic_bool done; /* its thread is through with everything but its own end */
     bool local;
+    bool remote; /* its packets come over the network */
     bool gated; /* takes part in the gate */
     atomic_bool arrived;
     bool added;   /* while the run went on: its failure is not the run's */
@@ -55,6 +56,8 @@ typedef struct om_stream_run {
     atomic_llong lag_ns; /* how long after its due time the last picture came out of the decoder */
     atomic_uint tuned;   /* counts the changes of `own` */
     uint64_t looked_inferred, looked_over, looked_near; /* the policy's: at its last look */
+    uint64_t looked_bytes; /* likewise, of the look at the network */
+    int64_t looked_bytes_ns;
     /* Guarded by the pipeline's lock. */
     om_source *source; /* while it is open */
     om_stream_state state;
@@ -129,6 +132,8 @@ struct om_pipeline {
     size_t n_names, cap_names;
 
     om_policy policy;
+    int64_t network_next_ns; /* the supervisor's: when the network is looked at again; OM_NEVER: not any more */
+    double link_mbit;
 
     pthread_mutex_t lock; /* guards what follows, and the streams' states */
     pthread_cond_t changed;
@@ -159,6 +164,10 @@ int om_gate_wait(om_gate *g, om_cancel *c);
 void om_pipeline_sample_gpu(om_pipeline *p);
 /* The members gpu_percent ... of the report, into an open object; null where there is nothing to say. */
 void om_pipeline_gpu_json(om_pipeline *p, om_json *j);
+
+/* network.c: what cameras send, against what the link carries. The supervisor's. */
+void om_pipeline_watch_network_init(om_pipeline *p);
+void om_pipeline_watch_network(om_pipeline *p);
 
 /* stage_report.c: what a profiled run found out about itself, as an object. */
 void om_pipeline_profile_json(om_pipeline *p, om_json *j);

@@ -75,6 +75,11 @@ static double link_mbit(void)
     return best;
 }
 
+double om_preflight_link_mbit(const om_run_options *o)
+{
+    return o->link_mbit > 0 ? o->link_mbit : link_mbit();
+}
+
 void om_preflight_look(const om_config *c, om_preflight_facts *out)
 {
     struct rlimit files = {0};
@@ -89,7 +94,7 @@ void om_preflight_look(const om_config *c, om_preflight_facts *out)
     out->memory_needed_mb = MB_RUN + (double)c->n_streams * MB_STREAM_1080P;
     out->memory_free_mb = free_mb();
     out->network_needed_mbit = (double)out->cameras * MBIT_CAMERA;
-    out->network_mbit = c->run.link_mbit > 0 ? c->run.link_mbit : link_mbit();
+    out->network_mbit = om_preflight_link_mbit(&c->run);
 }
 
 static void raise_files(const om_preflight_facts *f)

@@ -12,6 +12,9 @@ typedef struct om_preflight_facts {
     double network_needed_mbit, network_mbit;
 } om_preflight_facts;
 
+/* What the network carries: as the options say, else the fastest interface that is up. Negative: not known. */
+double om_preflight_link_mbit(const om_run_options *o);
+
 void om_preflight_look(const om_config *c, om_preflight_facts *out);
 
 /* For the command, before threads start: raises the limit of open files as far as it is needed and allowed,

@@ -5,24 +5,26 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "pipeline/pipeline_priv.h"
+#include "pipeline/second_config.h"
 
 static bool same_text(const char *a, const char *b) { return a == b || (a && b && !strcmp(a, b)); }
+
+static bool same_option(const om_option *table, const void *a, const void *b, const char *name)
+{
+    om_str x = {0}, y = {0};
+    bool same = !om_option_get(table, a, name, &x) && !om_option_get(table, b, name, &y) &&
+                !strcmp(om_str_get(&x), om_str_get(&y));
+    om_str_fini(&x);
+    om_str_fini(&y);
+    return same;
+}
 
 /* Whether a running stream can become that one: what cannot be set is the same. */
 static bool same_stream(const om_stream_options *a, const om_stream_options *b)
 {
-    om_str x = {0}, y = {0};
     bool same = same_text(a->uri, b->uri);
-    for (const om_option *o = om_stream_option_table; o->name && same; o++) {
-        if (om_stream_is_tunable(o->name)) continue;
-        om_str_clear(&x);
-        om_str_clear(&y);
-        same = !om_option_get(om_stream_option_table, a, o->name, &x) &&
-               !om_option_get(om_stream_option_table, b, o->name, &y) &&
-               !strcmp(om_str_get(&x), om_str_get(&y));
-    }
-    om_str_fini(&x);
-    om_str_fini(&y);
+    for (const om_option *o = om_stream_option_table; o->name && same; o++)
+        same = om_stream_is_tunable(o->name) || same_option(om_stream_option_table, a, b, o->name);
     return same;
 }
 
@@ -129,4 +131,49 @@ int om_pipeline_reload(om_pipeline *p, om_config *c, om_reload *out)
         om_free(name);
     }
     return OM_OK;
+}
+
+static const om_second_options *find_second(const om_config *c, const char *name)
+{
+    for (size_t i = 0; i < c->n_seconds; i++)
+        if (same_text(c->seconds[i].name, name)) return &c->seconds[i];
+    return NULL;
+}
+
+static bool same_second(const om_second_options *a, const om_second_options *b)
+{
+    bool same = b != NULL;
+    for (const om_option *o = om_second_option_table; o->name && same; o++)
+        same = same_option(om_second_option_table, a, b, o->name);
+    return same;
+}
+
+static void name_difference(om_str *out, const char *what, const char *name)
+{
+    om_str_addf(out, "%s%s", out->len ? ", " : "", what);
+    if (name) om_str_addf(out, " '%s'", name);
+}
+
+/* Those that have changed or gone, and those that are new. */
+static void seconds_that_differ(const om_config *is, const om_config *c, om_str *out)
+{
+    for (size_t i = 0; i < is->n_seconds; i++)
+        if (!same_second(&is->seconds[i], find_second(c, is->seconds[i].name)))
+            name_difference(out, "secondary", is->seconds[i].name);
+    for (size_t i = 0; i < c->n_seconds; i++)
+        if (!find_second(is, c->seconds[i].name)) name_difference(out, "secondary", c->seconds[i].name);
+}
+
+int om_pipeline_differs(om_pipeline *p, const om_config *c, om_str *out)
+{
+    const om_config *is = &p->config; /* nobody changes it once the run has started */
+    for (const om_option *o = om_run_option_table; o->name; o++)
+        if (!same_option(om_run_option_table, &is->run, &c->run, o->name))
+            name_difference(out, o->name, NULL);
+    seconds_that_differ(is, c, out);
+    bool sinks = is->sinks.n == c->sinks.n;
+    for (size_t i = 0; i < is->sinks.n && sinks; i++)
+        sinks = same_text(is->sinks.items[i], c->sinks.items[i]);
+    if (!sinks) name_difference(out, "sinks", NULL);
+    return out->failed ? OM_ERR_NOMEM : OM_OK;
 }

@@ -393,8 +393,6 @@ static void machine_json(om_pipeline *p, double seconds, double cpu, om_json *j)
     om_json_key_num(j, "cpu_seconds", cpu, 3);
     om_json_key_num(j, "memory_peak_mb", (double)u.ru_maxrss / 1024.0, 1);
     om_pipeline_gpu_json(p, j);
-    om_json_key(j, "network_mbit_s"); /* of the contract; not measured */
-    om_json_null(j);
 }
 
 int om_pipeline_report(om_pipeline *p, char **out)

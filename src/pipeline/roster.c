@@ -91,6 +91,8 @@ static int make_parts(om_stream_run *s)
     const om_run_options *o = &p->config.run;
     s->local = !is_remote(s->own.uri);
     s->live = !s->local || (s->own.live >= 0 ? s->own.live : o->live);
+    s->remote = !s->local && strncasecmp(s->own.uri, "v4l2:", 5);
+    s->account.networked = s->remote || (s->local && s->live);
     s->name = om_strdup(s->own.name);
     s->shown = om_uri_redact(s->own.uri);
     if (!s->name || !s->shown) return OM_ERR_NOMEM;

@@ -163,6 +163,8 @@ static void counters(const om_stream_row *rows, size_t n, om_str *out)
          offsetof(om_stream_stats, inferred)},
         {"omma_frames_skipped_total", "Pictures left out on purpose.", offsetof(om_stream_stats, skipped)},
         {"omma_frames_dropped_total", "Pictures lost.", offsetof(om_stream_stats, dropped)},
+        {"omma_network_bytes_total", "Bytes of the packets of cameras, and of files that stand for them.",
+         offsetof(om_stream_stats, network_bytes)},
     };
     for (size_t k = 0; k < sizeof all / sizeof all[0]; k++) {
         family(out, all[k].name, "counter", all[k].help);

@@ -1,4 +1,5 @@
 /* Requests to a run: JSON in, JSON out. */
+#include <math.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -121,6 +122,7 @@ static void stats_json(const om_stream_stats *s, om_json *j)
     om_json_key_num(j, "fps", s->fps, 3);
     om_json_key_num(j, "latency_ms_p50", s->latency_ms_p50, 3);
     om_json_key_num(j, "latency_ms_p99", s->latency_ms_p99, 3);
+    om_json_key_num(j, "network_mbit_s", s->network_mbit_s >= 0 ? s->network_mbit_s : NAN, 3);
 }
 
 static void row_json(const om_stream_row *row, om_json *j)

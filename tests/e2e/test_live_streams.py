@@ -72,7 +72,7 @@ class Run:
         self.process.send_signal(signal.SIGTERM)
         out, err = self.process.communicate(timeout=PATIENCE)
         assert self.process.returncode == code, (out, err)
-        assert "Sanitizer" not in err, err
+        assert "Sanitizer" not in (err or ""), err
         assert not self.path.exists()
         report = json.loads(self.report_file.read_text())
         for figures in [*report["streams"], report["totals"]]:
@@ -233,6 +233,36 @@ def test_lists_and_reload(running, tmp_path):
     assert {r["width"] for r in records(out / "c-2.jsonl")} == {96}
 
 
+def test_a_reload_says_what_takes_a_restart(running, tmp_path):
+    """Secondary models, sinks and the run's own keys are named where they differ; the streams are reloaded all the same."""
+    config, err = tmp_path / "run.yaml", tmp_path / "err.txt"
+    text = f"""
+conf: 0.3
+streams:
+  - {{uri: "{ENDLESS}", name: a, live: yes}}
+secondary:
+  - {{model: {SHAPES}, device: "null", name: plate, min-score: 0.4}}
+  - {{model: {SHAPES}, device: "null", name: face}}
+"""
+    config.write_text(text)
+    with open(err, "w") as stderr:
+        run = running(config, "-o", "null:", stderr=stderr)
+        run.wait_inferred("a", 2)
+        run.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: err.read_text().count("reload:") == 1)
+        config.write_text(text.replace("0.3", "0.31").replace("min-score: 0.4", "min-score: 0.5").replace("name: face", "name: faces")
+                          .replace("name: a, live: yes", "name: a, live: yes, fps: 5").replace("streams:", f"sinks: ['jsonl:{tmp_path}/r']\nstreams:"))
+        run.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: err.read_text().count("reload:") == 3)
+        assert run.rows()["a"]["sample_fps"] == 5
+        run.end()
+    said = [line.split("reload: ")[1] for line in err.read_text().splitlines() if "reload: " in line]
+    assert said == ["0 streams added, 0 removed, 0 changed",
+                    "conf, secondary 'plate', secondary 'face', secondary 'faces', sinks: what has changed there takes a restart",
+                    "0 streams added, 0 removed, 1 changed"]
+    assert not (tmp_path / "r").exists()
+
+
 @pytest.mark.parametrize("line, says", [
     ("pattern: name=a\npattern: name=a", r"streams.txt:2.*two streams are named 'a'"),
     ("pattern: nmae=a", r"streams.txt:1.*did you mean 'name'"),
@@ -324,20 +354,44 @@ def test_core_bind(omma):
     assert "there is no core 4000" in omma("run", *NULL, "-i", "pattern:", "--core-bind", "4000", code=2).err
 
 
+def latencies(metrics):
+    """Frames, those within 100 ms, and the sum of all latencies in seconds, of all streams so far."""
+    figures = [0.0, 0.0, 0.0]
+    if metrics.exists():
+        for line in metrics.read_text().splitlines():
+            for i, what in enumerate((r"_count{", r'_bucket{.*le="0\.1"}', r"_sum{")):
+                if re.match("omma_latency_seconds" + what, line):
+                    figures[i] += float(line.split()[-1])
+    return figures
+
+
 @pytest.mark.long
-def test_latency_stays_flat_at_one_and_a_half_times_the_load(omma, tmp_path):
-    """A minute of 150% load, ten seconds a window: the bound holds from the second window on, and the last is no worse than
-    the second."""
-    out, report = tmp_path / "r.jsonl", tmp_path / "r.json"
-    # 6 x 10 a second, 25 ms each: 60 for 40.
-    omma("run", "-m", SHAPES, "-d", "null:25000", "--in-flight", "1", "--latency-bound-ms", "90", "-i", "pattern:64x48@10:frames=0", "--fps", "10",
-         "--test-streams", "6", "--duration", "60s", "-o", "null:", "--report", report, "--stats", "10", timeout=120)
-    run = json.loads(report.read_text())
-    assert run["policy"]["down"] >= 1 and run["policy"]["degraded_s"] > 30
-    assert run["totals"]["latency_ms"]["p95"] < 120, run["totals"]["latency_ms"]
+def test_latency_stays_flat_at_one_and_a_half_times_the_load(running, tmp_path):
+    """Five minutes of 150% load in windows of half a minute. The engine sleeps 25 ms a frame, so the machine's speed has no
+    part in it: six streams of ten frames a second make 60 for 40. Budget: 320 s."""
+    metrics = tmp_path / "m.prom"
+    run = running("-d", "null:25000", "--in-flight", "1", "--latency-bound-ms", "100", "-i", "pattern:64x48@10:frames=0", "--fps", "10",
+                  "--test-streams", "6", "-o", "null:", "--metrics-file", metrics, "--stats", "1")
+    run.wait_inferred("pattern", 1)
+    begin, seen, windows = time.monotonic(), [latencies(metrics)], []
+    for i in range(1, 11):
+        while time.monotonic() < begin + 30 * i:
+            time.sleep(0.2)
+            assert run.process.poll() is None
+        seen.append(latencies(metrics))
+        frames, within, seconds = (b - a for a, b in zip(seen[-2], seen[-1]))
+        windows.append((1 - within / frames, 1e3 * seconds / frames, frames / 30))
+    report, _, _ = run.end()
+    policy, totals = report["policy"], report["totals"]
+    assert policy["down"] >= 3 and policy["degraded_s"] > 150, policy
+    # The bound holds in each window but the first, in which the ladder finds its place ...
+    assert all(over < 0.15 and mean < 100 for over, mean, _ in windows[1:]), windows
+    # ... the last minutes are no worse than the second ...
+    assert sum(w[1] for w in windows[-4:]) / 4 < 1.25 * sum(w[1] for w in windows[1:3]) / 2 + 10, windows
+    # ... and that is not because nothing is done any more: the ladder's last rung asks for 7.5 frames a second.
+    assert all(fps > 5 for _, _, fps in windows) and sum(w[2] for w in windows) / 10 > 10, windows
     # What is left out is left out on purpose.
-    lost = run["totals"]["dropped"]["superseded"] / run["totals"]["received"]
-    assert lost < 0.1, run["totals"]
+    assert totals["dropped"]["superseded"] < 0.1 * totals["received"], totals
 
 
 @pytest.mark.long
