@@ -119,9 +119,15 @@ static void see(om_pipeline *p, sight *out)
         s->looked_inferred = n;
         s->looked_over = o;
         s->looked_near = m;
+        /* Where all packets come too late to be decoded, no picture tells of it. */
+        uint64_t late = atomic_load_explicit(&s->account.source.late, memory_order_relaxed);
+        bool passed = late != s->looked_late;
+        s->looked_late = late;
+        if (passed)
+            atomic_store(&s->lag_ns, 0); /* that of the last picture: what it lagged behind by is given up */
         int64_t lag = atomic_load_explicit(&s->lag_ns, memory_order_relaxed);
-        out->look.late |= lag > p->policy.bound_ns;
-        out->look.behind |= lag > p->policy.bound_ns / 2;
+        out->look.late |= passed || lag > p->policy.bound_ns;
+        out->look.behind |= passed || lag > p->policy.bound_ns / 2;
         pthread_mutex_lock(&p->lock);
         there[s->own.priority] = true;
         pthread_mutex_unlock(&p->lock);

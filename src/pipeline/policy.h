@@ -37,8 +37,8 @@ typedef struct om_ladder {
 } om_ladder;
 
 /* `share_over`: of the frames since the last look, those above the bound; `share_near`: above seven tenths of
- * it; `late`: a decoder lags behind by more than the bound, `behind` by more than half. Returns 1: one rung
- * further down, -1: one back up, 0. */
+ * it; `late`: a decoder lags behind by more than the bound, or passes over what is later still; `behind`: by
+ * more than half of it. Returns 1: one rung further down, -1: one back up, 0. */
 typedef struct om_look {
     bool any; /* frames came since the last look */
     double share_over, share_near;

@@ -120,6 +120,8 @@ static void note_source(void *user, om_source_state state, const char *why)
     om_stream_run *s = user;
     om_pipeline *p = s->pipeline;
     pthread_mutex_lock(&p->lock);
+    /* What is away does not lag: what it did before would be held against all others. */
+    atomic_store_explicit(&s->lag_ns, 0, memory_order_relaxed);
     bool back = state == OM_SOURCE_RUNNING, was_away = s->away,
          news = why && (!s->away || strcmp(s->error, why));
     s->away = !back;
@@ -440,6 +442,7 @@ static int run_once(om_stream_run *s)
 static int resume(om_stream_run *s)
 {
     int64_t from = om_now_ns();
+    atomic_store_explicit(&s->lag_ns, 0, memory_order_relaxed);
     set_state(s, OM_STREAM_OPENING);
     int err = wait_while_paused(s);
     s->seq_base = s->next_seq;

@@ -1,13 +1,11 @@
 """What cameras send: measured, for each and in total, and compared with what the link carries."""
 import json
 import subprocess
-from pathlib import Path
 
 import pytest
-from live import Cameras, h264
+from live import SHAPES, Cameras, h264
 from test_sinks import complaints
 
-SHAPES = Path(__file__).resolve().parents[1] / "data/shapes.onnx"
 RUN = ["run", "-m", SHAPES, "-d", "null", "-o", "null:"]
 
 
