@@ -90,6 +90,7 @@ typedef struct om_source_counts {
     atomic_ullong bytes;      /* in them; of pictures and patterns 0 */
     atomic_llong first_ns;    /* when the first of them came, and the last (om_now_ns() scale); 0: none has */
     atomic_llong last_ns;
+    atomic_llong waited_ns;   /* how long the reader has waited for a camera's packets, all in all */
     atomic_ullong decoded;    /* pictures returned by om_source_read() */
     atomic_ullong no_output;  /* packets that the decoder took and made no picture of */
     atomic_ullong corrupt;    /* packets the decoder refused, and pictures it flagged as damaged */

@@ -50,7 +50,7 @@ typedef struct om_stream_run {
     uint64_t seq_base, next_seq;
     uint32_t epoch_base, last_epoch; /* likewise, of connections */
     int64_t pts_base, last_pts, given;
-    int64_t quickest, quickest_ns; /* see lag_of() */
+    int64_t quickest, quickest_ns, waited_ns; /* see lag_of() */
     int keys_in_row;
     atomic_int step;     /* an om_step: what the policy asks of it */
     atomic_llong lag_ns; /* how long after its due time the last picture came out of the decoder */

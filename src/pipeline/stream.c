@@ -309,14 +309,25 @@ static int take_changes(om_stream_run *s, om_sampler *sampler, changes *c)
     return wait_while_paused(s);
 }
 
+/* The reader has had to wait for packets since the picture before: nothing lies unread, and how late the
+ * picture is is the network's doing. */
+static bool has_waited(om_stream_run *s, int64_t now)
+{
+    int64_t all = atomic_load_explicit(&s->account.source.waited_ns, memory_order_relaxed);
+    int64_t since = all - s->waited_ns;
+    s->waited_ns = all;
+    return since > (now - s->quickest_ns) / 4;
+}
+
 /* Of a camera nobody knows when a picture was taken: its lag is how much later it is than the quickest so
- * far, whose place is given up slowly, as clocks drift. */
+ * far, or than the last that was waited for; that place is given up slowly, as clocks drift. */
 static int64_t lag_of(om_stream_run *s, const om_frame *f)
 {
     int64_t now = om_now_ns(), behind = now - f->pts_ns;
     if (s->local) return now - f->due_ns;
     s->quickest += (now - s->quickest_ns) / 1000;
-    if (!s->quickest_ns || behind < s->quickest) s->quickest = behind;
+    bool first = !s->quickest_ns;
+    if (has_waited(s, now) || first || behind < s->quickest) s->quickest = behind;
     s->quickest_ns = now;
     int64_t lag = behind - s->quickest, waited = now - f->due_ns;
     return lag > waited ? lag : waited;
