@@ -160,6 +160,8 @@ int om_gate_wait(om_gate *g, om_cancel *c);
 
 /* load.c */
 #define OM_GPU_SAMPLE_NS (500 * OM_NS_PER_MS)
+/* Before the threads start: says whether the GPU that is to decode has memory for all streams. */
+void om_pipeline_tell_decoders(om_pipeline *p);
 /* Takes the pipeline's lock itself. */
 void om_pipeline_sample_gpu(om_pipeline *p);
 /* The members gpu_percent ... of the report, into an open object; null where there is nothing to say. */
