@@ -346,7 +346,10 @@ static int demux(om_source *s)
         if (s->camera)
             atomic_fetch_add_explicit(&s->counts->waited_ns, om_now_ns() - from, memory_order_relaxed);
         om_trace_end("demux");
-        if (rc == AVERROR(EAGAIN)) continue;
+        if (rc == AVERROR(EAGAIN) && !interrupted(s)) { /* some demuxers wait for nothing */
+            om_cancel_sleep_until(s->params.cancel, om_now_ns() + OM_NS_PER_MS);
+            continue;
+        }
         if (rc < 0 && rc != AVERROR_EOF) return fail_call(s, rc, "no data", s->params.read_timeout_ms);
         if (om_cancelled(s->params.cancel)) {
             av_packet_unref(p->pkt);

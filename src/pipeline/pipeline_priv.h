@@ -55,7 +55,7 @@ typedef struct om_stream_run {
     atomic_int step;     /* an om_step: what the policy asks of it */
     atomic_llong lag_ns; /* how long after its due time the last picture came out of the decoder */
     atomic_uint tuned;   /* counts the changes of `own` */
-    uint64_t looked_inferred, looked_over, looked_near, looked_late; /* the policy's: at its last look */
+    uint64_t looked_inferred, looked_over, looked_near, looked_late, looked_decoded; /* the policy's: at its last look */
     uint64_t looked_bytes; /* likewise, of the look at the network */
     int64_t looked_bytes_ns;
     /* Guarded by the pipeline's lock. */

@@ -459,7 +459,9 @@ static int resume(om_stream_run *s)
     s->seq_base = s->next_seq;
     s->epoch_base = s->last_epoch + 1;
     s->pts_base = s->next_seq ? s->last_pts + (om_now_ns() - from) : 0;
-    atomic_store(&s->halt.cancelled, false);
+    pthread_mutex_lock(&s->pipeline->lock);
+    if (!s->paused) atomic_store(&s->halt.cancelled, false); /* else it was paused anew meanwhile */
+    pthread_mutex_unlock(&s->pipeline->lock);
     if (om_cancelled(&s->cancel)) om_cancel_fire(&s->halt);
     return err;
 }

