@@ -341,9 +341,15 @@ static int demux(om_source *s)
     set_patience(s, networked(s) ? s->params.read_timeout_ms : INT_MAX);
     for (;;) {
         om_trace_begin("demux", -1);
+        int64_t from = s->camera ? om_now_ns() : 0;
         rc = av_read_frame(p->fmt, p->pkt);
+        if (s->camera)
+            atomic_fetch_add_explicit(&s->counts->waited_ns, om_now_ns() - from, memory_order_relaxed);
         om_trace_end("demux");
-        if (rc == AVERROR(EAGAIN)) continue;
+        if (rc == AVERROR(EAGAIN) && !interrupted(s)) { /* some demuxers wait for nothing */
+            om_cancel_sleep_until(s->params.cancel, om_now_ns() + OM_NS_PER_MS);
+            continue;
+        }
         if (rc < 0 && rc != AVERROR_EOF) return fail_call(s, rc, "no data", s->params.read_timeout_ms);
         if (om_cancelled(s->params.cancel)) {
             av_packet_unref(p->pkt);

@@ -357,6 +357,7 @@ static atomic_ullong *pass_over(om_decoder *d, const AVPacket *pkt)
     if ((d->await == AWAIT_NONE || d->await == AWAIT_ECONOMY) && is_late(d)) {
         d->await = AWAIT_ECONOMY;
         d->awaited = 0;
+        count(&c->late);
         return &c->economy;
     }
     if (key || ++d->awaited > KEY_PATIENCE) {

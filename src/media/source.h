@@ -90,12 +90,14 @@ typedef struct om_source_counts {
     atomic_ullong bytes;      /* in them; of pictures and patterns 0 */
     atomic_llong first_ns;    /* when the first of them came, and the last (om_now_ns() scale); 0: none has */
     atomic_llong last_ns;
+    atomic_llong waited_ns;   /* how long the reader has waited for a camera's packets, all in all */
     atomic_ullong decoded;    /* pictures returned by om_source_read() */
     atomic_ullong no_output;  /* packets that the decoder took and made no picture of */
     atomic_ullong corrupt;    /* packets the decoder refused, and pictures it flagged as damaged */
     atomic_ullong unread;     /* packets still in the decoder when the source was closed before its end */
     atomic_ullong no_key;     /* packets before a connection's first key picture that gave no picture */
-    atomic_ullong economy;    /* packets not decoded for om_source_economy() */
+    atomic_ullong economy;    /* packets not decoded for om_source_economy(), or because they were late */
+    atomic_ullong late;       /* of those, packets due more than late_ns ago */
     atomic_ullong reconnects; /* times that a camera was reached again */
     atomic_int state;         /* an om_source_state */
     atomic_int decoder;       /* an om_decoder_kind: what decodes now */

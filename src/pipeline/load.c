@@ -1,7 +1,19 @@
 /* What the run asks of its GPU. */
 #include <string.h>
 
+#include "base/log.h"
 #include "pipeline/pipeline_priv.h"
+#include "pipeline/preflight.h"
+
+void om_pipeline_tell_decoders(om_pipeline *p)
+{
+    om_device_info gpu = {0};
+    om_str text = {0};
+    if (!p->engine->hwaccel || om_device_info_get(p->engine->decode_device, &gpu)) return;
+    bool short_of = om_preflight_decoders(&gpu, p->n_streams, &text);
+    if (text.len) om_log(short_of ? OM_LOG_WARN : OM_LOG_INFO, "%s", om_str_get(&text));
+    om_str_fini(&text);
+}
 
 /* Shares that the driver does not tell stay negative. */
 static void add(double *sum, double v) { *sum = v < 0 || *sum < 0 ? -1 : *sum + v; }

@@ -289,6 +289,7 @@ int om_pipeline_start(om_pipeline *p)
     if (!err && p->config.run.drift)
         err = om_drift_create(p->config.run.drift, p->config.run.max_age * 86400, &p->drift);
     if (!err) err = make_streams(p, &local);
+    if (!err) om_pipeline_tell_decoders(p);
     if (!err) err = open_outputs(p);
     if (err) return err;
     om_gate_init(&p->gate, local);

@@ -50,12 +50,12 @@ typedef struct om_stream_run {
     uint64_t seq_base, next_seq;
     uint32_t epoch_base, last_epoch; /* likewise, of connections */
     int64_t pts_base, last_pts, given;
-    int64_t quickest, quickest_ns; /* see lag_of() */
+    int64_t quickest, quickest_ns, waited_ns; /* see lag_of() */
     int keys_in_row;
     atomic_int step;     /* an om_step: what the policy asks of it */
     atomic_llong lag_ns; /* how long after its due time the last picture came out of the decoder */
     atomic_uint tuned;   /* counts the changes of `own` */
-    uint64_t looked_inferred, looked_over, looked_near; /* the policy's: at its last look */
+    uint64_t looked_inferred, looked_over, looked_near, looked_late, looked_decoded; /* the policy's: at its last look */
     uint64_t looked_bytes; /* likewise, of the look at the network */
     int64_t looked_bytes_ns;
     /* Guarded by the pipeline's lock. */
@@ -160,6 +160,8 @@ int om_gate_wait(om_gate *g, om_cancel *c);
 
 /* load.c */
 #define OM_GPU_SAMPLE_NS (500 * OM_NS_PER_MS)
+/* Before the threads start: says whether the GPU that is to decode has memory for all streams. */
+void om_pipeline_tell_decoders(om_pipeline *p);
 /* Takes the pipeline's lock itself. */
 void om_pipeline_sample_gpu(om_pipeline *p);
 /* The members gpu_percent ... of the report, into an open object; null where there is nothing to say. */

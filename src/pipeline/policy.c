@@ -11,6 +11,7 @@
 #define SHARE_NEAR 0.01    /* above seven tenths of it: too many to ask for more */
 #define LOOKS_DOWN 2       /* looks in a row that take a rung down */
 #define HOLD_MIN 20        /* calm looks that take one back up: five seconds */
+#define CALM_LOST 4        /* what a look that is not calm costs of them */
 #define HOLD_MAX 240       /* a minute */
 #define LOOKS_TOO_EARLY 40 /* down again so soon: the way up was too early */
 
@@ -55,8 +56,11 @@ int om_ladder_look(om_ladder *l, const om_look *k)
 {
     if (!l->hold) l->hold = HOLD_MIN;
     if (l->fresh) l->fresh--;
-    l->over = too_late(k) ? l->over + 1 : 0;
-    l->calm = calm(k) ? l->calm + 1 : 0;
+    if (too_late(k)) l->over++;
+    else if (k->any) l->over = 0; /* streams of few pictures are silent in between */
+    /* One slow picture of the few that are left at the bottom must not keep the run there. */
+    int lost = too_late(k) ? l->calm : l->calm < CALM_LOST ? l->calm : CALM_LOST;
+    l->calm = calm(k) ? l->calm + 1 : l->calm - lost;
     if (l->over >= LOOKS_DOWN && l->rung < l->rungs) {
         if (l->fresh) l->hold = 2 * l->hold < HOLD_MAX ? 2 * l->hold : HOLD_MAX;
         l->fresh = 0; /* what follows is the same fall */
@@ -104,6 +108,7 @@ typedef struct sight {
 static void see(om_pipeline *p, sight *out)
 {
     uint64_t frames = 0, over = 0, near = 0;
+    bool pictures = false;
     bool there[OM_PRIORITIES] = {false};
     memset(out, 0, sizeof(*out));
     pthread_mutex_lock(&p->roster);
@@ -119,15 +124,26 @@ static void see(om_pipeline *p, sight *out)
         s->looked_inferred = n;
         s->looked_over = o;
         s->looked_near = m;
+        /* Where all packets come too late to be decoded, no picture tells of it. */
+        uint64_t late = atomic_load_explicit(&s->account.source.late, memory_order_relaxed);
+        bool passed = late != s->looked_late;
+        s->looked_late = late;
+        if (passed)
+            atomic_store(&s->lag_ns, 0); /* that of the last picture: what it lagged behind by is given up */
         int64_t lag = atomic_load_explicit(&s->lag_ns, memory_order_relaxed);
-        out->look.late |= lag > p->policy.bound_ns;
-        out->look.behind |= lag > p->policy.bound_ns / 2;
+        /* What one picture lagged behind counts once, however long the next one is in coming. */
+        uint64_t decoded = atomic_load_explicit(&s->account.source.decoded, memory_order_relaxed);
+        if (decoded == s->looked_decoded) lag = 0;
+        else pictures = true;
+        s->looked_decoded = decoded;
+        out->look.late |= passed || lag > p->policy.bound_ns;
+        out->look.behind |= passed || lag > p->policy.bound_ns / 2;
         pthread_mutex_lock(&p->lock);
         there[s->own.priority] = true;
         pthread_mutex_unlock(&p->lock);
     }
     pthread_mutex_unlock(&p->roster);
-    out->look.any = frames > 0;
+    out->look.any = frames > 0 || pictures;
     out->look.share_over = frames ? (double)over / (double)frames : 0;
     out->look.share_near = frames ? (double)near / (double)frames : 0;
     for (int i = 0; i < OM_PRIORITIES; i++)

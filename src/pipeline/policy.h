@@ -31,16 +31,17 @@ const char *om_step_text(om_step s);
  * Thread-safety: one thread; the counters are read under the pipeline's lock. */
 typedef struct om_ladder {
     int rung, rungs;
-    int over, calm; /* looks in a row */
-    int hold;       /* calm looks that a step back up takes; doubles when it comes too early */
-    int fresh;      /* looks for which the last step back up still counts as recent */
+    int over;  /* looks in a row */
+    int calm;  /* calm looks, less some for each that was not */
+    int hold;  /* calm looks that a step back up takes; doubles when it comes too early */
+    int fresh; /* looks for which the last step back up still counts as recent */
 } om_ladder;
 
 /* `share_over`: of the frames since the last look, those above the bound; `share_near`: above seven tenths of
- * it; `late`: a decoder lags behind by more than the bound, `behind` by more than half. Returns 1: one rung
- * further down, -1: one back up, 0. */
+ * it; `late`: a decoder lags behind by more than the bound, or passes over what is later still; `behind`: by
+ * more than half of it. Returns 1: one rung further down, -1: one back up, 0. */
 typedef struct om_look {
-    bool any; /* frames came since the last look */
+    bool any; /* frames or pictures came since the last look */
     double share_over, share_near;
     bool late, behind;
 } om_look;

@@ -13,11 +13,16 @@
 /* Measured; docs/operations.md tells how. */
 #define MB_RUN 150         /* a run without streams */
 #define MB_STREAM_1080P 30 /* of a 1080p stream, decoded on the CPU */
+#define MB_DECODER 114     /* of a 1080p stream, decoded on a GPU */
 #define MBIT_CAMERA 4      /* a 1080p camera, H.264 */
 #define HANDLES_RUN 96
 #define HANDLES_STREAM 4 /* a camera's sockets */
 
-static bool is_camera(const char *uri) { return strstr(uri, "://") && strncasecmp(uri, "file:", 5); }
+/* On the network, that is: not a file, and not a device of this machine. */
+static bool is_camera(const char *uri)
+{
+    return strstr(uri, "://") && strncasecmp(uri, "file:", 5) && strncasecmp(uri, "v4l2:", 5);
+}
 
 static size_t own_sinks(const om_config *c)
 {
@@ -95,6 +100,20 @@ void om_preflight_look(const om_config *c, om_preflight_facts *out)
     out->memory_free_mb = free_mb();
     out->network_needed_mbit = (double)out->cameras * MBIT_CAMERA;
     out->network_mbit = om_preflight_link_mbit(&c->run);
+}
+
+bool om_preflight_decoders(const om_device_info *gpu, size_t streams, om_str *out)
+{
+    double need = (double)streams * MB_DECODER, there = (double)gpu->memory_free / 1e6;
+    bool short_of = need > there;
+    if (!streams || gpu->memory_free <= 0) return false;
+    om_str_addf(
+        out,
+        "decoders: %zu streams need about %.0f MB of the GPU's memory if they are 1080p; %.0f MB are free",
+        streams, need, there);
+    if (gpu->decoders > 0) om_str_addf(out, ", %d decoder%s", gpu->decoders, gpu->decoders == 1 ? "" : "s");
+    if (short_of) om_str_add(out, "; what it does not take is decoded on the CPU");
+    return short_of;
 }
 
 static void raise_files(const om_preflight_facts *f)

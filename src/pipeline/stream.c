@@ -120,6 +120,8 @@ static void note_source(void *user, om_source_state state, const char *why)
     om_stream_run *s = user;
     om_pipeline *p = s->pipeline;
     pthread_mutex_lock(&p->lock);
+    /* What is away does not lag: what it did before would be held against all others. */
+    atomic_store_explicit(&s->lag_ns, 0, memory_order_relaxed);
     bool back = state == OM_SOURCE_RUNNING, was_away = s->away,
          news = why && (!s->away || strcmp(s->error, why));
     s->away = !back;
@@ -307,14 +309,25 @@ static int take_changes(om_stream_run *s, om_sampler *sampler, changes *c)
     return wait_while_paused(s);
 }
 
+/* The reader has had to wait for packets since the picture before: nothing lies unread, and how late the
+ * picture is is the network's doing. */
+static bool has_waited(om_stream_run *s, int64_t now)
+{
+    int64_t all = atomic_load_explicit(&s->account.source.waited_ns, memory_order_relaxed);
+    int64_t since = all - s->waited_ns;
+    s->waited_ns = all;
+    return since > (now - s->quickest_ns) / 4;
+}
+
 /* Of a camera nobody knows when a picture was taken: its lag is how much later it is than the quickest so
- * far, whose place is given up slowly, as clocks drift. */
+ * far, or than the last that was waited for; that place is given up slowly, as clocks drift. */
 static int64_t lag_of(om_stream_run *s, const om_frame *f)
 {
     int64_t now = om_now_ns(), behind = now - f->pts_ns;
     if (s->local) return now - f->due_ns;
     s->quickest += (now - s->quickest_ns) / 1000;
-    if (!s->quickest_ns || behind < s->quickest) s->quickest = behind;
+    bool first = !s->quickest_ns;
+    if (has_waited(s, now) || first || behind < s->quickest) s->quickest = behind;
     s->quickest_ns = now;
     int64_t lag = behind - s->quickest, waited = now - f->due_ns;
     return lag > waited ? lag : waited;
@@ -440,12 +453,15 @@ static int run_once(om_stream_run *s)
 static int resume(om_stream_run *s)
 {
     int64_t from = om_now_ns();
+    atomic_store_explicit(&s->lag_ns, 0, memory_order_relaxed);
     set_state(s, OM_STREAM_OPENING);
     int err = wait_while_paused(s);
     s->seq_base = s->next_seq;
     s->epoch_base = s->last_epoch + 1;
     s->pts_base = s->next_seq ? s->last_pts + (om_now_ns() - from) : 0;
-    atomic_store(&s->halt.cancelled, false);
+    pthread_mutex_lock(&s->pipeline->lock);
+    if (!s->paused) atomic_store(&s->halt.cancelled, false); /* else it was paused anew meanwhile */
+    pthread_mutex_unlock(&s->pipeline->lock);
     if (om_cancelled(&s->cancel)) om_cancel_fire(&s->halt);
     return err;
 }

@@ -6,6 +6,9 @@ from pathlib import Path
 from conftest import DEPS, ffmpeg
 
 SERVER = Path(__file__).with_name("rtsp_server.py")
+SHAPES = Path(__file__).resolve().parents[1] / "data/shapes.onnx"
+RUN = ["run", "-m", SHAPES, "-d", "null", "--reconnect-min", "50ms", "--reconnect-max", "200ms"]
+GOOD = "pattern:160x120:frames=25"
 ENDS = ("decoded", "no_output", "corrupt", "unread", "no_key", "economy")
 
 
@@ -55,3 +58,12 @@ def h264(path, size, frames=50, fps=25, gop=10, *more):
            "-pix_fmt", "yuv420p", "-bf", "0", "-g", gop, "-keyint_min", gop, "-sc_threshold", "0", *more, "-bsf:v",
            "h264_metadata=aud=insert", "-f", "h264", path)
     return path
+
+
+def streams_of(report):
+    return {s["name"]: s for s in json.loads(report.read_text())["streams"]}
+
+
+def rising(rows):
+    for a, b in zip(rows, rows[1:]):
+        assert a["seq"] < b["seq"] and a["pts"] < b["pts"], (a, b)

@@ -1,13 +1,13 @@
 """What cameras send: measured, for each and in total, and compared with what the link carries."""
 import json
 import subprocess
-from pathlib import Path
+import threading
 
 import pytest
-from live import Cameras, h264
+from fault_proxy import FaultProxy
+from live import SHAPES, Cameras, h264
 from test_sinks import complaints
 
-SHAPES = Path(__file__).resolve().parents[1] / "data/shapes.onnx"
 RUN = ["run", "-m", SHAPES, "-d", "null", "-o", "null:"]
 
 
@@ -57,3 +57,28 @@ def test_cameras_that_send_more_than_the_link_carries(omma, server, tmp_path):
     assert totals["network_mbit_s"] == pytest.approx(2 * mbit, rel=0.3), (totals, mbit)
     for stream in json.loads(report.read_text())["streams"]:
         assert stream["network_mbit_s"] == pytest.approx(mbit, rel=0.3), (stream, mbit)
+
+
+@pytest.mark.long
+def test_a_network_that_stutters_is_nobody_elses_trouble(omma, server, tmp_path):
+    """A camera whose packets come in bursts, late by most of a second, is late by itself: the decoders keep up, and no
+    stream is asked for less."""
+    cameras, _ = server
+    report, proxy, stop = tmp_path / "r.json", FaultProxy(cameras.port), threading.Event()
+
+    def stutter():
+        while not stop.wait(0.4):
+            proxy.frozen.set()
+            stop.wait(0.8)
+            proxy.frozen.clear()
+
+    threading.Thread(target=stutter, daemon=True).start()
+    try:
+        omma(*RUN, "-i", cameras.url(port=proxy.port), "-i", "pattern:64x48@25:frames=0", "--live", "--duration", "5s", "--latency-bound-ms", 400,
+             "--report", report)
+    finally:
+        stop.set()
+        proxy.close()
+    run = json.loads(report.read_text())
+    assert {s["name"]: s["inferred"] > 10 for s in run["streams"]} == {"0": True, "pattern": True}, run["streams"]
+    assert run["policy"]["worst_rung"] <= 1, run["policy"]

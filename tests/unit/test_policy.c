@@ -96,11 +96,32 @@ static void a_decoder_that_lags_counts_too(void **state)
     assert_int_equal(looks_until_up(&l), 20); /* no frames at all: nothing is late */
 }
 
+static void one_slow_picture_now_and_then_keeps_nobody_down(void **state)
+{
+    om_ladder l = {.rungs = 5, .rung = 2};
+    int n = 0;
+    for (; l.rung == 2 && n < 100; n++) om_ladder_look(&l, n % 10 ? &calm : &fair);
+    assert_int_equal(l.rung, 1);
+    assert_in_range(n, 21, 45);
+    for (n = 0; n < 1000; n++) om_ladder_look(&l, n % 4 ? &calm : &fair); /* a quarter of them is too much */
+    assert_int_equal(l.rung, 1);
+}
+
+static void silence_between_late_pictures_is_no_recovery(void **state)
+{
+    static const om_look silent = {.any = false};
+    om_ladder l = {.rungs = 5};
+    for (int i = 0; i < 8; i++) om_ladder_look(&l, i % 4 ? &silent : &late); /* a picture a second */
+    assert_int_equal(l.rung, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_least_important_goes_first),
         cmocka_unit_test(one_late_look_is_no_reason),
+        cmocka_unit_test(one_slow_picture_now_and_then_keeps_nobody_down),
+        cmocka_unit_test(silence_between_late_pictures_is_no_recovery),
         cmocka_unit_test(it_ends_at_the_bottom_and_at_the_top),
         cmocka_unit_test(between_the_bounds_it_stays_where_it_is),
         cmocka_unit_test(who_comes_back_too_early_waits_longer),
