@@ -215,6 +215,7 @@ def test_killed_launch_leaves_nothing(omma, tmp_path):
     ("jobs: {a\n", "launch.yaml:2: "),
     ("jobs:\n  - {args: {input-path: &a [*a]}}\n", ":2: input-path must be a single value"),
     ("jobs: 3\n", ":1: jobs: must be a list"),
+    ("output: a\noutput: [b]\n", ":2: output must be a single value"),
 ])
 def test_bad_files(omma, tmp_path, text, says):
     (tmp_path / "launch.yaml").write_text(text)
