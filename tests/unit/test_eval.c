@@ -66,6 +66,16 @@ static void test_pairs_stay_together(void **state)
     assert_true(fabs(s.motp - 0.15) < 1e-12);
 }
 
+static void test_what_is_no_text(void **state)
+{
+    (void)state;
+    static const char rows[] = "1,1,0,0,10,10\n\0,1,0,0,10,10\n";
+    om_mot_boxes boxes;
+    assert_int_equal(om_write_file_atomic(folder_path("t"), rows, sizeof rows - 1), OM_OK);
+    assert_int_equal(om_mot_read(folder_path("t"), NULL, true, &boxes), OM_ERR_FORMAT);
+    assert_null(boxes.items);
+}
+
 static void test_out_of_memory(void **state)
 {
     (void)state;
@@ -88,6 +98,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_broken_track),
         cmocka_unit_test(test_pairs_stay_together),
+        cmocka_unit_test(test_what_is_no_text),
         cmocka_unit_test(test_out_of_memory),
     };
     return cmocka_run_group_tests(tests, folder_make, folder_remove);

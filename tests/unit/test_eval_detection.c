@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "base/error.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "eval/dataset.h"
@@ -217,7 +218,44 @@ static void test_yolo(void **state)
     assert_int_equal(om_eval_read_yolo(folder, &pictures, &s), OM_ERR_FORMAT);
     folder_file("one.txt", "0 50 0.5 0.2 0.4\n");
     assert_int_equal(om_eval_read_yolo(folder, &pictures, &s), OM_ERR_FORMAT);
+    static const char cut[] =
+        "0 0.5 0.5 0.2 0.4\n\0 0.1 0.1 0.1 0.1\n"; /* what lies behind a NUL is not lost silently */
+    assert_int_equal(om_write_file_atomic(folder_path("one.txt"), cut, sizeof cut - 1), OM_OK);
+    assert_int_equal(om_eval_read_yolo(folder, &pictures, &s), OM_ERR_FORMAT);
+    assert_non_null(strstr(om_error_message(), "one.txt: not a text"));
     om_strlist_fini(&pictures);
+}
+
+/* Nothing that is there goes unread, and a name that could not be had is no "null". */
+static void test_found_files(void **state)
+{
+    (void)state;
+    om_eval_set s, y = {.fractions = true};
+    om_eval_boxes found;
+    size_t foreign;
+    assert_int_equal(om_eval_read_coco(folder_file("t", coco), &s), OM_OK);
+    assert_int_equal(om_eval_read_found(folder_file("r", " [ ] \n"), &s, &found, &foreign), OM_OK);
+    om_eval_boxes_fini(&found);
+    assert_int_equal(om_eval_read_found(folder_file("r", "[]\n[]\n"), &s, &found, &foreign), OM_ERR_FORMAT);
+    assert_non_null(strstr(om_error_message(), "not JSON at byte 3"));
+    assert_int_equal(om_eval_read_found(folder_file("r", "[]]"), &s, &found, &foreign), OM_ERR_FORMAT);
+    om_eval_set_fini(&s);
+    om_eval_image image = {.file = (char *)"a/one.png"};
+    om_eval_category category = {.id = 1};
+    y.images = &image;
+    y.classes = &category;
+    bool met = true;
+    for (long n = 0; met; n++) {
+        om_str out = {0};
+        om_eval_box box = {.w = 1, .h = 1, .score = 0.5};
+        om_mem_fail_after(n);
+        om_eval_write_found(&out, &y, &box, true);
+        met = om_mem_injected();
+        om_mem_fail_after(-1);
+        assert_int_equal(out.failed, met);
+        if (!met) assert_non_null(strstr(om_str_get(&out), "\"image_id\":\"one\""));
+        om_str_fini(&out);
+    }
 }
 
 static void test_sheet(void **state)
@@ -320,6 +358,7 @@ int main(void)
         cmocka_unit_test(test_coco),
         cmocka_unit_test(test_classes_are_matched),
         cmocka_unit_test(test_yolo),
+        cmocka_unit_test(test_found_files),
         cmocka_unit_test(test_sheet),
         cmocka_unit_test(test_text),
         cmocka_unit_test(test_out_of_memory),
