@@ -398,8 +398,6 @@ static int annotate(const om_run_options *o, const annotate_flags *f, om_cancel 
     return err;
 }
 
-static void stop(void *user) { om_cancel_fire(user); }
-
 static int check(const annotate_flags *f, const om_run_options *o)
 {
     if (!o->model) return om_fail(OM_ERR_ARG, "no model: name one with -m MODEL.onnx");
@@ -430,12 +428,10 @@ static int run(const om_args *args, int *status)
     if (!err) err = check(&f, &o);
     if (!err) err = om_command_setup("omma annotate", &o);
     if (!err) err = om_signals_init();
-    if (!err) err = om_cancel_init(&cancel);
+    if (!err) err = om_signals_guard(&cancel);
     if (!err) {
-        om_signals_attach(stop, &cancel);
         err = annotate(&o, &f, &cancel, status);
-        om_signals_attach(NULL, NULL);
-        om_cancel_fini(&cancel);
+        om_signals_release(&cancel);
     }
     om_options_fini(om_run_option_table, &o);
     om_options_fini(flag_table, &f);

@@ -90,20 +90,6 @@ static int configure(void *user, om_run_options *o)
     return err;
 }
 
-static void progress(void *user, const char *text)
-{
-    (void)user;
-    om_console_status(text);
-}
-
-static void line(void *user, const char *text)
-{
-    (void)user;
-    om_console_line(text);
-}
-
-static void stop(void *user) { om_cancel_fire(user); }
-
 static bool is_stdout(const char *path) { return path && !strcmp(path, "-"); }
 
 /* Before hours are spent on it. */
@@ -163,14 +149,12 @@ static int bench(const om_args *args, const om_bench_options *o, const om_run_op
     om_bench_caller caller = {.configure = configure, .user = (void *)args};
     om_bench_result r;
     om_cancel cancel;
-    if (!run->quiet && run->progress && om_console_has_status()) caller.progress = progress;
-    if (!run->quiet) caller.line = line;
-    int err = om_cancel_init(&cancel);
+    if (!run->quiet && run->progress && om_console_has_status()) caller.progress = om_console_on_progress;
+    if (!run->quiet) caller.line = om_console_on_line;
+    int err = om_signals_guard(&cancel);
     if (err) return err;
-    om_signals_attach(stop, &cancel);
     err = om_bench_run(o, &caller, &cancel, &r);
-    om_signals_attach(NULL, NULL);
-    om_cancel_fini(&cancel);
+    om_signals_release(&cancel);
     if (err && measured_something(&r)) { /* what was measured before it failed is kept */
         *status = om_command_fail(err);
         err = OM_OK;

@@ -106,8 +106,6 @@ static void warn_age(const om_collection *c, const collect_flags *f)
                f->output, days, f->max_age);
 }
 
-static void stop(void *user) { om_cancel_fire(user); }
-
 static int collect(const collect_flags *f, const om_run_options *o, om_cancel *cancel, int *status)
 {
     om_collector *c = NULL;
@@ -150,12 +148,10 @@ static int run_with(const om_args *args, collect_flags *f, om_run_options *o, in
     if (!err && !f->output)
         err = om_fail(OM_ERR_ARG, "no output: name a folder for the pictures with -o DIR");
     if (!err) err = om_signals_init();
-    if (!err) err = om_cancel_init(&cancel);
+    if (!err) err = om_signals_guard(&cancel);
     if (err) return err;
-    om_signals_attach(stop, &cancel);
     err = collect(f, o, &cancel, status);
-    om_signals_attach(NULL, NULL);
-    om_cancel_fini(&cancel);
+    om_signals_release(&cancel);
     return err;
 }
 

@@ -78,20 +78,16 @@ static int check(const om_eval_flags *f, const om_run_options *o)
     return OM_OK;
 }
 
-static void stop(void *user) { om_cancel_fire(user); }
-
 static int evaluate(const om_eval_flags *f, const om_run_options *o, int *status)
 {
     om_cancel cancel;
     om_eval_job job = {.flags = f, .options = o, .cancel = &cancel};
     int err = om_command_setup("omma eval", o);
     if (!err) err = om_signals_init();
-    if (!err) err = om_cancel_init(&cancel);
+    if (!err) err = om_signals_guard(&cancel);
     if (err) return err;
-    om_signals_attach(stop, &cancel);
     err = f->reference ? om_eval_reference(&job, status) : om_eval_labels(&job, status);
-    om_signals_attach(NULL, NULL);
-    om_cancel_fini(&cancel);
+    om_signals_release(&cancel);
     return err;
 }
 

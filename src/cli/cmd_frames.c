@@ -175,8 +175,6 @@ static int extract_input(extraction *x, const char *uri)
     return err == OM_ERR_CANCELLED && om_cancelled(x->cancel) ? OM_OK : err;
 }
 
-static void stop(void *user) { om_cancel_fire(user); }
-
 static void print_summary(const extraction *x, const om_picture_totals *t, double seconds)
 {
     char bytes[32];
@@ -232,12 +230,10 @@ static int run(const om_args *args, int *status)
     o.log_level = f.log_level;
     if (!err) err = om_command_setup("omma frames", &o);
     if (!err) err = om_signals_init();
-    if (!err) err = om_cancel_init(&cancel);
+    if (!err) err = om_signals_guard(&cancel);
     if (!err) {
-        om_signals_attach(stop, &cancel);
         err = extract_all(&f, &cancel, status);
-        om_signals_attach(NULL, NULL);
-        om_cancel_fini(&cancel);
+        om_signals_release(&cancel);
     }
     om_options_fini(flag_table, &f);
     return err;

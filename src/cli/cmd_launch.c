@@ -38,20 +38,6 @@ static const om_option *const *tables(void)
     return all;
 }
 
-static void stop(void *user) { om_cancel_fire(user); }
-
-static void line(void *user, const char *text)
-{
-    (void)user;
-    om_console_line(text);
-}
-
-static void progress(void *user, const char *text)
-{
-    (void)user;
-    om_console_status(text);
-}
-
 static int print_config(const om_launch_config *c)
 {
     static const om_column columns[] = {
@@ -87,16 +73,14 @@ static int work(const om_launch_config *c, const launch_flags *f, int *status)
     om_launch_result r = {0};
     om_cancel cancel;
     if (!f->quiet) {
-        p.line = line;
-        p.progress = progress;
+        p.line = om_console_on_line;
+        p.progress = om_console_on_progress;
     }
-    int err = om_cancel_init(&cancel);
+    int err = om_signals_guard(&cancel);
     if (err) return err;
     p.cancel = &cancel;
-    om_signals_attach(stop, &cancel);
     err = om_launch_run(c, &p, &r);
-    om_signals_attach(NULL, NULL);
-    om_cancel_fini(&cancel);
+    om_signals_release(&cancel);
     if (!err) err = om_launch_report(c, &r);
     if (!err && !f->quiet)
         printf("%zu processes%s; %s/summary.html\n", r.n, r.stopped ? ", stopped before the end" : "", r.dir);

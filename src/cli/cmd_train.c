@@ -18,20 +18,6 @@ static const om_option *const *tables(void)
     return all;
 }
 
-static void stop(void *user) { om_cancel_fire(user); }
-
-static void line(void *user, const char *text)
-{
-    (void)user;
-    om_console_line(text);
-}
-
-static void progress(void *user, const char *text)
-{
-    (void)user;
-    om_console_status(text);
-}
-
 /* The class that this one is taken for most often; -1: never for another. */
 static int confused_with(const om_train_result *r, size_t c)
 {
@@ -122,15 +108,13 @@ static int work(const char *data, const om_train_options *o, const om_learning *
     om_cancel cancel;
     bool silent = o->quiet || (o->report && !strcmp(o->report, "-"));
     if (!o->quiet) {
-        listener.line = line;
-        listener.progress = progress;
+        listener.line = om_console_on_line;
+        listener.progress = om_console_on_progress;
     }
-    int err = om_cancel_init(&cancel);
+    int err = om_signals_guard(&cancel);
     if (err) return err;
-    om_signals_attach(stop, &cancel);
     err = om_train(data, o, l, &cancel, &listener, &r);
-    om_signals_attach(NULL, NULL);
-    om_cancel_fini(&cancel);
+    om_signals_release(&cancel);
     if (!err && o->report) err = write_report(data, o, l, &r);
     if (!err && !silent) err = print(o, &r);
     om_train_result_fini(&r);

@@ -13,35 +13,19 @@ static const om_option *const *tables(void)
     return all;
 }
 
-static void stop(void *user) { om_cancel_fire(user); }
-
-static void line(void *user, const char *text)
-{
-    (void)user;
-    om_console_line(text);
-}
-
-static void progress(void *user, const char *text)
-{
-    (void)user;
-    om_console_status(text);
-}
-
 static int work(const om_worker_options *o, const om_learning *l)
 {
     om_worker_listener listener = {0};
     om_worker_result r;
     om_cancel cancel;
     if (!o->quiet) {
-        listener.line = line;
-        listener.progress = progress;
+        listener.line = om_console_on_line;
+        listener.progress = om_console_on_progress;
     }
-    int err = om_cancel_init(&cancel);
+    int err = om_signals_guard(&cancel);
     if (err) return err;
-    om_signals_attach(stop, &cancel);
     err = om_worker_run(o, l, &cancel, &listener, &r);
-    om_signals_attach(NULL, NULL);
-    om_cancel_fini(&cancel);
+    om_signals_release(&cancel);
     if (!err && !o->quiet && !o->split_sweep)
         printf("%.2f fps over %lld frames; %s\n", r.fps, (long long)r.frames, r.csv);
     return err;

@@ -19,6 +19,9 @@ void om_console_line(const char *text);
 /* Replaces the status line; NULL erases it. Only where stderr is a terminal. */
 void om_console_status(const char *text);
 bool om_console_has_status(void);
+/* om_console_line() and om_console_status() as callbacks of work that lasts; `user` is not looked at. */
+void om_console_on_line(void *user, const char *text);
+void om_console_on_progress(void *user, const char *text);
 /* Columns of the terminal that `f` is; `otherwise` where it is none. */
 int om_console_columns(FILE *f, int otherwise);
 

@@ -115,3 +115,15 @@ void om_console_status(const char *text)
     fflush(stderr);
     pthread_mutex_unlock(&lock);
 }
+
+void om_console_on_line(void *user, const char *text)
+{
+    (void)user;
+    om_console_line(text);
+}
+
+void om_console_on_progress(void *user, const char *text)
+{
+    (void)user;
+    om_console_status(text);
+}

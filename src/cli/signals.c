@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "base/error.h"
-#include "base/thread.h"
 #include "cli/console.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -66,6 +65,21 @@ void om_signals_attach(void (*stop)(void *user), void *user)
     stopper_user = user;
     if (seen && stop) stop(user);
     pthread_mutex_unlock(&lock);
+}
+
+static void fire(void *user) { om_cancel_fire(user); }
+
+int om_signals_guard(om_cancel *c)
+{
+    int err = om_cancel_init(c);
+    if (!err) om_signals_attach(fire, c);
+    return err;
+}
+
+void om_signals_release(om_cancel *c)
+{
+    om_signals_attach(NULL, NULL);
+    om_cancel_fini(c);
 }
 
 bool om_signals_seen(void)

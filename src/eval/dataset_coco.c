@@ -346,7 +346,8 @@ void om_eval_write_found(om_str *out, const om_eval_set *s, const om_eval_box *b
         om_json j;
         char *name = om_strndup(stem, n);
         om_json_init(&j, out, 0);
-        om_json_string(&j, name);
+        if (name) om_json_string(&j, name);
+        else out->failed = true;
         om_free(name);
     } else {
         om_str_addf(out, "%lld", (long long)im->id);

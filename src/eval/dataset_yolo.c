@@ -91,6 +91,7 @@ static int read_file(reader *r, const char *path)
     r->line = 0;
     int err = om_read_file(path, FILE_MAX_BYTES, &text, &len);
     if (err) return err;
+    if (strlen(text) != len) err = om_fail(OM_ERR_FORMAT, "%s: not a text", path);
     for (char *line = text, *next; line && !err; line = next) {
         next = strchr(line, '\n');
         if (next) *next++ = '\0';

@@ -60,7 +60,10 @@ int om_json_items_next(om_json_items *it, om_json_item *out)
 {
     const char *p = skip_space(it->at, it->end), *behind;
     *out = (om_json_item){0};
-    if (p < it->end && *p == (it->object ? '}' : ']')) return 0;
+    if (p < it->end && *p == (it->object ? '}' : ']')) {
+        p = skip_space(p + 1, it->end);
+        return p == it->end ? 0 : broken(it, p);
+    }
     if (!it->first) {
         if (p == it->end || *p != ',') return broken(it, p);
         p = skip_space(p + 1, it->end);

@@ -145,7 +145,7 @@ int om_mot_read(const char *path, const char *stream, bool truth, om_mot_boxes *
     *out = (om_mot_boxes){0};
     int err = om_read_file(path, OM_MOT_FILE_MAX, &text, &len);
     if (err) return err;
-    err = read_lines(&r, text, truth);
+    err = strlen(text) == len ? read_lines(&r, text, truth) : om_fail(OM_ERR_FORMAT, "%s: not a text", path);
     om_free(text);
     om_free(r.only);
     if (err) om_mot_boxes_fini(out);

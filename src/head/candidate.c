@@ -116,21 +116,7 @@ size_t om_cands_suppress(const om_head *h, om_cands *c)
 
 int om_cands_emit(const om_cands *c, size_t i, const om_geometry *g, om_dets *dets, om_detection **out)
 {
-    const float *b = c->boxes + 4 * i;
-    float x = b[0], y = b[1], w = b[2] - b[0], h = b[3] - b[1];
-    *out = NULL;
-    om_geometry_unmap_box(g, &x, &y, &w, &h);
-    if (!(w > 0 && h > 0) || !isfinite(x) || !isfinite(y) || !isfinite(w) || !isfinite(h)) return OM_OK;
-    om_detection *d = om_dets_add(dets);
-    if (!d) return om_fail_nomem("detections");
-    d->x = x;
-    d->y = y;
-    d->w = w;
-    d->h = h;
-    d->score = c->scores[i];
-    d->class_id = c->classes[i];
-    *out = d;
-    return OM_OK;
+    return om_geometry_add_box(g, c->boxes + 4 * i, c->scores[i], c->classes[i], dets, out);
 }
 
 int om_cands_finish(const om_head *h, om_cands *c, const om_geometry *g, om_dets *dets)

@@ -1,5 +1,6 @@
 #include <math.h>
 
+#include "base/error.h"
 #include "kernel/kernel.h"
 
 static int at_least_one(double v) { return v < 1 ? 1 : (int)v; }
@@ -49,4 +50,23 @@ void om_geometry_unmap_box(const om_geometry *g, float *x, float *y, float *w, f
     *y = clip(y0, g->src_y, g->src_h);
     *w = clip(x1, g->src_x, g->src_w) - *x;
     *h = clip(y1, g->src_y, g->src_h) - *y;
+}
+
+int om_geometry_add_box(const om_geometry *g, const float corners[4], float score, int32_t class_id,
+                        om_dets *dets, om_detection **out)
+{
+    float x = corners[0], y = corners[1], w = corners[2] - corners[0], h = corners[3] - corners[1];
+    *out = NULL;
+    om_geometry_unmap_box(g, &x, &y, &w, &h);
+    if (!(w > 0 && h > 0) || !isfinite(x) || !isfinite(y) || !isfinite(w) || !isfinite(h)) return OM_OK;
+    om_detection *d = om_dets_add(dets);
+    if (!d) return om_fail_nomem("detections");
+    d->x = x;
+    d->y = y;
+    d->w = w;
+    d->h = h;
+    d->score = score;
+    d->class_id = class_id;
+    *out = d;
+    return OM_OK;
 }

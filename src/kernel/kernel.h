@@ -31,6 +31,10 @@ void om_geometry_fit(om_fit fit, int src_w, int src_h, int dst_w, int dst_h, om_
 void om_geometry_unmap(const om_geometry *g, float x, float y, float *src_x, float *src_y);
 /* A box (x, y, w, h in destination pixels) to the source's, clipped to the source rectangle. */
 void om_geometry_unmap_box(const om_geometry *g, float *x, float *y, float *w, float *h);
+/* Adds the box between two corners of the destination (x0, y0, x1, y1) as a detection of the source. *out:
+ * it, until the next one is added; NULL where no part of it lies in the source, or it is no box. */
+int om_geometry_add_box(const om_geometry *g, const float corners[4], float score, int32_t class_id,
+                        om_dets *dets, om_detection **out);
 
 typedef enum om_layout { OM_LAYOUT_NCHW, OM_LAYOUT_NHWC } om_layout;
 typedef enum om_channels { OM_CHANNELS_RGB, OM_CHANNELS_BGR, OM_CHANNELS_GRAY } om_channels;

@@ -17,6 +17,7 @@
 
 #define CLIENTS_MAX 32
 #define BACKLOG 128
+#define DEAF_NS (100 * OM_NS_PER_MS)
 #define HALF_LINE_NS (10 * OM_NS_PER_SEC) /* to send the rest of a line, or to take an answer */
 
 typedef struct client {
@@ -32,7 +33,8 @@ struct om_control {
     om_pipeline *pipeline;
     char *path;
     int fd;
-    int wake[2]; /* a byte ends the thread */
+    int64_t deaf_until_ns; /* there was no descriptor for the next client: it has to wait */
+    int wake[2];           /* a byte ends the thread */
     dev_t device;
     ino_t inode; /* of the socket's file: another run's is not removed */
     om_thread thread;
@@ -132,7 +134,11 @@ static void make_room(om_control *c)
 static void welcome(om_control *c)
 {
     int fd = accept4(c->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (fd < 0) return;
+    if (fd < 0) {
+        bool comes_again = errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM;
+        if (comes_again) c->deaf_until_ns = om_now_ns() + DEAF_NS;
+        return;
+    }
     make_room(c);
     c->clients[c->n++] = (client){.fd = fd, .used_ns = om_now_ns()};
 }
@@ -218,17 +224,19 @@ static bool is_late(const client *k, int64_t now)
 static int watch_list(om_control *c, struct pollfd *fds)
 {
     int n = 0;
+    if (c->deaf_until_ns && c->deaf_until_ns <= om_now_ns()) c->deaf_until_ns = 0;
     fds[n++] = (struct pollfd){.fd = c->wake[0], .events = POLLIN};
-    fds[n++] = (struct pollfd){.fd = c->fd, .events = POLLIN};
+    fds[n++] = (struct pollfd){.fd = c->deaf_until_ns ? -1 : c->fd, .events = POLLIN};
     for (int i = 0; i < c->n; i++)
         fds[n++] =
             (struct pollfd){.fd = c->clients[i].fd, .events = c->clients[i].out.len ? POLLOUT : POLLIN};
     return n;
 }
 
-/* Milliseconds until some client is late; -1: none can be. */
+/* Milliseconds until some client may be late or another one be let in; -1: there is nothing to wait for. */
 static int patience(const om_control *c)
 {
+    if (c->deaf_until_ns) return (int)(DEAF_NS / OM_NS_PER_MS);
     for (int i = 0; i < c->n; i++)
         if (c->clients[i].out.len || c->clients[i].in.len) return 1000;
     return -1;

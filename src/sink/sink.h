@@ -33,7 +33,7 @@ typedef struct om_sink_ops {
 
 typedef struct om_sink_params {
     om_sink_policy policy;
-    int queue;    /* results; 0: 64 (8 where frames are wanted) */
+    int queue;    /* results; 0: 64 (4 where frames are wanted) */
     int flush_ms; /* at most this long until a written record is readable; 0: 500 */
 } om_sink_params;
 

@@ -38,6 +38,7 @@ bool om_csv_next(char **text, int *line, om_strlist *fields, int *err)
 {
     om_strlist_fini(fields);
     *err = OM_OK;
+    if (!*line && !strncmp(*text, "\xef\xbb\xbf", 3)) *text += 3; /* as some write before the first line */
     while (**text) {
         char *begin = *text, *end = begin + strcspn(begin, "\n");
         *text = *end ? end + 1 : end;
@@ -88,6 +89,7 @@ int om_loading_csv(om_loading *l, const char *path)
     om_strlist fields = {0};
     char *text = NULL, *at;
     size_t len;
+    bool first = true;
     int line = 0, err = om_read_file(path, CSV_MAX, &text, &len), failed = OM_OK;
     if (!err && memchr(text, '\0', len))
         err = om_fail(OM_ERR_FORMAT,
@@ -95,7 +97,8 @@ int om_loading_csv(om_loading *l, const char *path)
     at = text;
     while (!err && om_csv_next(&at, &line, &fields, &failed)) {
         err = failed;
-        if (!err && !(line == 1 && is_heading(&fields))) err = add_line(l, path, line, &fields);
+        if (!err && !(first && is_heading(&fields))) err = add_line(l, path, line, &fields);
+        first = false;
     }
     om_strlist_fini(&fields);
     om_free(text);

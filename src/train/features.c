@@ -168,7 +168,7 @@ int om_features_extract(om_features *f, const om_graph *graph, const om_model_de
     if (!err && p->cache) err = om_feature_key_make(&key, graph, desc, data, p->device);
     if (!err && p->cache) f->cached = om_feature_cache_read(p->cache, &key, f);
     if (!err && !f->cached) err = compute(&x, graph, desc);
-    for (size_t i = 0; i < f->n; i++) f->damaged += f->bad[i];
+    for (size_t i = 0; f->bad && i < f->n; i++) f->damaged += f->bad[i];
     if (!err && f->damaged == f->n) err = om_fail(OM_ERR_FORMAT, "no picture could be read");
     if (!err && p->cache && !f->cached) err = om_feature_cache_write(p->cache, &key, f);
     f->seconds = (double)(om_now_ns() - begin) / 1e9;

@@ -91,11 +91,11 @@ static int class_number(om_feed *f, const char *name)
     return err ? err : (int)f->classes.n - 1;
 }
 
-static int add_stretch(om_feed *f, int line, const om_strlist *fields)
+static int add_stretch(om_feed *f, int line, bool first, const om_strlist *fields)
 {
     long long from;
     if (fields->n != 2 || om_parse_int(fields->items[0], &from) || from < 0 || !*fields->items[1]) {
-        if (line == 1) return OM_OK; /* a heading */
+        if (first) return OM_OK; /* a heading */
         return om_fail(OM_ERR_FORMAT, "%s:%d: expected frame,class", f->p.targets, line);
     }
     if (f->n_stretches && from <= f->stretches[f->n_stretches - 1].from)
@@ -113,11 +113,13 @@ static int read_targets(om_feed *f)
     om_strlist fields = {0};
     char *text = NULL, *at;
     size_t len;
+    bool first = true;
     int line = 0, failed = OM_OK, err = om_read_file(f->p.targets, TARGETS_MAX, &text, &len);
     at = text;
     while (!err && om_csv_next(&at, &line, &fields, &failed)) {
         err = failed;
-        if (!err) err = add_stretch(f, line, &fields);
+        if (!err) err = add_stretch(f, line, first, &fields);
+        first = false;
     }
     om_strlist_fini(&fields);
     om_free(text);

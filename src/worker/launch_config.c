@@ -1,10 +1,10 @@
 /* The YAML of a launch. */
 #include <stdio.h>
 #include <string.h>
-#include <yaml.h>
 
 #include "base/error.h"
 #include "base/mem.h"
+#include "base/yaml.h"
 #include "worker/cores.h"
 #include "worker/launch.h"
 
@@ -41,47 +41,31 @@ const om_option om_job_option_table[] = {
 };
 
 typedef struct loading {
-    const char *path;
-    yaml_document_t doc;
+    om_yaml y;
     om_launch_config *c;
 } loading;
-
-static const yaml_node_t *node_of(loading *l, int id) { return yaml_document_get_node(&l->doc, id); }
-static const char *text_of(const yaml_node_t *n) { return (const char *)n->data.scalar.value; }
-static int line_of(const yaml_node_t *n) { return (int)n->start_mark.line + 1; }
-
-static int fail_at(loading *l, const yaml_node_t *n, const char *what)
-{
-    return om_fail(OM_ERR_ARG, "%s:%d: %s", l->path, line_of(n), what);
-}
-
-static int expect_scalar(loading *l, const yaml_node_t *n, const char *what)
-{
-    if (n->type == YAML_SCALAR_NODE) return OM_OK;
-    return om_fail(OM_ERR_ARG, "%s:%d: %s must be a single value", l->path, line_of(n), what);
-}
 
 /* A scalar, or the scalars of a list joined by blanks. */
 static int take_words(loading *l, const yaml_node_t *n, om_str *out)
 {
     int err = OM_OK;
-    if (n->type == YAML_SCALAR_NODE) om_str_add(out, text_of(n));
-    else if (n->type != YAML_SEQUENCE_NODE) return fail_at(l, n, "prefix: expected words");
+    if (n->type == YAML_SCALAR_NODE) om_str_add(out, om_yaml_text(n));
+    else if (n->type != YAML_SEQUENCE_NODE) return om_yaml_fail(&l->y, n, "prefix: expected words");
     else
         for (yaml_node_item_t *i = n->data.sequence.items.start; i < n->data.sequence.items.top && !err;
              i++) {
-            err = expect_scalar(l, node_of(l, *i), "a word of prefix");
-            if (!err) om_str_addf(out, "%s%s", out->len ? " " : "", text_of(node_of(l, *i)));
+            err = om_yaml_expect_scalar(&l->y, om_yaml_node(&l->y, *i), "a word of prefix");
+            if (!err) om_str_addf(out, "%s%s", out->len ? " " : "", om_yaml_text(om_yaml_node(&l->y, *i)));
         }
     return err ? err : out->failed ? OM_ERR_NOMEM : OM_OK;
 }
 
 static int add_flag(loading *l, om_job *job, const yaml_node_t *key, const yaml_node_t *value)
 {
-    int err = expect_scalar(l, value, text_of(key));
+    int err = om_yaml_expect_scalar(&l->y, value, om_yaml_text(key));
     if (err) return err;
-    const char *name = text_of(key) + strspn(text_of(key), "-");
-    char *flag = om_sprintf("--%s=%s", name, text_of(value));
+    const char *name = om_yaml_text(key) + strspn(om_yaml_text(key), "-");
+    char *flag = om_sprintf("--%s=%s", name, om_yaml_text(value));
     err = flag ? om_strlist_add(&job->args, flag) : OM_ERR_NOMEM;
     om_free(flag);
     return err;
@@ -94,7 +78,7 @@ static int add_flags(loading *l, om_job *job, const yaml_node_t *key, const yaml
     if (value->type != YAML_SEQUENCE_NODE) return add_flag(l, job, key, value);
     const yaml_node_item_t *end = value->data.sequence.items.top;
     for (const yaml_node_item_t *i = value->data.sequence.items.start; i < end && !err; i++)
-        err = add_flag(l, job, key, node_of(l, *i));
+        err = add_flag(l, job, key, om_yaml_node(&l->y, *i));
     return err;
 }
 
@@ -104,16 +88,16 @@ static int load_args(loading *l, om_job *job, const yaml_node_t *n)
     if (n->type == YAML_SEQUENCE_NODE) {
         for (yaml_node_item_t *i = n->data.sequence.items.start; i < n->data.sequence.items.top && !err;
              i++) {
-            err = expect_scalar(l, node_of(l, *i), "a word of args");
-            if (!err) err = om_strlist_add(&job->args, text_of(node_of(l, *i)));
+            err = om_yaml_expect_scalar(&l->y, om_yaml_node(&l->y, *i), "a word of args");
+            if (!err) err = om_strlist_add(&job->args, om_yaml_text(om_yaml_node(&l->y, *i)));
         }
         return err;
     }
     if (n->type != YAML_MAPPING_NODE)
-        return fail_at(l, n, "args: expected a map of flags, or a list of words");
+        return om_yaml_fail(&l->y, n, "args: expected a map of flags, or a list of words");
     for (yaml_node_pair_t *i = n->data.mapping.pairs.start; i < n->data.mapping.pairs.top && !err; i++) {
-        err = expect_scalar(l, node_of(l, i->key), "a flag");
-        if (!err) err = add_flags(l, job, node_of(l, i->key), node_of(l, i->value));
+        err = om_yaml_expect_scalar(&l->y, om_yaml_node(&l->y, i->key), "a flag");
+        if (!err) err = add_flags(l, job, om_yaml_node(&l->y, i->key), om_yaml_node(&l->y, i->value));
     }
     return err;
 }
@@ -121,14 +105,14 @@ static int load_args(loading *l, om_job *job, const yaml_node_t *n)
 static int load_env(loading *l, om_job *job, const yaml_node_t *n)
 {
     int err = OM_OK;
-    if (n->type != YAML_MAPPING_NODE) return fail_at(l, n, "env: expected a map of NAME: value");
+    if (n->type != YAML_MAPPING_NODE) return om_yaml_fail(&l->y, n, "env: expected a map of NAME: value");
     for (yaml_node_pair_t *i = n->data.mapping.pairs.start; i < n->data.mapping.pairs.top && !err; i++) {
-        const yaml_node_t *key = node_of(l, i->key), *value = node_of(l, i->value);
-        err = expect_scalar(l, key, "a variable");
-        if (!err) err = expect_scalar(l, value, text_of(key));
-        if (!err && (!*text_of(key) || strchr(text_of(key), '=')))
-            err = fail_at(l, key, "env: not a variable's name");
-        char *pair = err ? NULL : om_sprintf("%s=%s", text_of(key), text_of(value));
+        const yaml_node_t *key = om_yaml_node(&l->y, i->key), *value = om_yaml_node(&l->y, i->value);
+        err = om_yaml_expect_scalar(&l->y, key, "a variable");
+        if (!err) err = om_yaml_expect_scalar(&l->y, value, om_yaml_text(key));
+        if (!err && (!*om_yaml_text(key) || strchr(om_yaml_text(key), '=')))
+            err = om_yaml_fail(&l->y, key, "env: not a variable's name");
+        char *pair = err ? NULL : om_sprintf("%s=%s", om_yaml_text(key), om_yaml_text(value));
         if (!err) err = pair ? om_strlist_add(&job->env, pair) : OM_ERR_NOMEM;
         om_free(pair);
     }
@@ -137,20 +121,20 @@ static int load_env(loading *l, om_job *job, const yaml_node_t *n)
 
 static int load_key(loading *l, om_job *job, const yaml_node_t *key, const yaml_node_t *value)
 {
-    int err = expect_scalar(l, key, "a key");
+    int err = om_yaml_expect_scalar(&l->y, key, "a key");
     if (err) return err;
-    const char *name = text_of(key);
+    const char *name = om_yaml_text(key);
     if (!strcmp(name, "args")) return load_args(l, job, value);
     if (!strcmp(name, "env")) return load_env(l, job, value);
     om_str words = {0};
     if (!strcmp(name, "prefix")) err = take_words(l, value, &words);
-    else if (om_option_find(om_job_option_table, name)) err = expect_scalar(l, value, name);
+    else if (om_option_find(om_job_option_table, name)) err = om_yaml_expect_scalar(&l->y, value, name);
     if (!err) {
         const char *text = words.len                         ? om_str_get(&words)
-                           : value->type == YAML_SCALAR_NODE ? text_of(value)
+                           : value->type == YAML_SCALAR_NODE ? om_yaml_text(value)
                                                              : "";
         err = om_option_set(om_job_option_table, job, name, text);
-        if (err) err = om_fail_prefix(err, "%s:%d", l->path, line_of(key));
+        if (err) err = om_yaml_fail_prefix(&l->y, key, err);
     }
     om_str_fini(&words);
     return err;
@@ -160,9 +144,9 @@ static int load_keys(loading *l, om_job *job, const yaml_node_t *n)
 {
     int err = OM_OK;
     if (!n) return OM_OK;
-    if (n->type != YAML_MAPPING_NODE) return fail_at(l, n, "a job is a map of 'key: value' lines");
+    if (n->type != YAML_MAPPING_NODE) return om_yaml_fail(&l->y, n, "a job is a map of 'key: value' lines");
     for (yaml_node_pair_t *i = n->data.mapping.pairs.start; i < n->data.mapping.pairs.top && !err; i++)
-        err = load_key(l, job, node_of(l, i->key), node_of(l, i->value));
+        err = load_key(l, job, om_yaml_node(&l->y, i->key), om_yaml_node(&l->y, i->value));
     return err;
 }
 
@@ -174,15 +158,16 @@ static bool good_name(const char *name)
 static int settle_job(loading *l, om_job *job, const yaml_node_t *n)
 {
     if (!job->name && !(job->name = om_sprintf("%s%zu", job->command, l->c->n + 1))) return OM_ERR_NOMEM;
-    if (!good_name(job->name)) return fail_at(l, n, "name: expected a folder's name");
-    if (!*job->command) return fail_at(l, n, "command: expected worker, run or another command of omma");
+    if (!good_name(job->name)) return om_yaml_fail(&l->y, n, "name: expected a folder's name");
+    if (!*job->command)
+        return om_yaml_fail(&l->y, n, "command: expected worker, run or another command of omma");
     for (size_t i = 0; i < l->c->n; i++)
         if (!strcmp(l->c->jobs[i].name, job->name))
-            return om_fail(OM_ERR_ARG, "%s:%d: a second job is called '%s'", l->path, line_of(n), job->name);
-    job->line = line_of(n);
+            return om_yaml_fail(&l->y, n, "a second job is called '%s'", job->name);
+    job->line = om_yaml_line(n);
     job->bound = job->cores != NULL;
     int err = om_cores_parse(job->cores, &job->set);
-    return err ? om_fail_prefix(err, "%s:%d", l->path, line_of(n)) : OM_OK;
+    return err ? om_yaml_fail_prefix(&l->y, n, err) : OM_OK;
 }
 
 static void job_fini(om_job *job)
@@ -210,69 +195,57 @@ static int load_job(loading *l, const yaml_node_t *n, const yaml_node_t *default
 static int load_jobs(loading *l, const yaml_node_t *n, const yaml_node_t *defaults)
 {
     int err = OM_OK, all = 0;
-    if (n->type != YAML_SEQUENCE_NODE) return fail_at(l, n, "jobs: must be a list ('- name: ...' items)");
+    if (n->type != YAML_SEQUENCE_NODE)
+        return om_yaml_fail(&l->y, n, "jobs: must be a list ('- name: ...' items)");
     for (yaml_node_item_t *i = n->data.sequence.items.start; i < n->data.sequence.items.top && !err; i++)
-        err = load_job(l, node_of(l, *i), defaults);
+        err = load_job(l, om_yaml_node(&l->y, *i), defaults);
     for (size_t i = 0; i < l->c->n; i++) all += l->c->jobs[i].copies;
     if (!err && all > MOST_PROCESSES)
-        err = om_fail(OM_ERR_ARG, "%s: %d processes; at most %d", l->path, all, MOST_PROCESSES);
+        err = om_fail(OM_ERR_ARG, "%s: %d processes; at most %d", l->y.path, all, MOST_PROCESSES);
     return err;
 }
 
 static int load_document(loading *l)
 {
-    const yaml_node_t *root = yaml_document_get_root_node(&l->doc), *jobs = NULL, *defaults = NULL;
+    const yaml_node_t *root = om_yaml_root(&l->y), *jobs = NULL, *defaults = NULL;
     static const char *const keys[] = {"output", "defaults", "jobs"};
     int err = OM_OK;
     if (!root || root->type != YAML_MAPPING_NODE)
-        return om_fail(OM_ERR_ARG, "%s: expected a map with output: and jobs:", l->path);
+        return om_fail(OM_ERR_ARG, "%s: expected a map with output: and jobs:", l->y.path);
     for (yaml_node_pair_t *i = root->data.mapping.pairs.start; i < root->data.mapping.pairs.top && !err;
          i++) {
-        const yaml_node_t *key = node_of(l, i->key), *value = node_of(l, i->value);
-        err = expect_scalar(l, key, "a key");
+        const yaml_node_t *key = om_yaml_node(&l->y, i->key), *value = om_yaml_node(&l->y, i->value);
+        err = om_yaml_expect_scalar(&l->y, key, "a key");
         if (err) break;
-        if (!strcmp(text_of(key), "jobs")) jobs = value;
-        else if (!strcmp(text_of(key), "defaults")) defaults = value;
-        else if (!strcmp(text_of(key), "output")) {
-            err = expect_scalar(l, value, "output");
+        if (!strcmp(om_yaml_text(key), "jobs")) jobs = value;
+        else if (!strcmp(om_yaml_text(key), "defaults")) defaults = value;
+        else if (!strcmp(om_yaml_text(key), "output")) {
+            err = om_yaml_expect_scalar(&l->y, value, "output");
             om_free(l->c->output);
-            if (!err && !(l->c->output = om_strdup(text_of(value)))) err = OM_ERR_NOMEM;
+            l->c->output = err ? NULL : om_strdup(om_yaml_text(value));
+            if (!err && !l->c->output) err = OM_ERR_NOMEM;
         } else {
-            const char *near = om_suggest(text_of(key), keys, 3);
-            err = om_fail(OM_ERR_ARG, "%s:%d: unknown key '%s'%s%s%s", l->path, line_of(key), text_of(key),
-                          near ? "; did you mean '" : "; expected output, defaults or jobs", near ? near : "",
-                          near ? "'?" : "");
+            const char *near = om_suggest(om_yaml_text(key), keys, 3);
+            err = om_yaml_fail(&l->y, key, "unknown key '%s'%s%s%s", om_yaml_text(key),
+                               near ? "; did you mean '" : "; expected output, defaults or jobs",
+                               near ? near : "", near ? "'?" : "");
         }
     }
-    if (!err && !jobs) err = om_fail(OM_ERR_ARG, "%s: no jobs: nothing to launch", l->path);
+    if (!err && !jobs) err = om_fail(OM_ERR_ARG, "%s: no jobs: nothing to launch", l->y.path);
     if (!err) err = load_jobs(l, jobs, defaults);
-    if (!err && !l->c->n) err = om_fail(OM_ERR_ARG, "%s: jobs: is empty", l->path);
+    if (!err && !l->c->n) err = om_fail(OM_ERR_ARG, "%s: jobs: is empty", l->y.path);
     return err;
 }
 
 int om_launch_config_load(om_launch_config *c, const char *path)
 {
-    char *text = NULL;
-    size_t len;
-    loading l = {.path = path, .c = c};
-    yaml_parser_t parser;
+    loading l = {.c = c};
     memset(c, 0, sizeof *c);
-    int err = (c->path = om_strdup(path)) ? om_read_file(path, CONFIG_MAX, &text, &len) : OM_ERR_NOMEM;
-    if (err) return err == OM_ERR_NOMEM ? err : om_fail(OM_ERR_ARG, "%s", om_error_message());
-    if (!yaml_parser_initialize(&parser)) {
-        om_free(text);
-        return om_fail_nomem("the YAML parser");
-    }
-    yaml_parser_set_input_string(&parser, (const unsigned char *)text, len);
-    if (yaml_parser_load(&parser, &l.doc)) {
-        err = load_document(&l);
-        yaml_document_delete(&l.doc);
-    } else {
-        err = om_fail(OM_ERR_ARG, "%s:%zu: %s", path, parser.problem_mark.line + 1,
-                      parser.problem ? parser.problem : "not YAML");
-    }
-    yaml_parser_delete(&parser);
-    om_free(text);
+    if (!(c->path = om_strdup(path))) return OM_ERR_NOMEM;
+    int err = om_yaml_load(&l.y, path, CONFIG_MAX);
+    if (err) return err;
+    err = load_document(&l);
+    om_yaml_fini(&l.y);
     return err;
 }
 

@@ -151,12 +151,12 @@ static int start(launch *l, process *p)
 
 static void write_status(om_launched *i, int status, bool timed_out)
 {
-    if (WIFSIGNALED(status))
-        snprintf(i->status, sizeof i->status, "killed by SIG%s%s", sigabbrev_np(WTERMSIG(status)),
-                 timed_out ? " after its timeout" : "");
-    else
-        snprintf(i->status, sizeof i->status, "exit %d%s", WEXITSTATUS(status),
-                 timed_out ? " after its timeout" : "");
+    const char *late = timed_out ? " after its timeout" : "";
+    const char *name = WIFSIGNALED(status) ? sigabbrev_np(WTERMSIG(status)) : NULL;
+    if (name) snprintf(i->status, sizeof i->status, "killed by SIG%s%s", name, late);
+    else if (WIFSIGNALED(status)) /* those for real time have no names */
+        snprintf(i->status, sizeof i->status, "killed by signal %d%s", WTERMSIG(status), late);
+    else snprintf(i->status, sizeof i->status, "exit %d%s", WEXITSTATUS(status), late);
 }
 
 /* Whether it is to run again after a run that ended so. */

@@ -179,8 +179,8 @@ int om_worker_run(const om_worker_options *o, const om_learning *l, om_cancel *c
     snprintf(out->log, sizeof out->log, "%s", w->metrics.log_path);
     if (!err && o->trace) err = om_trace_start(TRACE_EVENTS);
     if (!err) err = run_worker(w);
+    char message[600] = ""; /* what went wrong first is what is told */
     if (err) {
-        char message[600];
         snprintf(message, sizeof message, "%s", om_error_message());
         om_metrics_log(&w->metrics, message);
     }
@@ -191,5 +191,5 @@ int om_worker_run(const om_worker_options *o, const om_learning *l, om_cancel *c
         if (!err) err = written;
         om_trace_fini();
     }
-    return err;
+    return *message ? om_fail(err, "%s", message) : err;
 }

@@ -106,8 +106,8 @@ def test_start_repeat_env_prefix(omma, tmp_path):
     assert len(list((tmp_path / "out/later").glob("*.csv"))) == 3
 
 
-def prefix(tmp_path, text):
-    path = tmp_path / "p.sh"
+def prefix(tmp_path, text, name="p.sh"):
+    path = tmp_path / name
     path.write_text("#!/bin/sh\n" + text)
     path.chmod(0o755)
     return str(path)
@@ -119,14 +119,15 @@ def test_restarts_back_off_and_end(omma, tmp_path):
     jobs = [job("good", steps=2, prefix=fails, restart="on-failure", backoff="100ms"),
             job("bad", prefix="false", restart="on-failure", restarts=2, backoff="50ms"),
             job("once", prefix="false"),
+            job("realtime", prefix=prefix(tmp_path, "kill -40 $$\n", "q.sh")),
             job("again", steps=2, restart="always", restarts=2, backoff="10ms")]
     result = omma("launch", write(tmp_path, jobs), code=1)
     _, found = summary(tmp_path)
     assert {k[0]: (p["runs"], p["restarts"], p["failed"]) for k, p in found.items()} == {
-        "good": (3, 2, False), "bad": (3, 2, True), "once": (1, 0, True), "again": (3, 2, False)}
-    assert found["once", 1, False]["status"] == "exit 1"
+        "good": (3, 2, False), "bad": (3, 2, True), "once": (1, 0, True), "realtime": (1, 0, True), "again": (3, 2, False)}
+    assert found["once", 1, False]["status"] == "exit 1" and found["realtime", 1, False]["status"] == "killed by signal 40"
     assert "exit 7 after" in result.err and "again in 0.1 s" in result.err and "again in 0.2 s" in result.err
-    assert "2 of 4 processes failed" in result.err
+    assert "3 of 5 processes failed" in result.err
 
 
 def test_a_wrong_command_line_is_not_tried_again(omma, tmp_path):
@@ -215,6 +216,7 @@ def test_killed_launch_leaves_nothing(omma, tmp_path):
     ("jobs: {a\n", "launch.yaml:2: "),
     ("jobs:\n  - {args: {input-path: &a [*a]}}\n", ":2: input-path must be a single value"),
     ("jobs: 3\n", ":1: jobs: must be a list"),
+    ("output: a\noutput: [b]\n", ":2: output must be a single value"),
 ])
 def test_bad_files(omma, tmp_path, text, says):
     (tmp_path / "launch.yaml").write_text(text)

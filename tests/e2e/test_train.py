@@ -218,6 +218,9 @@ def test_worker_targets_and_dummies(omma, tmp_path):
     flags = ["-m", CLASSIFY, "-i", "pattern:64x48:frames=9", "--mode", "retrain", "--max-steps", 20, "--warmup", 0]
     omma("worker", *flags, "--targets", tmp_path / "t.csv", "-o", tmp_path / "a", "-q")
     assert "3 stretches, 2 classes" in log(tmp_path / "a") and len(rows(tmp_path / "a")) == 20
+    (tmp_path / "t.csv").write_text("\ufeff0,a\n3,b\n6,a\n")  # as a spreadsheet has it
+    omma("worker", *flags, "--targets", tmp_path / "t.csv", "-o", tmp_path / "bom", "-q")
+    assert "3 stretches, 2 classes" in log(tmp_path / "bom")
     result = omma("worker", *flags, "--classes", 7, "-o", tmp_path / "b")
     assert "labels are dummies drawn by the seed, 7 classes" in result.err and "-0" not in rows(tmp_path / "b")[0]["loss"]
     omma("worker", *flags, "--classes", 7, "-o", tmp_path / "c", "-q")

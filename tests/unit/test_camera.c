@@ -19,6 +19,8 @@
 #include "media/nal.h"
 #include "media/pace.h"
 
+#include "folder.h"
+
 static void test_pauses_double_up_to_a_bound(void **state)
 {
     for (int failures = 0; failures < 100; failures++) {
@@ -78,29 +80,18 @@ static void test_live_line_without_any_time(void **state)
     assert_int_equal(om_timeline_map_live(&t, OM_NO_TIME, now += 1000), 1201);
 }
 
-static char folder[] = "/tmp/omma-camera-XXXXXX";
-static char list[64];
-
-static void write_list(const char *text)
-{
-    snprintf(list, sizeof list, "%s/list", folder);
-    FILE *f = fopen(list, "w");
-    assert_non_null(f);
-    fputs(text, f);
-    fclose(f);
-}
-
 static void expect_login(const char *uri, const char *expected)
 {
     char *out;
-    assert_int_equal(om_credentials_apply(list, uri, &out), OM_OK);
+    assert_int_equal(om_credentials_apply(folder_path("list"), uri, &out), OM_OK);
     assert_string_equal(out, expected);
     om_credentials_wipe(out);
 }
 
 static void test_credentials_fit_hosts(void **state)
 {
-    write_list(
+    folder_file(
+        "list",
         "# cameras\n\n10.0.0.7:8554 port p\n10.0.0.7\tuser  p@ss/w:rd ?\r\n[fe80::1] six s\n* any one\n");
     expect_login("rtsp://10.0.0.7/a", "rtsp://user:p%40ss%2Fw%3Ard%20%3F@10.0.0.7/a");
     expect_login("rtsp://10.0.0.7:554/a?b=c", "rtsp://user:p%40ss%2Fw%3Ard%20%3F@10.0.0.7:554/a?b=c");
@@ -109,7 +100,7 @@ static void test_credentials_fit_hosts(void **state)
     expect_login("http://[FE80::1]/x", "http://six:s@[FE80::1]/x");
     expect_login("rtsp://gate", "rtsp://any:one@gate");
     expect_login("rtsp://own:one@10.0.0.7/a", "rtsp://own:one@10.0.0.7/a");
-    write_list("10.0.0.8 a b");
+    folder_file("list", "10.0.0.8 a b");
     expect_login("rtsp://10.0.0.7/a", "rtsp://10.0.0.7/a");
 }
 
@@ -118,16 +109,16 @@ static void test_bad_credentials_are_named_and_not_shown(void **state)
     static const char *const bad[] = {"* user\n", "*\n", "# x\nhost secret\n"};
     char *out;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        write_list(bad[i]);
-        assert_int_equal(om_credentials_apply(list, "rtsp://host/a", &out), OM_ERR_FORMAT);
+        folder_file("list", bad[i]);
+        assert_int_equal(om_credentials_apply(folder_path("list"), "rtsp://host/a", &out), OM_ERR_FORMAT);
         assert_null(out);
         assert_non_null(strstr(om_error_message(), i == 2 ? "list:2" : "list:1"));
         assert_null(strstr(om_error_message(), "secret"));
     }
     char line[400] = "* u ";
     memset(line + 4, 'x', 300);
-    write_list(line);
-    assert_int_equal(om_credentials_apply(list, "rtsp://host/a", &out), OM_ERR_FORMAT);
+    folder_file("list", line);
+    assert_int_equal(om_credentials_apply(folder_path("list"), "rtsp://host/a", &out), OM_ERR_FORMAT);
     assert_int_equal(om_credentials_apply("/nowhere/list", "rtsp://host/a", &out), OM_ERR_NOT_FOUND);
     assert_int_equal(om_credentials_apply(NULL, "rtsp://host/a", &out), OM_OK);
     assert_string_equal(out, "rtsp://host/a");
@@ -197,14 +188,6 @@ static void test_damaged_units_are_survived(void **state)
     }
 }
 
-static int make_folder(void **state) { return mkdtemp(folder) ? 0 : -1; }
-
-static int remove_folder(void **state)
-{
-    unlink(list);
-    return rmdir(folder);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -216,5 +199,5 @@ int main(void)
         cmocka_unit_test(test_lost_pictures_are_noticed),
         cmocka_unit_test(test_damaged_units_are_survived),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, folder_make, folder_remove);
 }

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -16,17 +15,7 @@
 #include "eval/mot.h"
 #include "omma/error.h"
 
-static char folder[] = "/tmp/omma-eval-XXXXXX";
-
-static const char *file(const char *name, const char *text)
-{
-    static char path[2][256];
-    static int turn;
-    char *p = path[turn = !turn];
-    snprintf(p, sizeof path[0], "%s/%s", folder, name);
-    assert_int_equal(om_write_file_atomic(p, text, strlen(text)), OM_OK);
-    return p;
-}
+#include "folder.h"
 
 static int score(const char *truth, const char *result, om_mot_scores *out)
 {
@@ -44,8 +33,9 @@ static void test_a_broken_track(void **state)
 {
     (void)state;
     const char *truth =
-        file("t", "1,1,0,0,10,10\n2,1,0,0,10,10\n3,1,0,0,10,10\n4,1,0,0,10,10\n9,5,0,0,1,1,0\n");
-    const char *result = file("r", "1,7,0,0,10,10\n2 7 0 0 10 10\n4, 8, 0, 0, 10, 10\n4,9,50,50,10,10\n");
+        folder_file("t", "1,1,0,0,10,10\n2,1,0,0,10,10\n3,1,0,0,10,10\n4,1,0,0,10,10\n9,5,0,0,1,1,0\n");
+    const char *result =
+        folder_file("r", "1,7,0,0,10,10\n2 7 0 0 10 10\n4, 8, 0, 0, 10, 10\n4,9,50,50,10,10\n");
     om_mot_scores s;
     assert_int_equal(score(truth, result, &s), OM_OK);
     assert_int_equal(s.frames, 4);
@@ -68,20 +58,30 @@ static void test_pairs_stay_together(void **state)
 {
     (void)state;
     /* In frame 2 the other box fits better, but the old one fits well enough. */
-    const char *truth = file("t", "1,1,0,0,10,10\n2,1,0,0,10,10\n");
-    const char *result = file("r", "1,7,0,0,10,10\n2,7,0,0,10,7\n2,8,0,0,10,10\n");
+    const char *truth = folder_file("t", "1,1,0,0,10,10\n2,1,0,0,10,10\n");
+    const char *result = folder_file("r", "1,7,0,0,10,10\n2,7,0,0,10,7\n2,8,0,0,10,10\n");
     om_mot_scores s;
     assert_int_equal(score(truth, result, &s), OM_OK);
     assert_int_equal(s.switches, 0);
     assert_true(fabs(s.motp - 0.15) < 1e-12);
 }
 
+static void test_what_is_no_text(void **state)
+{
+    (void)state;
+    static const char rows[] = "1,1,0,0,10,10\n\0,1,0,0,10,10\n";
+    om_mot_boxes boxes;
+    assert_int_equal(om_write_file_atomic(folder_path("t"), rows, sizeof rows - 1), OM_OK);
+    assert_int_equal(om_mot_read(folder_path("t"), NULL, true, &boxes), OM_ERR_FORMAT);
+    assert_null(boxes.items);
+}
+
 static void test_out_of_memory(void **state)
 {
     (void)state;
-    const char *truth = file("t", "1,1,0,0,10,10\n1,2,20,0,10,10\n2,1,0,0,10,10\n");
+    const char *truth = folder_file("t", "1,1,0,0,10,10\n1,2,20,0,10,10\n2,1,0,0,10,10\n");
     const char *result =
-        file("r", "{\"seq\":0,\"stream\":\"a\",\"objects\":[{\"track\":1,\"box\":[0,0,10,10]}]}\n");
+        folder_file("r", "{\"seq\":0,\"stream\":\"a\",\"objects\":[{\"track\":1,\"box\":[0,0,10,10]}]}\n");
     for (long n = 0;; n++) {
         om_mot_scores s;
         om_mem_fail_after(n);
@@ -93,26 +93,13 @@ static void test_out_of_memory(void **state)
     }
 }
 
-static int make_folder(void **state)
-{
-    (void)state;
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    unlink(file("t", ""));
-    unlink(file("r", ""));
-    return rmdir(folder);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_broken_track),
         cmocka_unit_test(test_pairs_stay_together),
+        cmocka_unit_test(test_what_is_no_text),
         cmocka_unit_test(test_out_of_memory),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, folder_make, folder_remove);
 }

@@ -7,27 +7,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
+#include "base/error.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "eval/dataset.h"
 #include "eval/sheet.h"
 #include "omma/error.h"
 
-static char folder[] = "/tmp/omma-eval-XXXXXX";
-
-static const char *file(const char *name, const char *text)
-{
-    static char path[2][256];
-    static int turn;
-    char *p = path[turn = !turn];
-    snprintf(p, sizeof path[0], "%s/%s", folder, name);
-    assert_int_equal(om_write_file_atomic(p, text, strlen(text)), OM_OK);
-    return p;
-}
+#include "folder.h"
 
 static void add(om_eval_boxes *b, int image, int class_id, double x, double side, double score)
 {
@@ -159,7 +149,7 @@ static void test_coco(void **state)
     om_eval_set s;
     om_eval_boxes found;
     size_t foreign;
-    assert_int_equal(om_eval_read_coco(file("t", coco), &s), OM_OK);
+    assert_int_equal(om_eval_read_coco(folder_file("t", coco), &s), OM_OK);
     assert_int_equal(s.n_images, 2);
     assert_string_equal(s.images[0].file, "a.jpg");
     assert_string_equal(s.classes[1].name, "dog");
@@ -170,8 +160,9 @@ static void test_coco(void **state)
     near(s.truth.items[1].area, 200);
     assert_int_equal(om_eval_set_size(&s, 1, 100, 50), OM_OK);
     assert_int_equal(om_eval_set_size(&s, 1, 50, 100), OM_ERR_ARG);
-    const char *results = file("r", "[{\"image_id\":7,\"category_id\":18,\"bbox\":[1,2,3,4],\"score\":0.5},\n"
-                                    "{\"image_id\":3,\"category_id\":5,\"bbox\":[1,2,3,4],\"score\":1}]");
+    const char *results =
+        folder_file("r", "[{\"image_id\":7,\"category_id\":18,\"bbox\":[1,2,3,4],\"score\":0.5},\n"
+                         "{\"image_id\":3,\"category_id\":5,\"bbox\":[1,2,3,4],\"score\":1}]");
     assert_int_equal(om_eval_read_found(results, &s, &found, &foreign), OM_OK);
     assert_int_equal(found.n, 1);
     assert_int_equal(foreign, 1);
@@ -185,7 +176,7 @@ static void test_classes_are_matched(void **state)
     static const char *const own[] = {"person", "Traffic-Light"}, *const others[] = {"x", "y", "z"};
     om_eval_set s;
     om_eval_map m;
-    assert_int_equal(om_eval_read_coco(file("t", coco), &s), OM_OK);
+    assert_int_equal(om_eval_read_coco(folder_file("t", coco), &s), OM_OK);
     assert_int_equal(om_eval_match_classes(&s, own, 2, 2, OM_EVAL_MATCH_AUTO, &m), OM_OK);
     assert_true(m.n == 2 && m.of[0] == -1 && m.of[1] == 0 && m.unmatched == 1);
     assert_string_equal(m.examples, "dog");
@@ -209,8 +200,8 @@ static void test_yolo(void **state)
     (void)state;
     om_eval_set s;
     om_strlist pictures = {0};
-    file("one.txt", "2 0.5 0.5 0.2 0.4\n\n0 0.1 0.1 0.3 0.1 0.2 0.5\n");
-    file("other.txt", "0 0.5 0.5 1 1\n");
+    folder_file("one.txt", "2 0.5 0.5 0.2 0.4\n\n0 0.1 0.1 0.3 0.1 0.2 0.5\n");
+    folder_file("other.txt", "0 0.5 0.5 1 1\n");
     assert_int_equal(om_strlist_add(&pictures, "x/none.png"), OM_OK);
     assert_int_equal(om_strlist_add(&pictures, "x/one.png"), OM_OK);
     assert_int_equal(om_eval_read_yolo(folder, &pictures, &s), OM_OK);
@@ -221,23 +212,59 @@ static void test_yolo(void **state)
     near(s.truth.items[1].x, 20);
     near(s.truth.items[1].area, 40 * 40);
     om_eval_set_fini(&s);
-    file("one.txt", "0 0.5 0.5 0.2 0.4 0.9\n");
+    folder_file("one.txt", "0 0.5 0.5 0.2 0.4 0.9\n");
     assert_int_equal(om_eval_read_yolo(folder, &pictures, &s), OM_ERR_FORMAT);
-    file("one.txt", "0.5 0.5 0.5 0.2 0.4\n");
+    folder_file("one.txt", "0.5 0.5 0.5 0.2 0.4\n");
     assert_int_equal(om_eval_read_yolo(folder, &pictures, &s), OM_ERR_FORMAT);
-    file("one.txt", "0 50 0.5 0.2 0.4\n");
+    folder_file("one.txt", "0 50 0.5 0.2 0.4\n");
     assert_int_equal(om_eval_read_yolo(folder, &pictures, &s), OM_ERR_FORMAT);
+    static const char cut[] =
+        "0 0.5 0.5 0.2 0.4\n\0 0.1 0.1 0.1 0.1\n"; /* what lies behind a NUL is not lost silently */
+    assert_int_equal(om_write_file_atomic(folder_path("one.txt"), cut, sizeof cut - 1), OM_OK);
+    assert_int_equal(om_eval_read_yolo(folder, &pictures, &s), OM_ERR_FORMAT);
+    assert_non_null(strstr(om_error_message(), "one.txt: not a text"));
     om_strlist_fini(&pictures);
-    unlink(file("one.txt", ""));
-    unlink(file("other.txt", ""));
+}
+
+/* Nothing that is there goes unread, and a name that could not be had is no "null". */
+static void test_found_files(void **state)
+{
+    (void)state;
+    om_eval_set s, y = {.fractions = true};
+    om_eval_boxes found;
+    size_t foreign;
+    assert_int_equal(om_eval_read_coco(folder_file("t", coco), &s), OM_OK);
+    assert_int_equal(om_eval_read_found(folder_file("r", " [ ] \n"), &s, &found, &foreign), OM_OK);
+    om_eval_boxes_fini(&found);
+    assert_int_equal(om_eval_read_found(folder_file("r", "[]\n[]\n"), &s, &found, &foreign), OM_ERR_FORMAT);
+    assert_non_null(strstr(om_error_message(), "not JSON at byte 3"));
+    assert_int_equal(om_eval_read_found(folder_file("r", "[]]"), &s, &found, &foreign), OM_ERR_FORMAT);
+    om_eval_set_fini(&s);
+    om_eval_image image = {.file = (char *)"a/one.png"};
+    om_eval_category category = {.id = 1};
+    y.images = &image;
+    y.classes = &category;
+    bool met = true;
+    for (long n = 0; met; n++) {
+        om_str out = {0};
+        om_eval_box box = {.w = 1, .h = 1, .score = 0.5};
+        om_mem_fail_after(n);
+        om_eval_write_found(&out, &y, &box, true);
+        met = om_mem_injected();
+        om_mem_fail_after(-1);
+        assert_int_equal(out.failed, met);
+        if (!met) assert_non_null(strstr(om_str_get(&out), "\"image_id\":\"one\""));
+        om_str_fini(&out);
+    }
 }
 
 static void test_sheet(void **state)
 {
     (void)state;
     om_sheet s;
-    const char *path = file("t", "\xef\xbb\xbf"
-                                 "file,text\r\na.png,AB 12\r\n\"b,\"\"1.png\",\"x\ny\",ignored\n\nc.png,");
+    const char *path =
+        folder_file("t", "\xef\xbb\xbf"
+                         "file,text\r\na.png,AB 12\r\n\"b,\"\"1.png\",\"x\ny\",ignored\n\nc.png,");
     assert_int_equal(om_sheet_read_csv(path, &s), OM_OK);
     assert_int_equal(s.n, 3);
     assert_string_equal(s.rows[0].word, "AB 12");
@@ -245,11 +272,11 @@ static void test_sheet(void **state)
     assert_string_equal(s.rows[1].word, "x\ny");
     assert_string_equal(s.rows[2].word, "");
     om_sheet_fini(&s);
-    assert_int_equal(om_sheet_read_csv(file("t", "a.png\n"), &s), OM_ERR_FORMAT);
-    assert_int_equal(om_sheet_read_csv(file("t", "a.png,\"x\n"), &s), OM_ERR_FORMAT);
-    assert_int_equal(om_sheet_read_csv(file("t", "a.png,\"x\"y\n"), &s), OM_ERR_FORMAT);
-    assert_int_equal(om_sheet_read_csv(file("t", "a.png,x\na.png,y\n"), &s), OM_ERR_ARG);
-    assert_int_equal(om_sheet_read_csv(file("t", "file,text\n"), &s), OM_ERR_ARG);
+    assert_int_equal(om_sheet_read_csv(folder_file("t", "a.png\n"), &s), OM_ERR_FORMAT);
+    assert_int_equal(om_sheet_read_csv(folder_file("t", "a.png,\"x\n"), &s), OM_ERR_FORMAT);
+    assert_int_equal(om_sheet_read_csv(folder_file("t", "a.png,\"x\"y\n"), &s), OM_ERR_FORMAT);
+    assert_int_equal(om_sheet_read_csv(folder_file("t", "a.png,x\na.png,y\n"), &s), OM_ERR_ARG);
+    assert_int_equal(om_sheet_read_csv(folder_file("t", "file,text\n"), &s), OM_ERR_ARG);
 }
 
 static void test_text(void **state)
@@ -306,9 +333,10 @@ static int all_of_it(const char *truth, const char *results)
 static void test_out_of_memory(void **state)
 {
     (void)state;
-    const char *truth = strdup(file("t", coco));
-    file("one.txt", "0 0.5 0.5 1 1\n");
-    const char *results = file("r", "[{\"image_id\":7,\"category_id\":18,\"bbox\":[1,2,3,4],\"score\":0.5}]");
+    const char *truth = strdup(folder_file("t", coco));
+    folder_file("one.txt", "0 0.5 0.5 1 1\n");
+    const char *results =
+        folder_file("r", "[{\"image_id\":7,\"category_id\":18,\"bbox\":[1,2,3,4],\"score\":0.5}]");
     for (long n = 0;; n++) {
         om_mem_fail_after(n);
         int err = all_of_it(truth, results);
@@ -318,21 +346,6 @@ static void test_out_of_memory(void **state)
         if (!met) break;
     }
     free((void *)truth);
-    unlink(file("one.txt", ""));
-}
-
-static int make_folder(void **state)
-{
-    (void)state;
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    unlink(file("t", ""));
-    unlink(file("r", ""));
-    return rmdir(folder);
 }
 
 int main(void)
@@ -345,9 +358,10 @@ int main(void)
         cmocka_unit_test(test_coco),
         cmocka_unit_test(test_classes_are_matched),
         cmocka_unit_test(test_yolo),
+        cmocka_unit_test(test_found_files),
         cmocka_unit_test(test_sheet),
         cmocka_unit_test(test_text),
         cmocka_unit_test(test_out_of_memory),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, folder_make, folder_remove);
 }

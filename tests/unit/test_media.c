@@ -22,16 +22,7 @@
 #include "media/frame_av.h"
 #include "media/media.h"
 
-static char folder[] = "/tmp/omma-media-XXXXXX";
-
-static char *in_folder(const char *name)
-{
-    static char path[4][256];
-    static int turn;
-    turn = (turn + 1) % 4;
-    snprintf(path[turn], sizeof path[turn], "%s/%s", folder, name);
-    return path[turn];
-}
+#include "folder.h"
 
 static void write_bytes(const char *path, const void *data, size_t len)
 {
@@ -159,9 +150,9 @@ static outcome read_source(const char *uri, om_source_params params, unsigned lo
 static void test_encoded_clip_comes_back(void **state)
 {
     size_t len;
-    char *data = make_clip(in_folder("clip.mp4"), "pattern:320x240@25:frames=60", &len);
+    char *data = make_clip(folder_path("clip.mp4"), "pattern:320x240@25:frames=60", &len);
     om_free(data);
-    outcome o = read_source(in_folder("clip.mp4"), (om_source_params){0}, 1000);
+    outcome o = read_source(folder_path("clip.mp4"), (om_source_params){0}, 1000);
     assert_int_equal(o.code, OM_ERR_EOF);
     assert_int_equal(o.received, 60);
     assert_int_equal(o.decoded, 60);
@@ -170,15 +161,15 @@ static void test_encoded_clip_comes_back(void **state)
 static void test_odd_size_is_encoded(void **state)
 {
     size_t len;
-    om_free(make_clip(in_folder("odd.mp4"), "pattern:161x91:frames=3:shapes=1", &len));
-    assert_int_equal(read_source(in_folder("odd.mp4"), (om_source_params){0}, 10).decoded, 3);
+    om_free(make_clip(folder_path("odd.mp4"), "pattern:161x91:frames=3:shapes=1", &len));
+    assert_int_equal(read_source(folder_path("odd.mp4"), (om_source_params){0}, 10).decoded, 3);
 }
 
 static void test_loop_counts_on(void **state)
 {
     size_t len;
-    om_free(make_clip(in_folder("loop.mp4"), "pattern:64x64@25:frames=5", &len));
-    outcome o = read_source(in_folder("loop.mp4"), (om_source_params){.loop = true}, 17);
+    om_free(make_clip(folder_path("loop.mp4"), "pattern:64x64@25:frames=5", &len));
+    outcome o = read_source(folder_path("loop.mp4"), (om_source_params){.loop = true}, 17);
     assert_int_equal(o.code, OM_OK);
     assert_int_equal(o.decoded, 17);
     assert_true(o.received >= 17 && o.received <= 20);
@@ -194,12 +185,12 @@ static void test_unfinished_file_is_readable(void **state)
     om_frame *f;
     unsigned long long readable = 0;
     assert_int_equal(om_source_open("pattern:64x64@25:frames=150", &params, &counts, &s), OM_OK);
-    assert_int_equal(om_encoder_open(in_folder("growing.mp4"), 64, 64, 25, &e), OM_OK);
+    assert_int_equal(om_encoder_open(folder_path("growing.mp4"), 64, 64, 25, &e), OM_OK);
     for (unsigned long long n = 0; om_source_read(s, &f) == OM_OK; n++) {
         assert_int_equal(om_encoder_write(e, &f->image, f->pts_ns), OM_OK);
         om_frame_unref(f);
         if (n % 10 != 9) continue;
-        outcome o = read_source(in_folder("growing.mp4"), (om_source_params){0}, 1000);
+        outcome o = read_source(folder_path("growing.mp4"), (om_source_params){0}, 1000);
         assert_true(o.decoded >= readable && o.decoded == o.received);
         readable = o.decoded;
         assert_true(readable + 15 > n); /* half a second a fragment */
@@ -207,7 +198,7 @@ static void test_unfinished_file_is_readable(void **state)
     om_source_close(s);
     assert_true(readable >= 135);
     assert_int_equal(om_encoder_close(e), OM_OK);
-    assert_int_equal(read_source(in_folder("growing.mp4"), (om_source_params){0}, 1000).decoded, 150);
+    assert_int_equal(read_source(folder_path("growing.mp4"), (om_source_params){0}, 1000).decoded, 150);
 }
 
 /* What was written before the disk was full can be played. */
@@ -221,7 +212,7 @@ static void test_full_disk_leaves_whole_fragments(void **state)
     om_frame *f;
     int rc = OM_OK;
     assert_int_equal(om_source_open("pattern:320x240@25:frames=0", &params, &counts, &s), OM_OK);
-    assert_int_equal(om_encoder_open(in_folder("full.mp4"), 320, 240, 25, &e), OM_OK);
+    assert_int_equal(om_encoder_open(folder_path("full.mp4"), 320, 240, 25, &e), OM_OK);
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
     signal(SIGXFSZ, SIG_IGN);
     small = old;
@@ -238,7 +229,7 @@ static void test_full_disk_leaves_whole_fragments(void **state)
     assert_true(rc < 0);
     assert_int_equal(closed, rc);
     assert_non_null(strstr(om_error_message(), "full.mp4"));
-    outcome o = read_source(in_folder("full.mp4"), (om_source_params){0}, 10000);
+    outcome o = read_source(folder_path("full.mp4"), (om_source_params){0}, 10000);
     assert_int_equal(o.code, OM_ERR_EOF);
     assert_true(o.decoded > 25 && o.decoded == o.received);
 }
@@ -247,7 +238,7 @@ static void test_full_disk_leaves_whole_fragments(void **state)
 static void test_damaged_files_keep_the_account(void **state)
 {
     size_t len;
-    char *data = make_clip(in_folder("good.mp4"), "pattern:128x96@25:frames=50", &len);
+    char *data = make_clip(folder_path("good.mp4"), "pattern:128x96@25:frames=50", &len);
     unsigned long long damaged = 0;
     for (unsigned seed = 0; seed < 24; seed++) {
         char *bad = malloc(len);
@@ -257,10 +248,10 @@ static void test_damaged_files_keep_the_account(void **state)
         size_t n = seed < 8 ? len * (seed + 1) / 9 : len;
         for (unsigned flips = seed < 8 ? 0 : 1u << (seed - 8) / 2; flips > 0; flips--)
             bad[1200 + (size_t)rand() % (len - 1200)] = (char)rand();
-        write_bytes(in_folder("bad.mp4"), bad, n);
+        write_bytes(folder_path("bad.mp4"), bad, n);
         free(bad);
-        outcome o =
-            read_source(in_folder("bad.mp4"), (om_source_params){.decode_threads = 1 + (int)seed % 3}, 1000);
+        outcome o = read_source(folder_path("bad.mp4"),
+                                (om_source_params){.decode_threads = 1 + (int)seed % 3}, 1000);
         damaged += o.corrupt;
         assert_true(o.code != OM_OK && o.code != OM_ERR_INTERNAL);
     }
@@ -271,8 +262,8 @@ static void test_damaged_files_keep_the_account(void **state)
 static void test_closed_early_counts_unread(void **state)
 {
     size_t len;
-    om_free(make_clip(in_folder("early.mp4"), "pattern:64x64@25:frames=30", &len));
-    outcome o = read_source(in_folder("early.mp4"), (om_source_params){.decode_threads = 3}, 4);
+    om_free(make_clip(folder_path("early.mp4"), "pattern:64x64@25:frames=30", &len));
+    outcome o = read_source(folder_path("early.mp4"), (om_source_params){.decode_threads = 3}, 4);
     assert_int_equal(o.decoded, 4);
     assert_true(o.unread > 0);
 }
@@ -291,18 +282,18 @@ static void expect_open_error(const char *path, int code, const char *words)
 
 static void test_bad_inputs_are_named(void **state)
 {
-    write_bytes(in_folder("zero.mp4"), "", 0);
-    write_bytes(in_folder("text.txt"), "hello, world\n", 13);
-    write_bytes(in_folder("broken.jpg"), "\xff\xd8\xff nothing", 11);
-    write_bytes(in_folder("text.png"), "hello", 5);
-    mkdir(in_folder("empty"), 0700);
-    expect_open_error(in_folder("none.mp4"), OM_ERR_NOT_FOUND, "No such file");
-    expect_open_error(in_folder("zero.mp4"), OM_ERR_FORMAT, "empty file");
-    expect_open_error(in_folder("text.txt"), OM_ERR_FORMAT, "not a video");
-    expect_open_error(in_folder("broken.jpg"), OM_ERR_FORMAT, "damaged");
-    expect_open_error(in_folder("text.png"), OM_ERR_FORMAT, "not a picture");
-    expect_open_error(in_folder("empty"), OM_ERR_NOT_FOUND, "no pictures");
-    expect_open_error(in_folder("empty/*.jpg"), OM_ERR_NOT_FOUND, "no pictures");
+    write_bytes(folder_path("zero.mp4"), "", 0);
+    write_bytes(folder_path("text.txt"), "hello, world\n", 13);
+    write_bytes(folder_path("broken.jpg"), "\xff\xd8\xff nothing", 11);
+    write_bytes(folder_path("text.png"), "hello", 5);
+    mkdir(folder_path("empty"), 0700);
+    expect_open_error(folder_path("none.mp4"), OM_ERR_NOT_FOUND, "No such file");
+    expect_open_error(folder_path("zero.mp4"), OM_ERR_FORMAT, "empty file");
+    expect_open_error(folder_path("text.txt"), OM_ERR_FORMAT, "not a video");
+    expect_open_error(folder_path("broken.jpg"), OM_ERR_FORMAT, "damaged");
+    expect_open_error(folder_path("text.png"), OM_ERR_FORMAT, "not a picture");
+    expect_open_error(folder_path("empty"), OM_ERR_NOT_FOUND, "no pictures");
+    expect_open_error(folder_path("empty/*.jpg"), OM_ERR_NOT_FOUND, "no pictures");
     expect_open_error("gopher://user:secret@host/x", OM_ERR_UNSUPPORTED, "unknown kind of source");
     om_source_params params = {.rtsp_transport = "pigeon"};
     om_source_counts counts = {0};
@@ -314,9 +305,9 @@ static void test_bad_inputs_are_named(void **state)
 static void test_encoder_refuses(void **state)
 {
     om_encoder *e = (om_encoder *)folder;
-    assert_int_equal(om_encoder_open(in_folder("no/such/x.mp4"), 64, 64, 25, &e), OM_ERR_NOT_FOUND);
+    assert_int_equal(om_encoder_open(folder_path("no/such/x.mp4"), 64, 64, 25, &e), OM_ERR_NOT_FOUND);
     assert_null(e);
-    assert_int_equal(om_encoder_open(in_folder("size.mp4"), 64, 64, 25, &e), OM_OK);
+    assert_int_equal(om_encoder_open(folder_path("size.mp4"), 64, 64, 25, &e), OM_OK);
     om_frame *f;
     assert_int_equal(om_frame_create(OM_PIX_NV12, 32, 32, &f), OM_OK);
     memset(f->image.plane[0], 0, (size_t)f->image.stride[0] * 32);
@@ -357,8 +348,8 @@ static om_frame *rgb_gradient(int w, int h)
 static void test_png_is_lossless(void **state)
 {
     om_frame *f = rgb_gradient(97, 61), *back;
-    assert_int_equal(om_picture_save(in_folder("g.png"), &f->image, 0), OM_OK);
-    assert_int_equal(om_picture_load(in_folder("g.png"), &back), OM_OK);
+    assert_int_equal(om_picture_save(folder_path("g.png"), &f->image, 0), OM_OK);
+    assert_int_equal(om_picture_load(folder_path("g.png"), &back), OM_OK);
     assert_int_equal(back->image.fmt, OM_PIX_RGB24);
     for (int y = 0; y < 61; y++)
         assert_memory_equal(f->image.plane[0] + (ptrdiff_t)y * f->image.stride[0],
@@ -371,14 +362,14 @@ static void test_jpeg_quality_matters(void **state)
 {
     om_frame *f = rgb_gradient(160, 120), *back;
     struct stat fine, rough;
-    assert_int_equal(om_picture_save(in_folder("fine.jpg"), &f->image, 95), OM_OK);
-    assert_int_equal(om_picture_save(in_folder("rough.jpg"), &f->image, 10), OM_OK);
-    assert_int_equal(om_picture_save(in_folder("x.tiff"), &f->image, 10), OM_ERR_ARG);
-    assert_int_equal(om_picture_save(in_folder("no/x.jpg"), &f->image, 10), OM_ERR_NOT_FOUND);
-    stat(in_folder("fine.jpg"), &fine);
-    stat(in_folder("rough.jpg"), &rough);
+    assert_int_equal(om_picture_save(folder_path("fine.jpg"), &f->image, 95), OM_OK);
+    assert_int_equal(om_picture_save(folder_path("rough.jpg"), &f->image, 10), OM_OK);
+    assert_int_equal(om_picture_save(folder_path("x.tiff"), &f->image, 10), OM_ERR_ARG);
+    assert_int_equal(om_picture_save(folder_path("no/x.jpg"), &f->image, 10), OM_ERR_NOT_FOUND);
+    stat(folder_path("fine.jpg"), &fine);
+    stat(folder_path("rough.jpg"), &rough);
     assert_true(fine.st_size > rough.st_size);
-    assert_int_equal(om_picture_load(in_folder("fine.jpg"), &back), OM_OK);
+    assert_int_equal(om_picture_load(folder_path("fine.jpg"), &back), OM_OK);
     assert_int_equal(back->image.fmt, OM_PIX_I420);
     assert_int_equal(back->image.range, OM_RANGE_FULL);
     om_frame_unref(back);
@@ -388,36 +379,36 @@ static void test_jpeg_quality_matters(void **state)
 static void test_folder_is_a_stream(void **state)
 {
     om_frame *f = rgb_gradient(32, 32);
-    mkdir(in_folder("pics [1]"), 0700);
-    assert_int_equal(om_picture_save(in_folder("pics [1]/b.png"), &f->image, 0), OM_OK);
-    assert_int_equal(om_picture_save(in_folder("pics [1]/a.jpg"), &f->image, 90), OM_OK);
-    write_bytes(in_folder("pics [1]/c.png"), "\x89PNG\r\n\x1a\n damaged", 16);
-    write_bytes(in_folder("pics [1]/notes.txt"), "x", 1);
+    mkdir(folder_path("pics [1]"), 0700);
+    assert_int_equal(om_picture_save(folder_path("pics [1]/b.png"), &f->image, 0), OM_OK);
+    assert_int_equal(om_picture_save(folder_path("pics [1]/a.jpg"), &f->image, 90), OM_OK);
+    write_bytes(folder_path("pics [1]/c.png"), "\x89PNG\r\n\x1a\n damaged", 16);
+    write_bytes(folder_path("pics [1]/notes.txt"), "x", 1);
     om_frame_unref(f);
 
     om_strlist list = {0};
-    assert_int_equal(om_picture_list(in_folder("pics [1]"), &list), OM_OK);
+    assert_int_equal(om_picture_list(folder_path("pics [1]"), &list), OM_OK);
     assert_int_equal(list.n, 3);
     assert_non_null(strstr(list.items[0], "a.jpg"));
     assert_non_null(strstr(list.items[1], "b.png"));
     om_strlist_fini(&list);
 
-    outcome o = read_source(in_folder("pics [1]"), (om_source_params){0}, 10);
+    outcome o = read_source(folder_path("pics [1]"), (om_source_params){0}, 10);
     assert_int_equal(o.code, OM_ERR_EOF);
     assert_int_equal(o.received, 3);
     assert_int_equal(o.decoded, 2);
     assert_int_equal(o.corrupt, 1);
-    o = read_source(in_folder("pics*/*.jpg"), (om_source_params){.loop = true}, 3);
+    o = read_source(folder_path("pics*/*.jpg"), (om_source_params){.loop = true}, 3);
     assert_int_equal(o.decoded, 3);
-    assert_int_equal(read_source(in_folder("pics [1]/b.png"), (om_source_params){0}, 9).decoded, 1);
+    assert_int_equal(read_source(folder_path("pics [1]/b.png"), (om_source_params){0}, 9).decoded, 1);
 }
 
 static void test_pictures_are_a_second_apart(void **state)
 {
     om_frame *f = rgb_gradient(16, 16), *second;
-    mkdir(in_folder("two"), 0700);
-    assert_int_equal(om_picture_save(in_folder("two/1.png"), &f->image, 0), OM_OK);
-    assert_int_equal(om_picture_save(in_folder("two/2.png"), &f->image, 0), OM_OK);
+    mkdir(folder_path("two"), 0700);
+    assert_int_equal(om_picture_save(folder_path("two/1.png"), &f->image, 0), OM_OK);
+    assert_int_equal(om_picture_save(folder_path("two/2.png"), &f->image, 0), OM_OK);
     om_frame_unref(f);
     static const struct {
         const char *suffix;
@@ -425,7 +416,7 @@ static void test_pictures_are_a_second_apart(void **state)
     } rates[] = {{"", OM_NS_PER_SEC}, {"@4", OM_NS_PER_SEC / 4}};
     for (int i = 0; i < 2; i++) {
         char uri[300];
-        snprintf(uri, sizeof uri, "images:%s%s", in_folder("two"), rates[i].suffix);
+        snprintf(uri, sizeof uri, "images:%s%s", folder_path("two"), rates[i].suffix);
         om_source_params params = {0};
         om_source_counts counts = {0};
         om_source *s;
@@ -511,11 +502,11 @@ static void test_wrap_refuses(void **state)
 static void test_every_allocation_may_fail(void **state)
 {
     size_t len;
-    om_free(make_clip(in_folder("oom.mp4"), "pattern:64x64:frames=3", &len));
+    om_free(make_clip(folder_path("oom.mp4"), "pattern:64x64:frames=3", &len));
     om_frame *f = rgb_gradient(16, 16);
-    assert_int_equal(om_picture_save(in_folder("oom.png"), &f->image, 0), OM_OK);
+    assert_int_equal(om_picture_save(folder_path("oom.png"), &f->image, 0), OM_OK);
     om_frame_unref(f);
-    const char *const uris[] = {"pattern:64x64:frames=3", in_folder("oom.mp4"), in_folder("oom.png")};
+    const char *const uris[] = {"pattern:64x64:frames=3", folder_path("oom.mp4"), folder_path("oom.png")};
     for (size_t u = 0; u < 3; u++) {
         bool met = true;
         for (long n = 0; met; n++) {
@@ -532,14 +523,7 @@ static void test_every_allocation_may_fail(void **state)
 static int make_folder(void **state)
 {
     om_media_quiet();
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-    char command[300];
-    snprintf(command, sizeof command, "rm -r '%s'", folder);
-    return system(command);
+    return folder_make(state);
 }
 
 int main(void)
@@ -565,5 +549,5 @@ int main(void)
         cmocka_unit_test(test_wrap_refuses),
         cmocka_unit_test(test_every_allocation_may_fail),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, make_folder, folder_remove);
 }

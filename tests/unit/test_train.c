@@ -18,6 +18,7 @@
 #include "train/classifier.h"
 #include "train/csv_labels.h"
 #include "train/dataset.h"
+#include "train/features.h"
 #include "train/graft.h"
 #include "train/optimizer.h"
 #include "train/trainer.h"
@@ -363,11 +364,36 @@ static void csv_lists_are_read(void **state)
     load_csv(
         "path,class\none.jpg,10\r\n# no\n\ntwo.jpg, 2 ,train\n\"x, y.jpg\",\"a, \"\"b\"\"\"\nz.jpg,2,val\n",
         OM_OK, NULL);
+    load_csv(
+        "\xef\xbb\xbfpath,class\none.jpg,10\ntwo.jpg,2,train\n\"x, y.jpg\",\"a, \"\"b\"\"\"\nz.jpg,2,val\n",
+        OM_OK, NULL);
+    load_csv(
+        "# made by hand\nFile,class\none.jpg,10\ntwo.jpg,2,train\n\"x, y.jpg\",\"a, \"\"b\"\"\"\nz.jpg,2,val\n",
+        OM_OK, NULL);
     load_csv("one.jpg\n", OM_ERR_FORMAT, "list.csv:1: expected path,class");
     load_csv("a.jpg,1\nb.jpg,2,maybe\n", OM_ERR_FORMAT, "list.csv:2: 'maybe': expected train or val");
     load_csv("a.jpg,1\nb.jpg,1\n", OM_ERR_ARG, "one class");
     load_csv("a.jpg,1\nb.jpg,2,val\n", OM_ERR_ARG, "class '2' has no picture to learn from");
     load_csv("", OM_ERR_NOT_FOUND, "no pictures");
+}
+
+/* Before an engine is asked for anything. */
+static void features_without_memory(void **state)
+{
+    om_value value = {.shape = om_shape_make(2, (int64_t)-1, (int64_t)8)};
+    int output = 0;
+    om_graph g = {.values = &value, .outputs = &output, .n_outputs = 1};
+    om_dataset d = {.files.n = 3};
+    om_features_params p = {.device = "cpu", .batch = 1};
+    (void)state;
+    for (long n = 0; n < 2; n++) {
+        om_features f;
+        om_mem_fail_after(n);
+        int err = om_features_extract(&f, &g, NULL, &d, &p);
+        om_mem_fail_after(-1);
+        assert_int_equal(err, OM_ERR_NOMEM);
+        assert_null(f.rows);
+    }
 }
 
 /* The old head goes, the new one says its classes' names; features and numbers are where they belong. */
@@ -458,6 +484,7 @@ int main(void)
         cmocka_unit_test(loss_that_is_no_number),
         cmocka_unit_test(data_sets_are_read),
         cmocka_unit_test(csv_lists_are_read),
+        cmocka_unit_test(features_without_memory),
         cmocka_unit_test(heads_are_replaced),
         cmocka_unit_test(memory_may_run_out),
     };

@@ -2,7 +2,6 @@
 #include "device/cuda/head.h"
 
 #include <cuda_runtime_api.h>
-#include <math.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -146,23 +145,6 @@ int om_cuda_head_launch(om_cuda_head *k, const void *output, int n, om_stream *s
     return err;
 }
 
-/* As the host's heads give a candidate out; what lies outside the picture is left out. */
-static int add_box(const om_cuda_box *b, const om_geometry *g, om_dets *dets)
-{
-    float x = b->x0, y = b->y0, w = b->x1 - b->x0, h = b->y1 - b->y0;
-    om_geometry_unmap_box(g, &x, &y, &w, &h);
-    if (!(w > 0 && h > 0) || !isfinite(x) || !isfinite(y) || !isfinite(w) || !isfinite(h)) return OM_OK;
-    om_detection *d = om_dets_add(dets);
-    if (!d) return om_fail_nomem("detections");
-    d->x = x;
-    d->y = y;
-    d->w = w;
-    d->h = h;
-    d->score = b->score;
-    d->class_id = b->class_id;
-    return OM_OK;
-}
-
 int om_cuda_head_fetch(const om_cuda_head *k, int n, const om_geometry *geo, om_dets *dets)
 {
     const om_cuda_boxes *b = &k->boxes;
@@ -171,7 +153,9 @@ int om_cuda_head_fetch(const om_cuda_head *k, int n, const om_geometry *geo, om_
     for (int i = 0; i < n; i++) {
         const om_cuda_box *kept = b->kept + (size_t)i * (size_t)b->max_boxes;
         for (int32_t j = 0; j < b->n_kept[i]; j++) {
-            int err = add_box(&kept[j], &geo[i], &dets[i]);
+            const float corners[] = {kept[j].x0, kept[j].y0, kept[j].x1, kept[j].y1};
+            om_detection *d;
+            int err = om_geometry_add_box(&geo[i], corners, kept[j].score, kept[j].class_id, &dets[i], &d);
             if (err < 0) return err;
         }
     }
