@@ -10,6 +10,7 @@
 
 #define CONFIG_MAX (1 << 20)
 #define MOST_PROCESSES 1000
+#define MOST_WORDS 10000 /* of a command line; with aliases a short file can ask for many more */
 
 static const om_choice restarts[] = {{"never", OM_RESTART_NEVER, NULL},
                                      {"on-failure", OM_RESTART_ON_FAILURE, NULL},
@@ -173,9 +174,10 @@ static bool good_name(const char *name)
 
 static int settle_job(loading *l, om_job *job, const yaml_node_t *n)
 {
+    if (!job->command) return fail_at(l, n, "command: expected worker, run or another command of omma");
     if (!job->name && !(job->name = om_sprintf("%s%zu", job->command, l->c->n + 1))) return OM_ERR_NOMEM;
     if (!good_name(job->name)) return fail_at(l, n, "name: expected a folder's name");
-    if (!*job->command) return fail_at(l, n, "command: expected worker, run or another command of omma");
+    if (job->args.n > MOST_WORDS) return fail_at(l, n, "args: too many words");
     for (size_t i = 0; i < l->c->n; i++)
         if (!strcmp(l->c->jobs[i].name, job->name))
             return om_fail(OM_ERR_ARG, "%s:%d: a second job is called '%s'", l->path, line_of(n), job->name);
@@ -210,6 +212,11 @@ static int load_job(loading *l, const yaml_node_t *n, const yaml_node_t *default
 static int load_jobs(loading *l, const yaml_node_t *n, const yaml_node_t *defaults)
 {
     int err = OM_OK, all = 0;
+    ptrdiff_t items =
+        n->type == YAML_SEQUENCE_NODE ? n->data.sequence.items.top - n->data.sequence.items.start : 0;
+    if (items > MOST_PROCESSES)
+        return om_fail(OM_ERR_ARG, "%s:%d: jobs: %td items; at most %d", l->path, line_of(n), items,
+                       MOST_PROCESSES);
     if (n->type != YAML_SEQUENCE_NODE) return fail_at(l, n, "jobs: must be a list ('- name: ...' items)");
     for (yaml_node_item_t *i = n->data.sequence.items.start; i < n->data.sequence.items.top && !err; i++)
         err = load_job(l, node_of(l, *i), defaults);
