@@ -200,6 +200,7 @@ int main(int argc, char **argv)
     /* For the widths of characters; numbers keep their points. */
     setlocale(LC_CTYPE, "C.UTF-8");
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a bound on files' sizes is a failed write like others, and is said */
     om_media_quiet();
     int status = dispatch(argc, argv);
     errno = 0;

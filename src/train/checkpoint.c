@@ -1,6 +1,8 @@
 /* All that a training run is, in a file that appears whole or not at all. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -9,6 +11,7 @@
 #include "train/trainer.h"
 
 #define MAX_EPOCHS 10000000
+#define MAX_STEPS ((int64_t)1 << 50)
 
 static const char magic[8] = "omtrain";
 
@@ -19,7 +22,7 @@ typedef struct header {
     int32_t shape[3], epoch, best_epoch, reserved;
     int64_t step, epoch_step, right, seen, optimizer_steps;
     double loss_sum, weight_sum, best_loss, best_top1;
-    uint64_t n_params, digest; /* of all that follows */
+    uint64_t n_params, digest; /* of the rest of the header and of all that follows */
 } header;
 
 static uint64_t digest_rows(const om_rows *r, uint64_t h)
@@ -62,9 +65,10 @@ static size_t list_pieces(const om_trainer *t, piece out[5])
     return n;
 }
 
-static uint64_t digest_pieces(const piece *pieces, size_t n)
+static uint64_t digest_all(header head, const piece *pieces, size_t n)
 {
-    uint64_t h = OM_DIGEST_START;
+    head.digest = 0;
+    uint64_t h = om_digest(OM_DIGEST_START, &head, sizeof head);
     for (size_t i = 0; i < n; i++) h = om_digest(h, pieces[i].data, pieces[i].size);
     return h;
 }
@@ -74,9 +78,9 @@ static void fill_header(const om_trainer *t, const om_rows *learn, const om_rows
 {
     const om_classifier_shape s = t->classifier.shape;
     memset(h, 0, sizeof *h);
-    *h = (header){.version = 1,
+    *h = (header){.version = 2,
                   .kind = (uint32_t)t->optimizer.kind,
-                  .rows = digest_rows(held_out, digest_rows(learn, OM_DIGEST_START)),
+                  .rows = digest_rows(held_out, digest_rows(learn, OM_DIGEST_START ^ p->source)),
                   .setting = digest_setting(p, learn->classes),
                   .shape = {s.features, s.hidden, s.classes},
                   .epoch = t->epoch,
@@ -102,7 +106,7 @@ int om_checkpoint_write(const om_trainer *t, const om_rows *learn, const om_rows
     piece pieces[5];
     size_t n = list_pieces(t, pieces);
     fill_header(t, learn, held_out, p, &h);
-    h.digest = digest_pieces(pieces, n);
+    h.digest = digest_all(h, pieces, n);
     int err = om_outfile_open(&out, p->checkpoint);
     if (err) return err;
     err = om_outfile_write(&out, &h, sizeof h);
@@ -126,13 +130,27 @@ static int compare(const char *path, const header *h, const header *own)
                        path, h->shape[0], h->shape[1], h->shape[2], own->shape[0], own->shape[1],
                        own->shape[2]);
     if (h->rows != own->rows)
-        return om_fail(OM_ERR_ARG, "%s: was made with other pictures, labels or another model", path);
+        return om_fail(OM_ERR_ARG, "%s: was made with other pictures, classes or another model", path);
     if (h->setting != own->setting || h->kind != own->kind)
         return om_fail(OM_ERR_ARG,
                        "%s: was made with other options of learning; give the same, or another file", path);
-    if (h->epoch < 0 || h->epoch > MAX_EPOCHS || h->best_epoch >= h->epoch || h->epoch_step < 0)
-        return om_fail(OM_ERR_FORMAT, "%s: damaged", path);
     return OM_OK;
+}
+
+/* Numbers that a run can have come to, in a file as long as they ask for. */
+static int check_header(const char *path, const header *h, const om_rows *learn, const om_trainer_params *p,
+                        uint64_t bytes)
+{
+    int64_t of_epoch = ((int64_t)learn->n + p->batch - 1) / p->batch;
+    bool ok = h->epoch >= 0 && h->epoch <= MAX_EPOCHS && h->best_epoch >= -1 && h->best_epoch < h->epoch &&
+              h->epoch_step >= 0 && (!h->epoch_step || h->epoch_step < of_epoch) &&
+              h->step >= h->epoch_step && h->step <= MAX_STEPS && h->optimizer_steps >= 0 &&
+              h->optimizer_steps <= MAX_STEPS && h->right >= 0 && h->right <= h->seen && h->seen <= MAX_STEPS;
+    uint64_t arrays = p->learning.optimizer == OM_OPTIMIZER_ADAMW ? 4 : 3;
+    if (ok &&
+        bytes == sizeof *h + arrays * h->n_params * sizeof(float) + (uint64_t)h->epoch * sizeof(om_epoch))
+        return OM_OK;
+    return om_fail(OM_ERR_FORMAT, "%s: cut off or damaged", path);
 }
 
 static void take_header(om_trainer *t, const header *h)
@@ -161,13 +179,17 @@ int om_checkpoint_read(om_trainer *t, const om_rows *learn, const om_rows *held_
     bool whole = fread(&h, sizeof h, 1, in) == 1;
     int err = whole ? compare(p->checkpoint, &h, &own)
                     : om_fail(OM_ERR_FORMAT, "%s: cut off; expected a checkpoint", p->checkpoint);
+    struct stat st;
+    if (!err && fstat(fileno(in), &st))
+        err = om_fail(om_err_from_errno(errno), "%s: cannot be read", p->checkpoint);
+    if (!err) err = check_header(p->checkpoint, &h, learn, p, (uint64_t)st.st_size);
     if (!err) err = om_grow((void **)&t->history, &t->cap, (size_t)h.epoch + 1, sizeof *t->history);
     if (!err) {
         take_header(t, &h);
         size_t n = list_pieces(t, pieces);
         for (size_t i = 0; i < n && whole; i++)
             whole = !pieces[i].size || fread(pieces[i].data, pieces[i].size, 1, in) == 1;
-        if (!whole || h.digest != digest_pieces(pieces, n))
+        if (!whole || h.digest != digest_all(h, pieces, n))
             err = om_fail(OM_ERR_FORMAT, "%s: cut off or damaged", p->checkpoint);
     }
     fclose(in);

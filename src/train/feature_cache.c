@@ -44,6 +44,18 @@ int om_feature_key_make(om_feature_key *key, const om_graph *graph, const om_mod
     return OM_OK;
 }
 
+/* A byte that is neither 0 nor 1 is no bool, whatever the checksum says. */
+static bool read_marks(FILE *in, bool *bad, size_t n)
+{
+    bool ok = true;
+    for (size_t i = 0; i < n && ok; i++) {
+        int c = getc(in);
+        ok = c == 0 || c == 1;
+        bad[i] = c == 1;
+    }
+    return ok;
+}
+
 static uint64_t digest_of(const om_features *f)
 {
     uint64_t h = om_digest(OM_DIGEST_START, f->rows, f->n * (size_t)f->width * sizeof *f->rows);
@@ -59,8 +71,8 @@ bool om_feature_cache_read(const char *path, const om_feature_key *key, om_featu
     bool ok = fread(&h, sizeof h, 1, in) == 1 && !memcmp(h.magic, magic, sizeof magic) &&
               !memcmp(h.key, key->hash, sizeof h.key) && h.n == f->n && h.width == (uint64_t)f->width;
     if (ok) {
-        ok = fread(f->rows, sizeof *f->rows, count, in) == count &&
-             fread(f->bad, sizeof *f->bad, f->n, in) == f->n && h.digest == digest_of(f);
+        ok = fread(f->rows, sizeof *f->rows, count, in) == count && read_marks(in, f->bad, f->n) &&
+             h.digest == digest_of(f);
         if (!ok) {
             om_log(OM_LOG_WARN, "%s: damaged; its features are computed anew", path);
             memset(f->rows, 0, count * sizeof *f->rows);

@@ -31,6 +31,7 @@ typedef struct om_trainer_params {
     int64_t max_steps;    /* stops there, to be resumed; 0: no bound */
     const float *weights; /* of each class; NULL: 1 */
     uint64_t seed;
+    uint64_t source;        /* of rows that come one by one: a number that tells their model from others */
     const char *checkpoint; /* written after each epoch and when it stops; NULL: none */
     bool resume;            /* from `checkpoint`, where there is one */
     om_cancel *cancel;

@@ -103,6 +103,7 @@ static void become(const om_child_params *p, pid_t parent, int log, int report)
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     signal(SIGPIPE, SIG_DFL);
+    signal(SIGXFSZ, SIG_DFL);
     execvpe(p->argv[0], p->argv, p->envp);
     int why = errno;
     if (write(report, &why, sizeof why)) _exit(127);

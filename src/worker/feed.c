@@ -115,6 +115,8 @@ static int read_targets(om_feed *f)
     size_t len;
     bool first = true;
     int line = 0, failed = OM_OK, err = om_read_file(f->p.targets, TARGETS_MAX, &text, &len);
+    if (!err && memchr(text, '\0', len))
+        err = om_fail(OM_ERR_FORMAT, "%s: not a text; expected lines of frame,class", f->p.targets);
     at = text;
     while (!err && om_csv_next(&at, &line, &fields, &failed)) {
         err = failed;

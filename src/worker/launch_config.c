@@ -10,6 +10,7 @@
 
 #define CONFIG_MAX (1 << 20)
 #define MOST_PROCESSES 1000
+#define MOST_WORDS 10000 /* of a command line; with aliases a short file can ask for many more */
 
 static const om_choice restarts[] = {{"never", OM_RESTART_NEVER, NULL},
                                      {"on-failure", OM_RESTART_ON_FAILURE, NULL},
@@ -157,10 +158,11 @@ static bool good_name(const char *name)
 
 static int settle_job(loading *l, om_job *job, const yaml_node_t *n)
 {
+    if (!job->command || !*job->command)
+        return om_yaml_fail(&l->y, n, "command: expected worker, run or another command of omma");
     if (!job->name && !(job->name = om_sprintf("%s%zu", job->command, l->c->n + 1))) return OM_ERR_NOMEM;
     if (!good_name(job->name)) return om_yaml_fail(&l->y, n, "name: expected a folder's name");
-    if (!*job->command)
-        return om_yaml_fail(&l->y, n, "command: expected worker, run or another command of omma");
+    if (job->args.n > MOST_WORDS) return om_yaml_fail(&l->y, n, "args: too many words");
     for (size_t i = 0; i < l->c->n; i++)
         if (!strcmp(l->c->jobs[i].name, job->name))
             return om_yaml_fail(&l->y, n, "a second job is called '%s'", job->name);
@@ -197,6 +199,9 @@ static int load_jobs(loading *l, const yaml_node_t *n, const yaml_node_t *defaul
     int err = OM_OK, all = 0;
     if (n->type != YAML_SEQUENCE_NODE)
         return om_yaml_fail(&l->y, n, "jobs: must be a list ('- name: ...' items)");
+    ptrdiff_t items = n->data.sequence.items.top - n->data.sequence.items.start;
+    if (items > MOST_PROCESSES)
+        return om_yaml_fail(&l->y, n, "jobs: %td items; at most %d", items, MOST_PROCESSES);
     for (yaml_node_item_t *i = n->data.sequence.items.start; i < n->data.sequence.items.top && !err; i++)
         err = load_job(l, om_yaml_node(&l->y, *i), defaults);
     for (size_t i = 0; i < l->c->n; i++) all += l->c->jobs[i].copies;

@@ -38,7 +38,7 @@ static int read_row(om_launch_stats *s, const om_strlist *fields, size_t columns
     double v[OM_PHASES];
     bool whole = fields->n == columns && columns > LOSS;
     for (int i = 0; i < OM_PHASES && whole; i++)
-        whole = om_parse_double(fields->items[i + 1], &v[i]) == OM_OK;
+        whole = om_parse_double(fields->items[i + 1], &v[i]) == OM_OK && isfinite(v[i]);
     if (!whole) {
         s->torn++;
         return OM_OK;
@@ -54,6 +54,8 @@ static int read_file(om_launch_stats *s, const char *path)
     size_t len, columns = 0;
     int line = 0, failed = OM_OK, err = om_read_file(path, FILE_MAX, &text, &len);
     at = text;
+    for (size_t i = 0; i < len; i++) /* as a file may hold that was open when a machine went down */
+        if (!text[i]) text[i] = '?';
     if (!err && len && text[len - 1] != '\n') s->torn++;
     while (!err && om_csv_next(&at, &line, &fields, &failed)) {
         err = failed;

@@ -16,14 +16,23 @@ static int open_file(const char *path, int *fd)
     return om_fail(om_err_from_errno(errno), "%s: cannot write: %s", path, strerror(errno));
 }
 
-/* One write: a reader and a killer see all of it or nothing. */
-static int append(int fd, const char *path, const char *text, size_t n)
+static ssize_t write_some(int fd, const char *text, size_t n)
 {
     ssize_t got;
     do got = write(fd, text, n);
     while (got < 0 && errno == EINTR);
-    if (got == (ssize_t)n) return OM_OK;
-    int bad = got < 0 ? errno : ENOSPC;
+    return got;
+}
+
+/* One write: a reader and a killer see all of it or nothing. What a full disk took of it is taken back. */
+static int append(int fd, const char *path, const char *text, size_t n)
+{
+    ssize_t got = write_some(fd, text, n), more = 0;
+    if (got > 0 && got < (ssize_t)n) more = write_some(fd, text + got, n - (size_t)got); /* says why */
+    if (got > 0 && got + more == (ssize_t)n) return OM_OK;
+    int bad = got < 0 || more < 0 ? errno : ENOSPC;
+    off_t partial = got > 0 ? got + (more > 0 ? more : 0) : 0, end = partial ? lseek(fd, 0, SEEK_END) : 0;
+    if (end > 0 && ftruncate(fd, end - partial)) bad = errno;
     return om_fail(om_err_from_errno(bad), "%s: cannot write: %s", path, strerror(bad));
 }
 

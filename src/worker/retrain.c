@@ -6,7 +6,21 @@
 
 #include "base/error.h"
 #include "base/mem.h"
+#include "train/digest.h"
 #include "train/graft.h"
+
+/* What tells this model and these classes from others. */
+static int source_of(const om_graph *g, const om_strlist *classes, uint64_t *out)
+{
+    char *bytes = NULL;
+    size_t len;
+    int err = om_model_serialize(g, &bytes, &len);
+    if (err) return err;
+    *out = om_digest(OM_DIGEST_START, bytes, len);
+    for (size_t i = 0; i < classes->n; i++) *out = om_digest_text(*out, classes->items[i]);
+    om_free(bytes);
+    return OM_OK;
+}
 
 /* A cosine without an end is a constant. */
 static om_trainer_params trainer_params(const om_retrain *t)
@@ -14,6 +28,7 @@ static om_trainer_params trainer_params(const om_retrain *t)
     om_trainer_params p = {.learning = t->p.learning,
                            .batch = t->p.batch,
                            .seed = t->p.seed,
+                           .source = t->source,
                            .epochs = 1,
                            .checkpoint = t->p.checkpoint,
                            .resume = t->p.resume};
@@ -21,12 +36,15 @@ static om_trainer_params trainer_params(const om_retrain *t)
     return p;
 }
 
-int om_retrain_init(om_retrain *t, om_rig *r, const char *cut, int classes, const om_retrain_params *p)
+int om_retrain_init(om_retrain *t, om_rig *r, const char *cut, const om_strlist *names,
+                    const om_retrain_params *p)
 {
+    int classes = (int)names->n;
     om_model_desc *desc = NULL;
     memset(t, 0, sizeof *t);
     t->p = *p;
     int err = om_graft_cut(r->graph, cut, (om_size){0, 0}, &t->point, &t->features);
+    if (!err && p->checkpoint) err = source_of(r->graph, names, &t->source);
     if (!err) err = om_graft_describe(r->graph, classes, &desc);
     if (err) return err;
     om_head_destroy(r->head); /* of the head that is gone */

@@ -21,12 +21,15 @@ typedef struct om_retrain {
     om_rows none; /* no rows are kept: what is read is learnt from once */
     char *point;  /* the tensor that holds the features; owned */
     int features;
-    double loss; /* of the last step */
+    uint64_t source; /* of the checkpoint; 0: there is none */
+    double loss;     /* of the last step */
     int64_t right, seen;
 } om_retrain;
 
-/* After om_rig_load(): takes the head off the rig's graph. `classes` of the new one. */
-int om_retrain_init(om_retrain *t, om_rig *r, const char *cut, int classes, const om_retrain_params *p);
+/* After om_rig_load(): takes the head off the rig's graph. `classes` of the new one. A checkpoint of another
+ * model or of other classes is refused. */
+int om_retrain_init(om_retrain *t, om_rig *r, const char *cut, const om_strlist *classes,
+                    const om_retrain_params *p);
 void om_retrain_fini(om_retrain *t);
 /* The features of the rig's last inference and their classes: forward, loss, backward, step. */
 int om_retrain_step(om_retrain *t, const om_rig *r, const int *labels, int n);

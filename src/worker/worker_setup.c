@@ -132,7 +132,7 @@ static int make_learner(worker *w)
                            .checkpoint = o->checkpoint,
                            .resume = o->resume};
     int classes = (int)om_feed_classes(w->feed)->n;
-    int err = om_retrain_init(&w->retrain, &w->rig, o->cut, classes, &p);
+    int err = om_retrain_init(&w->retrain, &w->rig, o->cut, om_feed_classes(w->feed), &p);
     if (err) return om_fail_prefix(err, "%s", o->model_name);
     om_worker_say(w, "labels: %s", om_feed_origin(w->feed));
     om_worker_say(w, "head: %d features at '%s', %d classes, %zu numbers%s", w->retrain.features,

@@ -217,6 +217,9 @@ def test_killed_launch_leaves_nothing(omma, tmp_path):
     ("jobs:\n  - {args: {input-path: &a [*a]}}\n", ":2: input-path must be a single value"),
     ("jobs: 3\n", ":1: jobs: must be a list"),
     ("output: a\noutput: [b]\n", ":2: output must be a single value"),
+    ("jobs: [{command: ''}]\n", ":1: command: expected worker, run"),
+    ("jobs: [" + "{}, " * 1001 + "]\n", ":1: jobs: 1001 items; at most 1000"),
+    ("jobs: [{args: [" + "a, " * 10001 + "]}]\n", ":1: args: too many words"),
 ])
 def test_bad_files(omma, tmp_path, text, says):
     (tmp_path / "launch.yaml").write_text(text)

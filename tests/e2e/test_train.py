@@ -1,6 +1,7 @@
 """omma train and omma worker --mode retrain: heads that learn, against NumPy; runs that stop and go on; bad input."""
 import csv
 import json
+import resource
 import signal
 import time
 from pathlib import Path
@@ -238,6 +239,38 @@ def test_worker_goes_on(omma, photos, tmp_path):
     assert "resumed from the checkpoint" in log(tmp_path / "b") and "learnt: 130 steps" in log(tmp_path / "b")
     result = omma("worker", *flags, "--hidden", 3, "--max-steps", 10, "-o", tmp_path / "d", code=2)
     assert "its head is 3-0-3" in result.err
+
+
+def test_a_checkpoint_is_of_one_model(omma, tmp_path):
+    """Two models with as many features: the head of one is not learnt on with the other, nor with other classes."""
+    other = onnx.load(CLASSIFY)
+    first = next(n for n in other.graph.node if n.input[0] == other.graph.input[0].name)
+    other.graph.node.insert(0, onnx.helper.make_node("Relu", [first.input[0]], ["bright"]))
+    first.input[0] = "bright"
+    onnx.save(other, tmp_path / "other.onnx")
+    (tmp_path / "t.csv").write_text("0,a\n3,b\n")
+    (tmp_path / "u.csv").write_text("0,a\n3,c\n")
+    flags = ["-i", "pattern:64x48:frames=9", "--mode", "retrain", "--max-steps", 3, "-d", "null", "--checkpoint", tmp_path / "c",
+             "--resume", "-o", tmp_path / "w", "-q"]
+    for _ in range(2):
+        omma("worker", "-m", CLASSIFY, *flags, "--targets", tmp_path / "t.csv")
+    kept = (tmp_path / "c").read_bytes()
+    for model, targets in ((tmp_path / "other.onnx", "t.csv"), (CLASSIFY, "u.csv")):
+        result = omma("worker", "-m", model, *flags, "--targets", tmp_path / targets, code=2)
+        assert "was made with other pictures, classes or another model" in result.err and result.err.count("\n") == 1
+    assert (tmp_path / "c").read_bytes() == kept
+
+
+def test_a_checkpoint_that_does_not_fit(omma, photos, tmp_path):
+    """A full disk: one line names the file, the checkpoint before stays whole, nothing half-written lies beside it."""
+    flags = [photos, "-m", CLASSIFY, "-q", "--checkpoint", tmp_path / "c", "--resume", "-o", tmp_path / "o.onnx"]
+    omma("train", *flags, "--max-steps", 6, "--patience", 0)
+    kept = (tmp_path / "c").read_bytes()
+    result = omma("train", *flags, "--max-steps", 30, "--patience", 0, code=1,
+                  preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (len(kept) - 8, len(kept) - 8)))
+    assert f"{tmp_path}/c: cannot write: File too large" in result.err and result.err.count("\n") == 1, result
+    assert (tmp_path / "c").read_bytes() == kept and [p.name for p in tmp_path.iterdir()] == ["c"]
+    assert "resumed" not in omma("train", *flags, "--max-steps", 30, "--patience", 0).err
 
 
 @pytest.mark.parametrize("args, words", [

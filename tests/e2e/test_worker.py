@@ -1,13 +1,17 @@
 """omma worker: rows, phases, cores, warnings, words for what is wrong."""
 import csv
+import http.server
 import json
 import os
+import random
+import resource
 import signal
+import threading
 import time
 from pathlib import Path
 
 import pytest
-from conftest import BUILD, ROOT
+from conftest import BUILD, ROOT, free_port
 
 SHAPES = ROOT / "tests/data/shapes.onnx"
 NULL = ["--device", "null:3000"]
@@ -118,6 +122,69 @@ def test_killed_rows_are_whole(omma, tmp_path):
         found = rows(folder)
         assert all(None not in r.values() and None not in r for r in found)
         assert [int(r["step"]) for r in found] == list(range(len(found)))
+
+
+@pytest.mark.long
+def test_killed_fifty_times(omma, tmp_path):
+    """At any moment, from its start on: what is in the file is a heading and whole rows that sum up, or nothing."""
+    draw = random.Random(11)
+    written = 0
+    for batch in range(10):
+        folders = [tmp_path / f"{batch}_{i}" for i in range(5)]
+        running = [omma.start("worker", "-m", SHAPES, "-i", "pattern:64x48:frames=0", "--device", "null:200", "--warmup", 0, "-o", f, "-q")
+                   for f in folders]
+        for process, folder in zip(running, folders):
+            if batch % 2:
+                wait_for_rows(folder, draw.randrange(200), process)
+            time.sleep(draw.uniform(0, 0.1))
+            process.kill()
+        for process, folder in zip(running, folders):
+            process.communicate(timeout=30)
+            text = "".join(p.read_text() for p in folder.glob("*.csv"))
+            if text:
+                assert text.endswith("\n") and text.splitlines()[0].split(",") == COLUMNS
+                found = [line.split(",") for line in text.splitlines()[1:]]
+                assert all(len(r) == len(COLUMNS) for r in found) and [int(r[0]) for r in found] == list(range(len(found)))
+                check_sums([dict(zip(COLUMNS, r)) for r in found])
+                written += bool(found)
+    assert written >= 25
+
+
+def limit_files(size):
+    """Files of this process end there, as those of a full disk do."""
+    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def test_full_disk_tears_no_row(omma, tmp_path):
+    """What no longer fits is said, and what the file holds of the last row is taken back."""
+    for size in (3000, 3001, 3017):
+        folder = tmp_path / str(size)
+        result = omma("worker", "-m", SHAPES, "-i", "pattern:64x48:frames=0", "--device", "null:0", "-o", folder, "-q", code=1,
+                      preexec_fn=limit_files(size))
+        assert "_metrics.csv: cannot write: File too large" in result.err and result.err.count("\n") == 1
+        found = rows(folder)
+        assert len(found) > 20 and all(None not in r.values() and None not in r for r in found)
+        check_sums(found)
+
+
+def test_inputs_that_are_not_there(omma, tmp_path):
+    """A server that has no such file, one that is not there, a folder without pictures."""
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    (tmp_path / "empty").mkdir()
+    try:
+        for uri, words in ((f"http://127.0.0.1:{server.server_address[1]}/none.mp4", "none.mp4: Server returned 404 Not Found"),
+                           (f"http://127.0.0.1:{free_port()}/a.mp4", "a.mp4: Connection refused"),
+                           (tmp_path / "empty", "empty: no pictures in this folder")):
+            result = omma("worker", "-m", SHAPES, "-i", uri, *NULL, "-o", tmp_path / "w", "-q", code=1)
+            assert words in result.err and result.err.count("\n") == 1, result
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def test_trace_has_each_phase(omma, tmp_path):

@@ -242,8 +242,17 @@ static void foreign_checkpoints_are_refused(void **state)
     rows[0] += 1;
     expect_refusal(&p, 0, OM_ERR_ARG, "other pictures");
     rows[0] -= 1;
+    p.source = 1;
+    expect_refusal(&p, 0, OM_ERR_ARG, "another model");
+    p.source = 0;
     FILE *f = fopen(path, "r+b");
     assert_non_null(f);
+    fseek(f, 56, SEEK_SET); /* the number of steps */
+    fputc(6, f);
+    fflush(f);
+    expect_refusal(&p, 0, OM_ERR_FORMAT, "damaged");
+    fseek(f, 56, SEEK_SET);
+    fputc(5, f);
     fseek(f, -3, SEEK_END);
     fputc('x', f);
     fclose(f);
