@@ -35,6 +35,21 @@ static void draw_pass(om_synth_tensor x, om_synth_conv c, float *w, float *bias)
     }
 }
 
+/* The first outputs project, the others are plain. */
+static void draw_projection(om_synth *b, int n_bits, om_synth_tensor x, om_synth_conv c, float *w,
+                            float *bias)
+{
+    om_synth_conv first = c, rest = c;
+    if (!c.units) {
+        om_synth_project(b, n_bits, x, c, w, bias);
+        return;
+    }
+    first.out = c.units;
+    rest.out -= c.units;
+    om_synth_project(b, n_bits, x, first, w, bias);
+    om_synth_draw(b, x, rest, w + (size_t)c.units * (size_t)om_synth_filter(x, c), bias + c.units);
+}
+
 om_synth_tensor om_synth_role_layer(om_synth *b, om_synth_role role, const char *path, om_synth_tensor x,
                                     om_synth_conv c, int n_bits, om_synth_act act)
 {
@@ -43,17 +58,19 @@ om_synth_tensor om_synth_role_layer(om_synth *b, om_synth_role role, const char 
     float *w = om_alloc((size_t)c.out * each * sizeof *w), *bias = om_alloc((size_t)c.out * sizeof *bias);
     om_synth_tensor before = x, y = {.v = OM_NO_VALUE, .c = c.out, .mean = 0, .var = 1};
     if (!w || !bias) b->to.err = OM_ERR_NOMEM;
+    if (role == OM_SYNTH_PLAIN || c.units) c.lift = OM_SYNTH_LIFT;
     if (!b->to.err) {
         switch (role) {
         case OM_SYNTH_PLAIN: om_synth_draw(b, x, c, w, bias); break;
         case OM_SYNTH_DETAIL: draw_detail(b, x, c, w, bias); break;
         case OM_SYNTH_BITS: om_synth_bits(b, x, c, w, bias); break;
         case OM_SYNTH_PASS: draw_pass(x, c, w, bias); break;
-        case OM_SYNTH_PROJECT: om_synth_project(b, n_bits, x, c, w, bias); break;
+        case OM_SYNTH_PROJECT: draw_projection(b, n_bits, x, c, w, bias); break;
         }
         y = om_synth_conv_given(b, om_build_name(name, "%s/conv", path), x, c, w, bias);
         y = om_synth_activate(b, act, path, y);
         if (role == OM_SYNTH_BITS) y = om_synth_bits_stats(y);
+        else if (role == OM_SYNTH_PROJECT && c.units) y.quiet = c.units;
         else if (role == OM_SYNTH_PROJECT) y = om_synth_project_stats(y);
         else if (role == OM_SYNTH_PASS) y.mean = before.mean, y.var = before.var;
     }

@@ -94,11 +94,11 @@ typedef struct shared {
     int weight, bias;
 } shared;
 
-static shared share(om_synth *b, const char *path, int out, int size, float gain)
+static shared share(om_synth *b, const char *path, om_synth_tensor x, int out, int size, float gain,
+                    float lift)
 {
     char name[OM_BUILD_NAME];
-    shared s = {.c = {.out = out, .size = size, .stride = 1, .pad = size / 2}};
-    om_synth_tensor x = {OM_NO_VALUE, OM_RCNN_CHANNELS, 0, OM_SYNTH_SCALE * OM_SYNTH_SCALE};
+    shared s = {.c = {.out = out, .size = size, .stride = 1, .pad = size / 2, .lift = lift}};
     om_shape ws = om_shape_make(4, (int64_t)out, (int64_t)x.c, (int64_t)size, (int64_t)size),
              bs = om_shape_make(1, (int64_t)out);
     size_t n = (size_t)out * (size_t)om_synth_filter(x, s.c);
@@ -146,11 +146,13 @@ static int flatten(om_synth *b, const char *what, int level, int x, int each, co
 static void propose(om_synth *b, const om_rcnn *r, int objectness[LEVELS], int deltas[LEVELS])
 {
     char name[OM_BUILD_NAME];
-    /* A ReLU leaves half of the variance. */
-    shared first = share(b, "rpn.head.conv.0", OM_RCNN_CHANNELS, 3, 1),
-           second = share(b, "rpn.head.conv.1", OM_RCNN_CHANNELS, 3, 1),
-           logits = share(b, "rpn.head.cls_logits", ANCHORS, 1, 1),
-           boxes = share(b, "rpn.head.bbox_pred", 4 * ANCHORS, 1, 0.1f);
+    om_synth_tensor x = r->level[0],
+                    y = {OM_NO_VALUE, x.c, OM_SYNTH_LIFT, OM_SYNTH_SCALE * OM_SYNTH_SCALE, 0};
+    om_synth_act_stats(OM_SYNTH_RELU, &y);
+    shared first = share(b, "rpn.head.conv.0", x, OM_RCNN_CHANNELS, 3, 1, OM_SYNTH_LIFT),
+           second = share(b, "rpn.head.conv.1", y, OM_RCNN_CHANNELS, 3, 1, OM_SYNTH_LIFT),
+           logits = share(b, "rpn.head.cls_logits", y, ANCHORS, 1, 1, 0),
+           boxes = share(b, "rpn.head.bbox_pred", y, 4 * ANCHORS, 1, 0.3f, 0);
     for (int i = 0; i < LEVELS; i++) {
         int v = apply(b, om_build_name(name, "/rpn/conv.0/Conv_%d", i), &first, r->level[i].v);
         v = om_build_op(&b->to, "Relu", om_build_name(name, "/rpn/conv.0/Relu_%d", i), 1, v);

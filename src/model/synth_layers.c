@@ -7,6 +7,7 @@
 #include "model/synth.h"
 
 #define MAX_INPUTS 16
+#define LOGITS 3.0f /* deviation of a classifier's numbers, so that some class stands out */
 
 const char *om_synth_at(om_synth *b, const char *leaf)
 {
@@ -33,7 +34,7 @@ om_synth_tensor om_synth_conv_given(om_synth *b, const char *path, om_synth_tens
     weight_name(name, path, "bias");
     int shift = om_build_f32(&b->to, name, &bs, bias);
     om_build_name(name, "/%s/Conv", path);
-    om_synth_tensor out = {.c = c.out, .mean = 0, .var = OM_SYNTH_SCALE * OM_SYNTH_SCALE};
+    om_synth_tensor out = {.c = c.out, .mean = c.lift, .var = OM_SYNTH_SCALE * OM_SYNTH_SCALE};
     out.v = om_build_op(&b->to, "Conv", name, 3, x.v, weight, shift);
     om_build_ints(&b->to, "dilations", 2, 1, 1);
     om_build_int(&b->to, "group", groups);
@@ -113,6 +114,7 @@ om_synth_tensor om_synth_cbs_of(om_synth *b, const char *path, om_synth_tensor x
 {
     char name[OM_BUILD_NAME];
     om_build_name(name, "%s/conv", path);
+    c.lift = OM_SYNTH_LIFT;
     return om_synth_silu(b, path, om_synth_conv_random(b, name, x, c));
 }
 
@@ -199,9 +201,10 @@ om_synth_tensor om_synth_linear(om_synth *b, const char *path, om_synth_tensor x
     om_synth_conv c = {.out = out, .size = 1, .stride = 1};
     om_shape ws = om_shape_make(2, (int64_t)out, (int64_t)x.c), bs = om_shape_make(1, (int64_t)out);
     float *w = om_alloc((size_t)out * (size_t)x.c * sizeof *w), *bias = om_alloc((size_t)out * sizeof *bias);
-    om_synth_tensor y = {OM_NO_VALUE, out, 0, OM_SYNTH_SCALE * OM_SYNTH_SCALE};
+    om_synth_tensor y = {OM_NO_VALUE, out, 0, LOGITS * LOGITS, 0};
     if (!w || !bias) b->to.err = OM_ERR_NOMEM;
     if (!b->to.err) {
+        x.var /= LOGITS * LOGITS;
         om_synth_draw(b, x, c, w, bias);
         weight_name(name, path, "weight");
         int weight = om_build_f32(&b->to, name, &ws, w);

@@ -8,6 +8,7 @@ om_synth_tensor om_synth_cba(om_synth *b, const char *path, om_synth_tensor x, o
 {
     char name[OM_BUILD_NAME];
     om_build_name(name, "%s/conv", path);
+    c.lift = OM_SYNTH_LIFT;
     return om_synth_activate(b, act, path, om_synth_conv_random(b, name, x, c));
 }
 

@@ -109,9 +109,10 @@ static int attention(om_synth *b, const char *path, int x, int cells)
     v = transpose(b, path, "Transpose_out", v, 4, (const int[]){2, 0, 1, 3});
     v = op(b, "Reshape", path, "Reshape_out", 2, v,
            om_build_i64(&b->to, "shape_rows", 2, n < 0 ? n : cells, WIDTH));
-    /* A mean over many cells has little variance left. */
+    /* A mean over many cells has a tenth of its variance left; a classifier's layer is drawn ten times as
+     * strong as the others, so one for the other. */
     om_build_name(name, "%s/out_proj", path);
-    v = om_synth_linear(b, name, (om_synth_tensor){v, WIDTH, 0, 0.1f}, WIDTH).v;
+    v = om_synth_linear(b, name, (om_synth_tensor){v, WIDTH, 0, 1, 0}, WIDTH).v;
     v = op(b, "Reshape", path, "Reshape_back", 2, v, om_build_i64(&b->to, "shape_back", 3, cells, n, WIDTH));
     return transpose(b, path, "Transpose_back", v, 3, swap);
 }

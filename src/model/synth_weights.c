@@ -7,7 +7,7 @@
 #define BIT_RANGE 4.0f /* what the two channels of a bit are apart */
 #define BIT_GAIN                                                                                             \
     20.0f /* deviation of the filters behind the bits: far beyond BIT_RANGE, so that they saturate */
-#define BIT_POWER 0.97    /* mean square of a bit: not 1, for those that do not saturate (measured) */
+#define BIT_POWER 0.95    /* mean square of a bit: not 1, for those that do not saturate (measured) */
 #define PROJECT_GAIN 2.0f /* deviation of a projection of perfect bits */
 #define DETAIL 0.5f       /* share of a tensor's variance that is left within a window of 3x3 (measured) */
 #define SMALL 0.02f       /* deviation of weights that only keep a layer dense */
@@ -83,21 +83,22 @@ int om_synth_filter(om_synth_tensor x, om_synth_conv c)
 
 void om_synth_draw(om_synth *b, om_synth_tensor x, om_synth_conv c, float *w, float *bias)
 {
-    int each = om_synth_filter(x, c);
+    int each = om_synth_filter(x, c), quiet = x.quiet * c.size * c.size;
     bool shared = each > c.size * c.size; /* a filter over several channels */
-    float deviation = OM_SYNTH_SCALE / sqrtf((float)each * x.var);
+    float deviation = OM_SYNTH_SCALE / sqrtf((float)(each - quiet) * x.var);
     for (int o = 0; o < c.out; o++) {
         float *filter = w + (size_t)o * (size_t)each;
         double sum = 0;
-        for (int i = 0; i < each; i++) sum += filter[i] = deviation * om_synth_gauss(b);
-        bias[o] = 0.1f * OM_SYNTH_SCALE * om_synth_gauss(b);
+        for (int i = 0; i < quiet; i++) filter[i] = OM_SYNTH_QUIET * deviation * om_synth_gauss(b);
+        for (int i = quiet; i < each; i++) sum += filter[i] = deviation * om_synth_gauss(b);
+        bias[o] = c.lift + 0.1f * OM_SYNTH_SCALE * om_synth_gauss(b);
         if (x.c <= 3 || !shared) { /* a picture's brightness is news: only its mean is taken off */
             bias[o] -= (float)sum * x.mean;
             continue;
         }
         /* What all channels share would add up, layer by layer, until pictures no longer differ: take it off.
          */
-        for (int i = 0; i < each; i++) filter[i] -= (float)(sum / each);
+        for (int i = quiet; i < each; i++) filter[i] -= (float)(sum / (each - quiet));
     }
 }
 

@@ -9,13 +9,13 @@
 #define SHAPES 3             /* anchor shapes a level */
 #define OBJECTNESS 4.0f      /* nearly certain: the classes decide */
 #define BOX_DEVIATION 0.7f   /* of the raw box numbers */
-#define MARK_DEVIATION 0.15f /* of raw landmarks, which are counted in anchors' sizes */
+#define MARK_DEVIATION 0.08f /* of raw landmarks, which are counted in anchors' sizes */
 
 static const float anchor_shapes[LEVELS][2 * SHAPES] = {
     {10, 13, 16, 30, 33, 23}, {30, 61, 62, 45, 59, 119}, {116, 90, 156, 198, 373, 326}};
 
-/* In a classifying block the last bottleneck's 3x3 layer makes bits and the block's last layer projects them.
- */
+/* In a classifying block the last bottleneck's 3x3 layer makes bits and the block's last layer projects them;
+ * a quarter of its channels stays plain, for the boxes and for the layers that follow. */
 om_synth_tensor om_synth_c3(om_synth *b, const char *path, om_synth_tensor x, int out, int n, bool add,
                             bool classifying)
 {
@@ -35,6 +35,13 @@ om_synth_tensor om_synth_c3(om_synth *b, const char *path, om_synth_tensor x, in
     }
     om_synth_tensor side = om_synth_cbs(b, om_build_name(name, "%s/cv2", path), x, half, 1, 1);
     y = om_synth_join(b, om_build_name(name, "/%s/Concat", path), y, side);
+    if (classifying) {
+        int wanted = SHAPES * b->p.classes, most = out - out / 4;
+        last.units = wanted < most ? wanted : most;
+        y.quiet = half;
+        y.mean = side.mean;
+        y.var = side.var;
+    }
     om_build_name(name, "%s/cv3", path);
     return om_synth_role_layer(b, classifying ? OM_SYNTH_PROJECT : OM_SYNTH_PLAIN, name, y, last, half / 2,
                                OM_SYNTH_SILU);
@@ -74,17 +81,17 @@ static void body(om_synth *b, float width, float depth, om_synth_tensor x, om_sy
 static void detect_weights(om_synth *b, om_synth_tensor x, int before, float shift, int units, float *w,
                            float *bias)
 {
-    int values = before + b->p.classes;
+    int values = before + b->p.classes, plain = x.c - x.quiet;
     for (int row = 0; row < SHAPES * values; row++) {
         int shape = row / values, value = row % values, class = value - before;
         float deviation = value < 4 ? BOX_DEVIATION : value > 4 && class < 0 ? MARK_DEVIATION : 0.1f;
-        deviation /= sqrtf((float)x.c * x.var);
+        deviation /= sqrtf((float)plain * x.var);
         double sum = 0;
         for (int u = 0; u < x.c; u++) {
             bool speaks = class >= 0 && u % SHAPES == shape && u / SHAPES < units && u / SHAPES == class;
-            float draw = deviation * om_synth_gauss(b);
+            float draw = (u < x.quiet ? OM_SYNTH_QUIET : 1) * deviation * om_synth_gauss(b);
             w[row * x.c + u] = speaks ? OM_SYNTH_SLOPE : draw;
-            if (!speaks) sum += draw;
+            if (!speaks && u >= x.quiet) sum += draw;
         }
         bias[row] = (float)(-sum * x.mean) + (value == 4 ? OBJECTNESS : class < 0 ? 0 : shift);
         if (class >= units) bias[row] -= 4; /* no unit speaks for this one */
@@ -94,7 +101,8 @@ static void detect_weights(om_synth *b, om_synth_tensor x, int before, float shi
 om_synth_tensor om_synth_anchors_layer(om_synth *b, const char *path, om_synth_tensor x, int before, int bits,
                                        int anchors)
 {
-    int classes = b->p.classes, units = x.c / SHAPES < classes ? x.c / SHAPES : classes;
+    int classes = b->p.classes, most = (x.quiet ? x.quiet : x.c) / SHAPES,
+        units = most < classes ? most : classes;
     double score = 0.25 * (1 + exp(-OBJECTNESS));
     om_synth_conv c = {.out = SHAPES * (before + classes), .size = 1, .stride = 1, .pad = 0};
     if (b->p.boxes == 0) return om_synth_conv_random(b, path, x, c);

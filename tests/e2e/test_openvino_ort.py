@@ -43,15 +43,12 @@ def witness(model, tensor):
     return session.run(None, {session.get_inputs()[0].name: tensor})
 
 
-def same(ours, theirs, name):
-    """Within 1e-3 everywhere for trained weights. Random ones amplify the last bit (ONNX Runtime differs from itself by
-    3.6e-3 when its input is changed by 1e-7), so there one number in ten thousand may be further off, but none far."""
+def same(ours, theirs):
+    """Within 1e-3 of each number, absolute where it is below 1."""
     assert len(ours) == len(theirs)
     for a, b in zip(ours, theirs):
         assert a.shape == b.shape and np.isfinite(a).all()
-        off = np.abs(a - b) / (1 + np.abs(b))
-        assert np.quantile(off, 0.9999 if name == "free_yolov8n" else 1) < 1e-3
-        assert off.max() < 2e-2
+        assert (np.abs(a - b) / np.maximum(1, np.abs(b))).max() < 1e-3
 
 
 def prepared(pixels, prep):
@@ -87,7 +84,7 @@ def test_floats(name, size, batch, request, models, tmp_path):
     assert "f32 input" in said["note"]
     tensor = prepared(probe, said["prep"])
     ours, _ = infer(model, size, batch, tensor, tmp_path)
-    same(ours, witness(model, tensor), name)
+    same(ours, witness(model, tensor))
 
 
 @pytest.mark.parametrize("name,size,batch", CASES[1::2])
@@ -97,7 +94,7 @@ def test_bytes(name, size, batch, request, models, tmp_path):
     pixels = np.random.default_rng(8).integers(0, 256, (batch, size[1], size[0], 3), np.uint8)
     ours, said = infer(model, size, batch, pixels, tmp_path, "u8")
     assert "u8 input" in said["note"]
-    same(ours, witness(model, prepared(pixels, said["prep"])), name)
+    same(ours, witness(model, prepared(pixels, said["prep"])))
 
 
 def test_null_shapes(models, tmp_path):

@@ -12,18 +12,20 @@ from test_openvino_ort import infer as backend
 DETECTORS = {  # family, size of the quick runs
     "yolov5n-face": ("yolov5-face", 320), "yolov5s-face": ("yolov5-face", 640), "yolov5m-face": ("yolov5-face", 640),
     "yolo11n": ("yolov8", 320), "yolov10n": ("yolov10", 320), "yolox-s": ("yolox", 320), "yolov3-tiny": ("yolov3", 416)}
+FIRST = {"yolov8n": 320, "yolov8s": 640, "yolov8m": 640, "yolov5n": 320, "yolov5s": 640, "yolov5m": 640}
 CLASSIFIERS = ["mobilenet_v2", "efficientnet-lite0", "resnet50", "vit_b_16"]
-SLOW = {"yolov5s-face", "yolov5m-face", "yolox-s", "resnet50", "vit_b_16"}
+SLOW = {"yolov8s", "yolov8m", "yolov5s", "yolov5m", "yolov5s-face", "yolov5m-face", "yolox-s", "resnet50", "vit_b_16"}
 LARGEST = "fasterrcnn_resnet50_fpn_v2"
+ALL = [*FIRST, *DETECTORS, *CLASSIFIERS]
 
 
 def names(of):
     return [pytest.param(n, marks=pytest.mark.long) if n in SLOW else n for n in of]
 
 
-def picture(name, size):
+def picture(name, size, video="vtest.avi", number=0):
     """A frame as the model wants it."""
-    x = letterbox(frame("vtest.avi", 0), size, size)
+    x = letterbox(frame(video, number), size, size)
     if name == "yolox-s":
         return np.ascontiguousarray(x[:, ::-1] * np.float32(255))
     if name in CLASSIFIERS:
@@ -32,7 +34,7 @@ def picture(name, size):
 
 
 def size_of(name):
-    return DETECTORS[name][1] if name in DETECTORS else 224
+    return DETECTORS[name][1] if name in DETECTORS else FIRST.get(name, 224)
 
 
 @pytest.fixture(scope="module")
@@ -49,42 +51,73 @@ def made(tmp_path_factory):
     return make
 
 
-def same(ours, theirs, share=0.9999):
-    """Within 1e-3 of each number's own size, or of how its kind is spread (a landmark's error is one of pixels), but
-    for one in ten thousand: random weights amplify the last bit."""
+BOUND = 1e-3  # of each number, absolute where it is below 1
+
+
+def same(ours, theirs):
     assert len(ours) == len(theirs)
     for a, b in zip(ours, theirs):
         assert a.shape == b.shape and np.isfinite(a).all()
-        kind = b.ndim - 1 if b.ndim > 2 and b.shape[-1] < b.shape[-2] else min(1, b.ndim - 1)
-        spread = b.std(axis=tuple(i for i in range(b.ndim) if i != kind), keepdims=True)
-        off = np.abs(a - b) / (1 + np.maximum(np.abs(b), spread))
-        assert np.quantile(off, share) < 1e-3 and off.max() < 2e-2, [np.quantile(off, q) for q in (0.9, 0.99, 0.999, 1)]
+        off = np.abs(a - b) / np.maximum(1, np.abs(b))
+        assert off.max() <= BOUND, [float(np.quantile(off, q)) for q in (0.9, 0.99, 0.999, 1)]
 
 
-def same_best(ours, theirs):
-    """Rows [box, score, class] in order of score; equal scores may change places."""
-    a, b = (np.asarray(x).reshape(-1, 6) for x in (ours, theirs))
-    assert np.abs(np.sort(a[:, 4]) - np.sort(b[:, 4])).max() < 1e-3
-    off = np.abs(a[:, None] - b[None])
-    off[..., :4] /= 1 + np.abs(b[None, :, :4])
-    assert (off.max(2).min(1) < 2e-3).mean() > 0.98
+def same_rows(ours, theirs):
+    """Rows [box, score, class] in order of score: rows whose scores are within the bound of each other may have changed
+    places, and the last of them, where the list is full, may be others."""
+    a, b = (np.asarray(x).reshape(-1, 6).astype(np.float64) for x in (ours, theirs))
+    assert a.shape == b.shape and np.isfinite(a).all()
+    assert np.abs(a[:, 4] - b[:, 4]).max() <= BOUND
+    off = (np.abs(a[None] - b[:, None]) / np.maximum(1, np.abs(b[:, None]))).max(2).min(1)
+    sure = b[:, 4] > b[-1, 4] + BOUND
+    assert sure.sum() > len(b) / 2 and off[sure].max() <= BOUND
 
 
-@pytest.mark.parametrize("name", names([*DETECTORS, *CLASSIFIERS]))
+@pytest.mark.parametrize("name", names(ALL))
 def test_engines_agree(name, made, tmp_path):
-    """YOLOv5-Face with plain weights: planned ones saturate three times in a row, which makes 1e-7 of the input 1e-2 of
-    the output in any engine."""
+    """ONNX Runtime and OpenVINO, every number of every output."""
     size = size_of(name)
-    model = check(made(name, f"width={size}", "boxes=0" if name.endswith("face") else "boxes=30"))
+    model = check(made(name, f"width={size}", "boxes=30"))
     x = picture(name, size)
     theirs = infer(model, x)
     ours, said = backend(model, (size, size), 1, x, tmp_path)
     assert "f32 input" in said["note"]
-    if name == "yolov10n":
-        same_best(ours[0], theirs[0])
-    else:  # the deepest one amplifies most
-        same(ours, theirs, 0.99 if name == "yolov5m-face" else 0.9999)
+    (same_rows if name == "yolov10n" else same)(ours, theirs)
     assert all(np.isfinite(t).all() and t.std() > 0 for t in theirs)
+
+
+def sizes_and_scores(name, outputs):
+    """Of each anchor the logarithms of its box's sides (of the finest level, whose anchors are alike) and the logits of
+    its classes; YOLOv3's raw numbers are of that kind."""
+    if name == "yolov3-tiny":
+        grids = [g.reshape(3, 85, -1).transpose(0, 2, 1).reshape(-1, 85) for g in outputs]
+        return [(g[:, 2:4], g[:, 5:]) for g in grids]
+    rows = outputs[0][0].T if name.startswith(("yolov8", "yolo11")) else outputs[0][0]
+    first = 4 if name.startswith(("yolov8", "yolo11")) else 15 if name.endswith("face") else 5
+    sides = rows[:len(rows) * 16 // 21, 2:4]
+    p = np.clip(rows[:, first:], 1e-30, 1 - 1e-7)
+    return [(sides if name == "yolox-s" else np.log(sides), np.log(p) - np.log1p(-p))]
+
+
+def apart(a, b):
+    """How much numbers differ between two pictures, of how they are spread over both: independent ones give 1.1."""
+    return float(np.abs(a - b).mean() / np.concatenate([a, b]).std())
+
+
+@pytest.mark.parametrize("name", names(ALL))
+def test_outputs_tell_pictures_apart(name, made):
+    """Weights are drawn to keep rounding small; what a picture shows has to come through all the same."""
+    size = size_of(name)
+    model = made(name, f"width={size}", "boxes=30")
+    one, other = (infer(model, picture(name, size, *of)) for of in (("vtest.avi", 0), ("carphone_pristine.mp4", 40)))
+    if name in CLASSIFIERS:
+        assert apart(one[0], other[0]) > 0.2
+    elif name == "yolov10n":  # other anchors are among the best
+        best = [{(*row[:4].round(), int(row[5])) for row in y[0][0, :50]} for y in (one, other)]
+        assert len(best[0] & best[1]) < 25
+    else:
+        for (sides, scores), (sides2, scores2) in zip(sizes_and_scores(name, one), sizes_and_scores(name, other)):
+            assert apart(sides, sides2) > 0.2 and apart(scores, scores2) > 0.2
 
 
 def passing(name, outputs):
@@ -187,7 +220,8 @@ def test_faster_rcnn(made, tmp_path):
     assert 8 <= (scores > 0.25).sum() <= 90
     ours, _ = backend(model, (640, 640), 1, x, tmp_path)
     for box, label, score in zip(boxes, labels, scores):
-        if score < 0.3:
-            break  # near the threshold the last bit decides
-        near = (np.abs(ours[0] - box).max(1) < 1) & (ours[1] == label) & (np.abs(ours[2] - score) < 2e-2)
-        assert near.any(), (box, label, score)
+        if score < 0.05 + BOUND:
+            break  # at the least score that is told the last bit decides
+        near = (ours[1] == label) & (np.abs(ours[2] - score) <= BOUND)
+        assert (np.abs(ours[0][near] - box) / np.maximum(1, np.abs(box))).max(1).min(initial=9) <= BOUND
+    assert abs(len(ours[2]) - len(scores)) <= 1
