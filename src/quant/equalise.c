@@ -1,7 +1,6 @@
 /* Channels of one tensor made alike in size, where the layers before and behind it can be scaled instead. One
  * grid then serves all of them: depthwise convolutions, whose channels differ most, gain most. */
 #include <math.h>
-#include <string.h>
 
 #include "base/mem.h"
 #include "omma/error.h"
@@ -67,7 +66,7 @@ static bool find_pair(const om_quantizer *q, const int *uses, const om_layer *l,
     *out =
         (pair){.before = maker, .behind = l->node, .act = l->act, .depthwise = groups == n && n > 1, .n = n};
     bool fits = out->depthwise ? wb->dim[1] == 1 && wb->dim[0] % n == 0 : groups == 1 && wb->dim[1] == n;
-    return fits && q->acts[l->act].peak && q->acts[l->act].n_peaks == n;
+    return fits && q->acts[l->act].ends && q->acts[l->act].n_ends == n;
 }
 
 /* Of the weights that read channel `c`: scales them where `by` is not 0; their largest. */
@@ -109,7 +108,8 @@ static void equalise(om_quantizer *q, const pair *p)
     int64_t n = 0;
     for (int pass = 0; pass < 2; pass++)
         for (int64_t c = 0; c < p->n; c++) {
-            double w = behind_channel(q->g, p, c, 0), s = (double)a->peak[c];
+            double w = behind_channel(q->g, p, c, 0),
+                   s = fmax(-(double)a->ends[2 * c], (double)a->ends[2 * c + 1]);
             if (!(s > 0) || !(w > 0)) continue;
             if (!p->depthwise) s = sqrt(s / w);
             if (!pass) {
@@ -123,29 +123,33 @@ static void equalise(om_quantizer *q, const pair *p)
         }
 }
 
-static void forget(om_act *a)
+/* Pairs first: a layer whose input is even by then needs nothing more. */
+static int equalise_all(om_quantizer *q, const int *uses, int *smoothed)
 {
-    memset(a->hist, 0, sizeof *a->hist);
-    om_free(a->sum);
-    om_free(a->peak);
-    a->sum = NULL;
-    a->peak = NULL;
-    a->own_tensors = 0;
-    a->per_channel = a->n_channels = a->n_peaks = 0;
+    int done = 0;
+    for (int i = 0; i < q->n_layers; i++) {
+        pair p;
+        if (find_pair(q, uses, &q->layers[i], &p)) {
+            equalise(q, &p);
+            done++;
+            continue;
+        }
+        int more = om_quant_smooth(q, &q->layers[i], uses);
+        if (more < 0) return more;
+        *smoothed += more;
+    }
+    return done + *smoothed;
 }
 
 int om_quantizer_equalise(om_quantizer *q)
 {
-    int done = 0, *uses = count_uses(q->g);
+    int smoothed = 0, *uses = count_uses(q->g);
     if (!uses) return OM_ERR_NOMEM;
-    for (int i = 0; i < q->n_layers && !has_graphs(q->g); i++) {
-        pair p;
-        if (!find_pair(q, uses, &q->layers[i], &p)) continue;
-        equalise(q, &p);
-        done++;
-    }
-    for (int i = 0; i < q->n_acts; i++) forget(&q->acts[i]);
-    q->equalised = true;
+    int done = has_graphs(q->g) ? 0 : equalise_all(q, uses, &smoothed), err = done < 0 ? done : OM_OK;
     om_free(uses);
-    return done;
+    if (err >= 0 && smoothed) err = om_graph_sort(q->g);
+    if (err >= 0 && smoothed) err = om_graph_infer_shapes(q->g);
+    if (err >= 0) err = om_quant_select_anew(q);
+    q->equalised = true;
+    return err < 0 ? err : done;
 }

@@ -71,16 +71,27 @@ int om_quant_check_float(const om_graph *g, const char *name)
     return OM_OK;
 }
 
-void om_quantizer_destroy(om_quantizer *q)
+/* All but the graph. */
+static void drop(om_quantizer *q)
 {
-    if (!q) return;
     for (int i = 0; i < q->n_acts; i++) {
         om_free(q->acts[i].hist);
         om_free(q->acts[i].sum);
-        om_free(q->acts[i].peak);
+        om_free(q->acts[i].ends);
     }
     void *owned[] = {q->role, q->layer_of, q->act_of, q->layers, q->acts};
     for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++) om_free(owned[i]);
+    q->role = NULL;
+    q->layer_of = q->act_of = NULL;
+    q->layers = NULL;
+    q->acts = NULL;
+    q->n_acts = q->n_layers = 0;
+}
+
+void om_quantizer_destroy(om_quantizer *q)
+{
+    if (!q) return;
+    drop(q);
     om_graph_destroy(q->g);
     om_free(q);
 }
@@ -96,6 +107,22 @@ int om_quant_nothing(const om_quantizer *q)
                    q->n_layers, om_quant_name(q->g, l->node), l->why);
 }
 
+int om_quant_select_anew(om_quantizer *q)
+{
+    const om_graph *g = q->g;
+    size_t nodes = (size_t)g->n_nodes + 1, values = (size_t)g->n_values + 1;
+    drop(q);
+    q->n_nodes = g->n_nodes;
+    q->role = om_calloc(nodes, sizeof *q->role);
+    q->layer_of = om_calloc(nodes, sizeof *q->layer_of);
+    q->layers = om_calloc(nodes, sizeof *q->layers);
+    q->act_of = om_calloc(values, sizeof *q->act_of);
+    q->acts = om_calloc(values, sizeof *q->acts);
+    if (!q->role || !q->layer_of || !q->layers || !q->act_of || !q->acts) return OM_ERR_NOMEM;
+    for (int i = 0; i < g->n_values; i++) q->act_of[i] = -1;
+    return om_quant_select(q);
+}
+
 int om_quantizer_create(om_graph *g, const om_quant_params *p, om_quantizer **out)
 {
     *out = NULL;
@@ -109,16 +136,7 @@ int om_quantizer_create(om_graph *g, const om_quant_params *p, om_quantizer **ou
     q->weight_bits = weight_bits(p);
     q->equalised = !p->equalise;
     int err = om_graph_sort(g);
-    size_t nodes = (size_t)g->n_nodes + 1, values = (size_t)g->n_values + 1;
-    q->n_nodes = g->n_nodes;
-    q->role = om_calloc(nodes, sizeof *q->role);
-    q->layer_of = om_calloc(nodes, sizeof *q->layer_of);
-    q->layers = om_calloc(nodes, sizeof *q->layers);
-    q->act_of = om_calloc(values, sizeof *q->act_of);
-    q->acts = om_calloc(values, sizeof *q->acts);
-    if (!q->role || !q->layer_of || !q->layers || !q->act_of || !q->acts) err = OM_ERR_NOMEM;
-    for (int i = 0; i < g->n_values && q->act_of; i++) q->act_of[i] = -1;
-    if (err >= 0) err = om_quant_select(q);
+    if (err >= 0) err = om_quant_select_anew(q);
     if (err >= 0 && !q->n_acts) err = om_quant_nothing(q);
     if (err < 0) {
         om_quantizer_destroy(q);
@@ -167,22 +185,23 @@ static int add_sums(om_act *a, const om_tensor *t)
     return OM_OK;
 }
 
-static int add_peaks(om_act *a, const om_tensor *t)
+static int add_ends(om_act *a, const om_tensor *t)
 {
     const float *v = t->data;
     if (t->shape.rank < 3) return OM_OK;
     int64_t outer = t->shape.dim[0], n = t->shape.dim[1], inner = 1;
     for (int i = 2; i < t->shape.rank; i++) inner *= t->shape.dim[i];
-    if (!a->peak) {
-        a->n_peaks = n;
-        a->peak = om_calloc((size_t)n, sizeof *a->peak);
-        if (!a->peak) return OM_ERR_NOMEM;
+    if (!a->ends) {
+        a->n_ends = n;
+        a->ends = om_calloc((size_t)n, 2 * sizeof *a->ends);
+        if (!a->ends) return OM_ERR_NOMEM;
     }
-    if (a->n_peaks != n) return OM_OK;
-    for (int64_t o = 0; o < outer; o++)
-        for (int64_t c = 0; c < n; c++)
-            for (int64_t i = 0; i < inner; i++)
-                a->peak[c] = fmaxf(a->peak[c], fabsf(v[(o * n + c) * inner + i]));
+    if (a->n_ends != n) return OM_OK;
+    for (int64_t i = 0; i < outer * n * inner; i++) {
+        float *ends = a->ends + 2 * (i / inner % n);
+        ends[0] = fminf(ends[0], v[i]);
+        ends[1] = fmaxf(ends[1], v[i]);
+    }
     return OM_OK;
 }
 
@@ -198,6 +217,6 @@ int om_quantizer_observe(om_quantizer *q, size_t i, const om_tensor *t, const ch
         return om_fail(err,
                        "%s: the float model makes numbers that are not finite of it, first in tensor '%s'",
                        what, om_quantizer_tap(q, i));
-    if (err >= 0 && !q->equalised) err = add_peaks(a, t);
+    if (err >= 0 && !q->equalised) err = add_ends(a, t);
     return err < 0 ? err : add_sums(a, t);
 }

@@ -21,8 +21,8 @@ typedef struct om_act {
     bool wants_sum; /* a layer whose bias is corrected reads it */
     double *sum;    /* of each channel */
     int64_t n_channels, per_channel;
-    float *peak; /* largest of each channel, until the channels were equalised */
-    int64_t n_peaks;
+    float *ends; /* least and largest of each channel, until the channels were equalised */
+    int64_t n_ends;
     om_span own, range;   /* its own; the group's */
     uint64_t own_tensors; /* seen when `own` was chosen, by this method; 0: not yet */
     om_quant_method own_method;
@@ -71,6 +71,11 @@ const char *om_quant_choice_name(const om_choice *c, int value);
 int om_quant_nothing(const om_quantizer *q);
 /* Fills roles, layers and acts. */
 int om_quant_select(om_quantizer *q);
+/* The same from the start, after nodes were added; everything that was observed is forgotten. */
+int om_quant_select_anew(om_quantizer *q);
+/* A depthwise layer's input made even by a multiplication, where that is worth it: 1; 0: it is not. `uses`: of
+ * each value. The graph has to be sorted and selected anew. */
+int om_quant_smooth(om_quantizer *q, const om_layer *l, const int *uses);
 /* Puts the quantised layers' weights, biases and the used acts into the graph. */
 int om_quant_rewrite(om_quantizer *q);
 
