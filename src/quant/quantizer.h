@@ -73,8 +73,8 @@ int om_quant_nothing(const om_quantizer *q);
 int om_quant_select(om_quantizer *q);
 /* The same from the start, after nodes were added; everything that was observed is forgotten. */
 int om_quant_select_anew(om_quantizer *q);
-/* A depthwise layer's input made even by a multiplication, where that is worth it: 1; 0: it is not. `uses`: of
- * each value. The graph has to be sorted and selected anew. */
+/* A depthwise layer's input made even by a multiplication, where that is worth it: 1; 0: it is not. `uses`:
+ * of each value. The graph has to be sorted and selected anew. */
 int om_quant_smooth(om_quantizer *q, const om_layer *l, const int *uses);
 /* Puts the quantised layers' weights, biases and the used acts into the graph. */
 int om_quant_rewrite(om_quantizer *q);
