@@ -108,3 +108,15 @@ def test_a_network_that_grows_slow_is_nobody_elses_trouble(omma, server, tmp_pat
     run = json.loads(report.read_text())
     assert {s["name"]: s["inferred"] > 50 for s in run["streams"]} == {"0": True, "pattern": True}, run["streams"]
     assert run["policy"]["worst_rung"] <= 1, run["policy"]
+
+
+@pytest.mark.long
+def test_a_decoder_that_cannot_keep_up_with_its_camera_is(omma, server, tmp_path, monkeypatch):
+    """Packets that lie unread are the decoder's lag: 80 ms a picture, of 25 a second, on a network that is quick."""
+    cameras, _ = server
+    report = tmp_path / "r.json"
+    monkeypatch.setenv("OMMA_TEST_DELAY", "source:80")
+    omma(*RUN, "-i", cameras.url(), "--duration", "8s", "--latency-bound-ms", 400, "--report", report, "--metrics-file", tmp_path / "m.prom")
+    run = json.loads(report.read_text())
+    assert run["policy"]["down"] >= 2, run["policy"]
+    assert run["streams"][0]["skipped"]["economy"] > 0, run["streams"]
