@@ -86,9 +86,9 @@ typedef struct om_source_params {
  *
  * Thread-safety: written by the reading thread, read by any. */
 typedef struct om_source_counts {
-    atomic_ullong received;   /* video packets out of the demuxer */
-    atomic_ullong bytes;      /* in them; of pictures and patterns 0 */
-    atomic_llong first_ns;    /* when the first of them came, and the last (om_now_ns() scale); 0: none has */
+    atomic_ullong received; /* video packets out of the demuxer */
+    atomic_ullong bytes;    /* in them; of pictures and patterns 0 */
+    atomic_llong first_ns;  /* when the first of them came, and the last (om_now_ns() scale); 0: none has */
     atomic_llong last_ns;
     atomic_llong waited_ns;   /* how long the reader has waited for a camera's packets, all in all */
     atomic_ullong decoded;    /* pictures returned by om_source_read() */
