@@ -217,6 +217,20 @@ static void the_policy_holds_the_bound_under_load(void **state)
     assert_true(om_json_get(policy, "down")->num >= 4 && om_json_get(policy, "steps")->n >= 4);
     om_json_free(v);
     om_free_string(text);
+    /* With nobody left to ask for less, those who come next begin with everything. */
+    for (int i = 0; i < 4; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "s%d", i);
+        assert_ok(om_pipeline_remove_stream(p, name));
+    }
+    wait_streams(p, 0);
+    for (bool asked = true; asked; nap()) {
+        om_str words = {0};
+        om_pipeline_policy_text(p, &words);
+        asked = words.len > 0;
+        om_str_fini(&words);
+        assert_true(om_now_ns() < end);
+    }
     stop(p);
     om_pipeline_destroy(p);
 }
