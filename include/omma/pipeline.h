@@ -30,9 +30,8 @@ typedef struct om_stream_stats {
     uint64_t in_flight;
     double fps;
     double latency_ms_p50, latency_ms_p95, latency_ms_p99, latency_ms_max;
-    uint64_t
-        network_bytes; /* of the packets of cameras on the network, and of live files, which stand for some */
-    double network_mbit_s; /* these, between the first and the last; negative: too few to tell */
+    uint64_t network_bytes; /* of cameras' packets, and those of live files, which stand for cameras */
+    double network_mbit_s;  /* these, between the first and the last; negative: too few to tell */
 } om_stream_stats;
 
 /* Makes an empty pipeline. The caller owns *out and frees it with om_pipeline_destroy(). */

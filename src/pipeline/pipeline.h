@@ -67,7 +67,8 @@ typedef struct om_reload {
     int added, removed, changed, failed; /* failed: could not be added; each was logged */
 } om_reload;
 /* Makes the streams of the run those of `c`, whose streams are taken over: new ones are added, missing ones
- * removed, others left alone; those that were added one by one stay. OM_ERR_ARG: nothing was changed. */
+ * removed, failed ones tried again, others left alone; those that were added one by one stay. OM_ERR_ARG:
+ * nothing was changed. */
 int om_pipeline_reload(om_pipeline *p, om_config *c, om_reload *out);
 /* What else `c` says than the run goes by, which a reload does not touch: "conf, secondary 'plate', sinks";
  * "": nothing. Once started. */

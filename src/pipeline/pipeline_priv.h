@@ -55,8 +55,8 @@ typedef struct om_stream_run {
     atomic_int step;     /* an om_step: what the policy asks of it */
     atomic_llong lag_ns; /* how long after its due time the last picture came out of the decoder */
     atomic_uint tuned;   /* counts the changes of `own` */
-    uint64_t looked_inferred, looked_over, looked_near, looked_late,
-        looked_decoded;    /* the policy's: at its last look */
+    /* The policy's: at its last look. */
+    uint64_t looked_inferred, looked_over, looked_near, looked_late, looked_decoded;
     uint64_t looked_bytes; /* likewise, of the look at the network */
     int64_t looked_bytes_ns;
     /* Guarded by the pipeline's lock. */
@@ -133,8 +133,7 @@ struct om_pipeline {
     size_t n_names, cap_names;
 
     om_policy policy;
-    int64_t
-        network_next_ns; /* the supervisor's: when the network is looked at again; OM_NEVER: not any more */
+    int64_t network_next_ns; /* the supervisor's: when it looks at the network; OM_NEVER: not any more */
     double link_mbit;
 
     pthread_mutex_t lock; /* guards what follows, and the streams' states */

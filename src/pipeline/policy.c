@@ -199,6 +199,18 @@ static void note_step(om_policy *y, int priority, om_step step, int direction, i
            (double)y->bound_ns / 1e6);
 }
 
+/* Nobody is left that could be asked for less: those who come next begin with everything. */
+static void let_go(om_pipeline *p, int64_t now)
+{
+    om_policy *y = &p->policy;
+    pthread_mutex_lock(&p->lock);
+    memset(&y->ladder, 0, sizeof(y->ladder));
+    memset(y->step, 0, sizeof(y->step));
+    if (y->since_ns) y->degraded_ns += now - y->since_ns;
+    y->since_ns = 0;
+    pthread_mutex_unlock(&p->lock);
+}
+
 void om_pipeline_police(om_pipeline *p)
 {
     om_policy *y = &p->policy;
@@ -207,7 +219,10 @@ void om_pipeline_police(om_pipeline *p)
     int64_t now = om_now_ns();
     y->next_ns = now + OM_POLICY_NS;
     see(p, &w);
-    if (!w.n_classes) return;
+    if (!w.n_classes) {
+        let_go(p, now);
+        return;
+    }
     om_ladder *l = &y->ladder;
     l->rungs = w.n_classes * (OM_STEP_COUNT - 1);
     if (l->rung > l->rungs) l->rung = l->rungs; /* a priority has gone */

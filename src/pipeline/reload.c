@@ -40,7 +40,7 @@ typedef struct names {
     int err;
 } names;
 
-/* Listed streams that are not in `c`, or not as they are. */
+/* Listed streams that are not in `c`, or not as they are, or have failed and are to be tried again. */
 static names outdated(om_pipeline *p, const om_config *c)
 {
     names out = {.err = OM_OK};
@@ -49,7 +49,8 @@ static names outdated(om_pipeline *p, const om_config *c)
         const om_stream_run *s = p->streams[i];
         pthread_mutex_lock(&p->lock);
         const om_stream_options *want = find(c, s->name);
-        bool stale = s->listed && !s->leaving && (!want || !same_stream(&s->own, want));
+        bool failed = s->state == OM_STREAM_FAILED;
+        bool stale = s->listed && !s->leaving && (failed || !want || !same_stream(&s->own, want));
         pthread_mutex_unlock(&p->lock);
         if (stale) out.err = om_strlist_add(&out.list, s->name);
     }

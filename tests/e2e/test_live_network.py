@@ -1,7 +1,11 @@
 """What cameras send: measured, for each and in total, and compared with what the link carries."""
+import contextlib
 import json
+import queue
+import select
 import subprocess
 import threading
+import time
 
 import pytest
 from fault_proxy import FaultProxy
@@ -59,26 +63,60 @@ def test_cameras_that_send_more_than_the_link_carries(omma, server, tmp_path):
         assert stream["network_mbit_s"] == pytest.approx(mbit, rel=0.3), (stream, mbit)
 
 
+class Later(FaultProxy):
+    """What comes from the server goes on `late` seconds later."""
+    late = 0
+
+    def pump(self, client, server):
+        line = queue.Queue()
+
+        def send():
+            with contextlib.suppress(OSError):
+                while item := line.get():
+                    time.sleep(max(0, item[0] + self.late - time.monotonic()))
+                    client.sendall(item[1])
+
+        threading.Thread(target=send, daemon=True).start()
+        with contextlib.suppress(OSError), client, server:
+            while True:
+                for sock in select.select([client, server], [], [], 1)[0]:
+                    if not (data := sock.recv(65536)):
+                        line.put(None)
+                        return
+                    if sock is client:
+                        server.sendall(data)
+                    else:
+                        line.put((time.monotonic(), data))
+
+
 @pytest.mark.long
-def test_a_network_that_stutters_is_nobody_elses_trouble(omma, server, tmp_path):
-    """A camera whose packets come in bursts, late by most of a second, is late by itself: the decoders keep up, and no
+def test_a_network_that_grows_slow_is_nobody_elses_trouble(omma, server, tmp_path):
+    """A camera whose packets take 0.8 s longer from some moment on is late by itself: its decoder waits for them, and no
     stream is asked for less."""
     cameras, _ = server
-    report, proxy, stop = tmp_path / "r.json", FaultProxy(cameras.port), threading.Event()
-
-    def stutter():
-        while not stop.wait(0.4):
-            proxy.frozen.set()
-            stop.wait(0.8)
-            proxy.frozen.clear()
-
-    threading.Thread(target=stutter, daemon=True).start()
+    report, proxy = tmp_path / "r.json", Later(cameras.port)
     try:
-        omma(*RUN, "-i", cameras.url(port=proxy.port), "-i", "pattern:64x48@25:frames=0", "--live", "--duration", "5s", "--latency-bound-ms", 400,
-             "--report", report)
+        run = omma.start(*RUN, "-i", cameras.url(port=proxy.port), "-i", "pattern:64x48@25:frames=0", "--live", "--duration", "6s",
+                         "--latency-bound-ms", 400, "--report", report)
+        time.sleep(2)
+        proxy.late = 0.8
+        _, err = run.communicate(timeout=60)
     finally:
-        stop.set()
+        run.kill()
         proxy.close()
+    assert run.returncode == 0, err
     run = json.loads(report.read_text())
-    assert {s["name"]: s["inferred"] > 10 for s in run["streams"]} == {"0": True, "pattern": True}, run["streams"]
+    assert {s["name"]: s["inferred"] > 50 for s in run["streams"]} == {"0": True, "pattern": True}, run["streams"]
     assert run["policy"]["worst_rung"] <= 1, run["policy"]
+
+
+@pytest.mark.long
+def test_a_decoder_that_cannot_keep_up_with_its_camera_is(omma, server, tmp_path, monkeypatch):
+    """Packets that lie unread are the decoder's lag: 80 ms a picture, of 25 a second, on a network that is quick."""
+    cameras, _ = server
+    report = tmp_path / "r.json"
+    monkeypatch.setenv("OMMA_TEST_DELAY", "source:80")
+    omma(*RUN, "-i", cameras.url(), "--duration", "8s", "--latency-bound-ms", 400, "--report", report, "--metrics-file", tmp_path / "m.prom")
+    run = json.loads(report.read_text())
+    assert run["policy"]["down"] >= 2, run["policy"]
+    assert run["streams"][0]["skipped"]["economy"] > 0, run["streams"]

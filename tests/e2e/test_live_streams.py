@@ -251,7 +251,8 @@ secondary:
         run.process.send_signal(signal.SIGHUP)
         wait_for(lambda: err.read_text().count("reload:") == 1)
         config.write_text(text.replace("0.3", "0.31").replace("min-score: 0.4", "min-score: 0.5").replace("name: face", "name: faces")
-                          .replace("name: a, live: yes", "name: a, live: yes, fps: 5").replace("streams:", f"sinks: ['jsonl:{tmp_path}/r']\nstreams:"))
+                          .replace("name: a, live: yes", "name: a, live: yes, fps: 5")
+                          .replace("streams:", f"sinks: ['jsonl:{tmp_path}/r']\nstreams:"))
         run.process.send_signal(signal.SIGHUP)
         wait_for(lambda: err.read_text().count("reload:") == 3)
         assert run.rows()["a"]["sample_fps"] == 5

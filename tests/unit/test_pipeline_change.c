@@ -149,6 +149,38 @@ static void a_reload_touches_what_differs_alone(void **state)
     om_pipeline_destroy(p);
 }
 
+/* What was mended meanwhile need not be taken out of the list and put in again. */
+static void a_reload_tries_again_what_failed(void **state)
+{
+    seen s;
+    om_config c;
+    om_reload done;
+    om_stream_row row;
+    om_pipeline *p = make(&s, NULL);
+    assert_ok(om_pipeline_add_stream(p, "/nowhere/at-all.mp4", "lost"));
+    assert_ok(live(p, "a"));
+    assert_ok(om_pipeline_start(p));
+    int64_t end = PATIENCE;
+    do {
+        nap();
+        assert_ok(om_pipeline_row(p, "lost", &row));
+        assert_true(om_now_ns() < end);
+    } while (row.status.state != OM_STREAM_FAILED);
+    assert_ok(om_config_init(&c));
+    assert_ok(om_config_add_stream(&c, "/nowhere/at-all.mp4", "lost"));
+    add_to(&c, ENDLESS, "a", "-1");
+    assert_ok(om_pipeline_reload(p, &c, &done));
+    om_config_fini(&c);
+    assert_true(done.added == 1 && done.removed == 1 && !done.changed);
+    assert_ok(om_pipeline_row(p, "lost", &row));
+    assert_int_equal(row.status.index, 2);
+    assert_ok(om_pipeline_row(p, "a", &row));
+    assert_int_equal(row.status.index, 1);
+    om_pipeline_stop(p);
+    om_pipeline_wait(p, 30000); /* with the failure of the first */
+    om_pipeline_destroy(p);
+}
+
 /* Streams that nobody could serve in full: the bound holds all the same, and the important one is spared. */
 static void the_policy_holds_the_bound_under_load(void **state)
 {
@@ -185,6 +217,20 @@ static void the_policy_holds_the_bound_under_load(void **state)
     assert_true(om_json_get(policy, "down")->num >= 4 && om_json_get(policy, "steps")->n >= 4);
     om_json_free(v);
     om_free_string(text);
+    /* With nobody left to ask for less, those who come next begin with everything. */
+    for (int i = 0; i < 4; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "s%d", i);
+        assert_ok(om_pipeline_remove_stream(p, name));
+    }
+    wait_streams(p, 0);
+    for (bool asked = true; asked; nap()) {
+        om_str words = {0};
+        om_pipeline_policy_text(p, &words);
+        asked = words.len > 0;
+        om_str_fini(&words);
+        assert_true(om_now_ns() < end);
+    }
     stop(p);
     om_pipeline_destroy(p);
 }
@@ -196,6 +242,7 @@ int main(void)
         cmocka_unit_test(a_running_stream_can_be_tuned),
         cmocka_unit_test(a_stream_that_cannot_be_opened_is_its_own_trouble),
         cmocka_unit_test(a_reload_touches_what_differs_alone),
+        cmocka_unit_test(a_reload_tries_again_what_failed),
         cmocka_unit_test(the_policy_holds_the_bound_under_load),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
