@@ -268,6 +268,17 @@ int om_device_event_sync(om_device *d, om_event *e)
     return err;
 }
 
+int om_device_settle(om_device *d, om_stream *s)
+{
+    om_event *e = NULL;
+    if (!s || !d->ops->event_create) return OM_OK;
+    int err = om_device_event_create(d, &e);
+    if (!err) err = om_device_event_record(d, e, s);
+    if (!err) err = om_device_event_sync(d, e);
+    om_device_event_destroy(d, e);
+    return err;
+}
+
 int om_device_native(om_device *d, void **context, void **stream)
 {
     *context = *stream = NULL;

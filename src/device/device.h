@@ -121,6 +121,8 @@ int om_device_event_record(om_device *d, om_event *e, om_stream *s);
 int om_device_event_wait(om_device *d, om_event *e, om_stream *s);
 int om_device_event_query(om_device *d, om_event *e);
 int om_device_event_sync(om_device *d, om_event *e);
+/* Until the stream's work so far is done; the host's always is. */
+int om_device_settle(om_device *d, om_stream *s);
 int om_device_native(om_device *d, void **context, void **stream);
 int om_device_usage_get(om_device *d, om_device_usage *out);
 bool om_device_is_lost(om_device *d, bool probe);

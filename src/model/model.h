@@ -174,5 +174,6 @@ typedef struct om_synth_params {
 int om_model_synth(const char *name, const om_synth_params *p, om_graph **out);
 /* NULL-terminated list of the names. */
 const char *const *om_model_synth_names(void);
+bool om_model_is_synth(const char *name);
 
 #endif

@@ -173,6 +173,13 @@ static const recipe recipes[] = {
 
 const char *const *om_model_synth_names(void) { return names; }
 
+bool om_model_is_synth(const char *name)
+{
+    for (const char *const *n = names; *n; n++)
+        if (!strcmp(*n, name)) return true;
+    return false;
+}
+
 int om_synth_width(int channels, float width) { return (int)ceilf((float)channels * width / 8) * 8; }
 
 int om_synth_depth(int n, float depth)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/csv.h"
 #include "base/error.h"
 #include "base/mem.h"
 
@@ -103,16 +104,6 @@ size_t om_profile_types(const om_profile *p, om_type_sum *out, size_t max)
     return n;
 }
 
-static void csv_text(om_str *out, const char *text)
-{
-    om_str_addc(out, '"');
-    for (; *text; text++) {
-        if (*text == '"') om_str_addc(out, '"');
-        om_str_addc(out, *text);
-    }
-    om_str_addc(out, '"');
-}
-
 void om_profile_csv(const om_profile *p, om_str *out)
 {
     om_str_add(
@@ -122,9 +113,9 @@ void om_profile_csv(const om_profile *p, om_str *out)
     for (size_t i = 0; i < p->n_layers; i++) {
         const om_layer *l = &p->layers[i];
         om_str_addf(out, "%zu,", i);
-        csv_text(out, l->name);
+        om_csv_quoted(out, l->name);
         om_str_addc(out, ',');
-        csv_text(out, l->type);
+        om_csv_quoted(out, l->type);
         om_str_addf(out, ",%s,%s,%s,%s,%.2f,%.2f,%.2f,%.2f,%lld,%lld,%.3f,%.3f,%.4f,%s,", l->engine_type,
                     l->exec, l->precision, l->shape, l->us, p->layers_us > 0 ? 100 * l->us / p->layers_us : 0,
                     l->least_us, l->most_us, (long long)l->macs, (long long)l->bytes, l->gflops, l->gbs,
@@ -132,7 +123,7 @@ void om_profile_csv(const om_profile *p, om_str *out)
         om_str members = {0};
         for (size_t k = 0; k < l->members.n; k++)
             om_str_addf(&members, "%s%s", k ? "; " : "", l->members.items[k]);
-        csv_text(out, om_str_get(&members));
+        om_csv_quoted(out, om_str_get(&members));
         om_str_fini(&members);
         om_str_addc(out, '\n');
     }

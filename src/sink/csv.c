@@ -1,6 +1,7 @@
 /* One line a detection, and one for a vector; frames without any leave none. */
 #include <string.h>
 
+#include "base/csv.h"
 #include "base/error.h"
 #include "sink/file_out.h"
 #include "sink/registry.h"
@@ -22,22 +23,6 @@ static int csv_open(om_sink *s)
     return err;
 }
 
-/* RFC 4180: quoted where it must be, quotes doubled. */
-static void field(om_str *line, const char *text)
-{
-    if (!text) return;
-    if (!strpbrk(text, ",\"\r\n")) {
-        om_str_add(line, text);
-        return;
-    }
-    om_str_addc(line, '"');
-    for (; *text; text++) {
-        if (*text == '"') om_str_addc(line, '"');
-        om_str_addc(line, *text);
-    }
-    om_str_addc(line, '"');
-}
-
 /* "x y x y ...": numbers parted by spaces need no quotes. */
 static void points(om_str *line, const float (*xy)[2], int n)
 {
@@ -47,14 +32,15 @@ static void points(om_str *line, const float (*xy)[2], int n)
 
 static void detection(om_str *line, const om_result *r, const om_detection *d)
 {
-    field(line, r->stream);
+    om_csv_field(line, r->stream);
     om_str_addf(line, ",%llu,%.6f,%d,", (unsigned long long)r->seq, (double)r->pts_ns / 1e9, d->class_id);
-    if (d->class_id >= 0 && (size_t)d->class_id < r->labels.n) field(line, r->labels.names[d->class_id]);
+    if (d->class_id >= 0 && (size_t)d->class_id < r->labels.n)
+        om_csv_field(line, r->labels.names[d->class_id]);
     om_str_addf(line, ",%.4f,%.2f,%.2f,%.2f,%.2f,", (double)d->score, (double)d->x, (double)d->y,
                 (double)d->w, (double)d->h);
     if (d->track >= 0) om_str_addf(line, "%lld", (long long)d->track);
     om_str_addc(line, ',');
-    field(line, d->text);
+    om_csv_field(line, d->text);
     om_str_addc(line, ',');
     if (d->text) om_str_addf(line, "%.4f", (double)d->text_score);
     om_str_addc(line, ',');
@@ -67,7 +53,7 @@ static void detection(om_str *line, const om_result *r, const om_detection *d)
 /* The columns between the frame's and the vector's stay empty. */
 static void vector(om_str *line, const om_result *r)
 {
-    field(line, r->stream);
+    om_csv_field(line, r->stream);
     om_str_addf(line, ",%llu,%.6f,,,,,,,,,,,,,", (unsigned long long)r->seq, (double)r->pts_ns / 1e9);
     for (size_t i = 0; i < r->dets.n_vector; i++)
         om_str_addf(line, "%s%.6g", i ? " " : "", (double)r->dets.vector[i]);

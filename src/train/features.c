@@ -79,17 +79,6 @@ static int read_batch(extraction *x)
     return err;
 }
 
-static int settle(om_device *d, om_stream *s)
-{
-    om_event *e = NULL;
-    if (!s || !d->ops->event_create) return OM_OK;
-    int err = om_device_event_create(d, &e);
-    if (!err) err = om_device_event_record(d, e, s);
-    if (!err) err = om_device_event_sync(d, e);
-    om_device_event_destroy(d, e);
-    return err;
-}
-
 static void done(void *user) { (void)user; }
 
 static int infer(extraction *x)
@@ -106,7 +95,7 @@ static int infer(extraction *x)
     }
     if (!good) return OM_OK;
     int err = om_device_gather(x->memory, items, good, &x->plan->prep, x->session->stream);
-    if (!err) err = settle(x->memory, x->session->stream);
+    if (!err) err = om_device_settle(x->memory, x->session->stream);
     if (!err) err = om_session_submit(x->session, (int)good, done, NULL);
     if (!err) err = om_session_wait(x->session);
     if (err) return err;

@@ -144,19 +144,12 @@ void om_train_result_fini(om_train_result *r)
     memset(r, 0, sizeof *r);
 }
 
-static bool is_synth(const char *name)
-{
-    for (const char *const *n = om_model_synth_names(); *n; n++)
-        if (!strcmp(*n, name)) return true;
-    return false;
-}
-
 static int open_model(training *t)
 {
     const om_train_options *o = t->o;
     struct stat st;
     om_synth_params s = {.seed = (uint64_t)o->seed};
-    bool made = stat(o->model, &st) && is_synth(o->model);
+    bool made = stat(o->model, &st) && om_model_is_synth(o->model);
     int err = made ? om_model_synth(o->model, &s, &t->graph) : om_plan_file_open(o->model, &t->graph, NULL);
     if (!err) err = om_graft_cut(t->graph, o->cut, o->input_size, &t->r->point, &t->r->features);
     if (!err) err = om_graft_describe(t->graph, (int)t->data.classes.n, &t->desc);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/csv.h"
 #include "base/error.h"
 #include "base/mem.h"
 #include "worker/launch.h"
@@ -68,8 +69,9 @@ static void add_csv(const report *p, om_str *out)
         const om_launched *it = &p->r->items[i];
         const om_launch_stats *s = &p->stats[i];
         double p99, times = slowdown(p, i, &p99);
-        om_str_addf(out, "%s,%d,%d,%s,%d,%d,%.3f,%zu,%zu", it->job->name, it->copy + 1, it->alone, it->status,
-                    it->runs, it->restarts, it->seconds, s->steps, s->torn);
+        om_csv_field(out, it->job->name);
+        om_str_addf(out, ",%d,%d,%s,%d,%d,%.3f,%zu,%zu", it->copy + 1, it->alone, it->status, it->runs,
+                    it->restarts, it->seconds, s->steps, s->torn);
         csv_number(out, s->steps ? s->steps_per_s : NAN);
         for (int k = 0; k < OM_PHASES; k++) {
             const om_phase *f = &s->phases[k];

@@ -126,10 +126,15 @@ int om_launch_stats_read(om_launch_stats *s, const char *dir)
     int err = OM_OK;
     memset(s, 0, sizeof *s);
     s->loss = s->frames = s->fps = s->latency_p50 = s->latency_p95 = s->latency_p99 = NAN;
-    char *pattern = om_sprintf("%s/M_*_metrics.csv", dir);
-    if (!pattern) return OM_ERR_NOMEM;
-    int bad = glob(pattern, 0, NULL, &found);
-    om_free(pattern);
+    om_str pattern = {0};
+    for (const char *p = dir; *p; p++) { /* a folder's name is no pattern */
+        if (strchr("*?[\\", *p)) om_str_addc(&pattern, '\\');
+        om_str_addc(&pattern, *p);
+    }
+    om_str_add(&pattern, "/M_*_metrics.csv");
+    if (pattern.failed) err = om_fail_nomem("a job's tables");
+    int bad = err ? GLOB_NOSPACE : glob(om_str_get(&pattern), 0, NULL, &found);
+    om_str_fini(&pattern);
     for (size_t i = 0; !bad && i < found.gl_pathc && !err; i++) err = read_file(s, found.gl_pathv[i]);
     globfree(&found);
     if (!err) settle(s);

@@ -13,13 +13,6 @@
 
 #define TRIAL_STEPS 5
 
-static bool is_synth(const char *name)
-{
-    for (const char *const *n = om_model_synth_names(); *n; n++)
-        if (!strcmp(*n, name)) return true;
-    return false;
-}
-
 static int fail_model(const char *name)
 {
     om_str all = {0};
@@ -36,7 +29,7 @@ static int load_graph(om_rig *r, const om_rig_params *p)
 {
     struct stat st;
     if (!stat(p->model, &st)) return om_plan_file_open(p->model, &r->graph, NULL);
-    if (!is_synth(p->model)) return fail_model(p->model);
+    if (!om_model_is_synth(p->model)) return fail_model(p->model);
     om_synth_params s = {.seed = p->seed};
     r->random_weights = true;
     return om_model_synth(p->model, &s, &r->graph);
@@ -211,18 +204,6 @@ void om_rig_fini(om_rig *r)
     memset(r, 0, sizeof *r);
 }
 
-/* Until the stream's work so far is done; the host's always is. */
-static int settle(om_device *d, om_stream *s)
-{
-    om_event *e = NULL;
-    if (!s || !d->ops->event_create) return OM_OK;
-    int err = om_device_event_create(d, &e);
-    if (!err) err = om_device_event_record(d, e, s);
-    if (!err) err = om_device_event_sync(d, e);
-    om_device_event_destroy(d, e);
-    return err;
-}
-
 /* The batch from where it was prepared to where it is needed: one of the two is the host. */
 static int transfer(om_rig *r, int n)
 {
@@ -245,7 +226,7 @@ int om_rig_prepare(om_rig *r, om_frame *const *frames, int n, om_geometry *geo)
         items[i] = (om_gather_item){frames[i], geo[i], dst};
     }
     int err = om_device_gather(r->prep, items, (size_t)n, &r->plan->prep, stream);
-    if (!err) err = settle(r->prep, stream);
+    if (!err) err = om_device_settle(r->prep, stream);
     return err || !apart ? err : transfer(r, n);
 }
 

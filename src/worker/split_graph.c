@@ -245,14 +245,20 @@ static int split(const om_graph *g, const bool *first, const char *at, om_split_
     return err;
 }
 
-/* A node and all that it is made by. */
-static void mark_above(const om_graph *g, int node, bool *first)
+/* A node and all that it is made by. `todo`: room for each node once. */
+static void mark_above(const om_graph *g, int node, bool *first, int *todo)
 {
-    if (node < 0 || first[node]) return;
+    int n = 0;
     first[node] = true;
-    for (int k = 0; k < g->nodes[node].n_inputs; k++) {
-        int v = g->nodes[node].inputs[k];
-        if (v >= 0) mark_above(g, g->values[v].producer, first);
+    todo[n++] = node;
+    while (n) {
+        const om_node *at = &g->nodes[todo[--n]];
+        for (int k = 0; k < at->n_inputs; k++) {
+            int from = at->inputs[k] >= 0 ? g->values[at->inputs[k]].producer : -1;
+            if (from < 0 || first[from]) continue;
+            first[from] = true;
+            todo[n++] = from;
+        }
     }
 }
 
@@ -319,9 +325,12 @@ int om_split_at(const om_graph *g, const char *model, const char *point, om_spli
     }
     if (node < 0) return unknown_layer(g, name);
     bool *first = om_calloc((size_t)g->n_nodes, sizeof *first);
-    if (!first) return OM_ERR_NOMEM;
-    mark_above(g, node, first);
-    int err = split(g, first, name, out);
+    int *todo = om_alloc((size_t)g->n_nodes * sizeof *todo), err = first && todo ? OM_OK : OM_ERR_NOMEM;
+    if (!err) {
+        mark_above(g, node, first, todo);
+        err = split(g, first, name, out);
+    }
+    om_free(todo);
     om_free(first);
     return err;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/csv.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -198,13 +199,10 @@ static void add_csv(const sweep *s, om_str *out)
     if (s->whole.fps > 0) om_str_addf(out, ",,0,0,1,,,,%.4f,%.3f\n", s->whole.latency_ms, s->whole.fps);
     for (int i = 0; i < s->n_done; i++) {
         const outcome *o = &s->outcomes[i];
-        om_str_addf(out, "%d,\"", o->point.position);
-        for (const char *p = o->point.name; *p; p++) {
-            if (*p == '"') om_str_addc(out, '"');
-            om_str_addc(out, *p);
-        }
-        om_str_addf(out, "\",%d,%zu,%.4f,%.4f,%.4f,%.4f,%.4f,%.3f\n", o->point.n_live, o->point.bytes,
-                    o->share, o->first_ms, o->transfer_ms, o->second_ms, o->latency_ms, o->fps);
+        om_str_addf(out, "%d,", o->point.position);
+        om_csv_quoted(out, o->point.name);
+        om_str_addf(out, ",%d,%zu,%.4f,%.4f,%.4f,%.4f,%.4f,%.3f\n", o->point.n_live, o->point.bytes, o->share,
+                    o->first_ms, o->transfer_ms, o->second_ms, o->latency_ms, o->fps);
     }
 }
 

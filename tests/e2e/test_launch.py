@@ -79,6 +79,15 @@ def test_four_workers(omma, tmp_path):
     assert page.count("<polyline") == 4 and "http" not in page
 
 
+def test_names_are_no_patterns_and_no_columns(omma, tmp_path):
+    name = 'a, "b" [c]*'
+    omma("launch", write(tmp_path, [job(name, steps=3)]), "-q")
+    _, found = summary(tmp_path)
+    assert found[name, 1, False]["steps"] == 3
+    (row,) = csv.DictReader((tmp_path / "out/summary.csv").read_text().splitlines())
+    assert row["job"] == name and row["status"] == "exit 0" and row["steps"] == "3" and None not in row
+
+
 def test_alone_and_together(omma, tmp_path):
     jobs = [job("a", steps=8), job("b", steps=8, copies=2),
             {"name": "p", "command": "run", "args": ["-m", str(SHAPES), "pattern:64x48:frames=30", "-d", "null", "-o", "null:", "-q"]}]

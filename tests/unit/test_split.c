@@ -11,6 +11,8 @@
 #include "base/mem.h"
 #include "worker/split.h"
 
+#define CHAIN 400000
+
 static om_graph *prepare(const char *name, int batch)
 {
     om_graph *g = NULL;
@@ -115,6 +117,24 @@ static void no_splits(void **state)
     om_graph_destroy(g);
 }
 
+/* As long as a file may make it: no recursion runs as deep as the model does. */
+static void long_chains(void **state)
+{
+    om_graph *g = NULL;
+    om_shape s = om_shape_make(4, (int64_t)1, (int64_t)3, (int64_t)8, (int64_t)8);
+    (void)state;
+    assert_int_equal(om_graph_create("chain", &g), OM_OK);
+    int v = om_graph_add_input(g, "images", OM_DTYPE_F32, &s);
+    for (int i = 0; i < CHAIN && v >= 0; i++) {
+        int node = om_graph_add_node(g, "Add", i == CHAIN - 2 ? "late" : "", (int[]){v, v}, 2, 1);
+        v = node < 0 ? node : om_node_out(g, node);
+    }
+    assert_true(v >= 0);
+    assert_true(om_graph_mark_output(g, v) >= 0);
+    expect(g, "late", "its size depends on the picture"); /* nobody has inferred shapes */
+    om_graph_destroy(g);
+}
+
 static int split_once(const om_graph *g, const cpu_set_t *cores)
 {
     om_split_graphs s;
@@ -156,6 +176,7 @@ int main(void)
         cmocka_unit_test(every_point_makes_two_models),
         cmocka_unit_test(named_layers_take_what_is_live),
         cmocka_unit_test(no_splits),
+        cmocka_unit_test(long_chains),
         cmocka_unit_test(memory_may_run_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
