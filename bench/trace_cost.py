@@ -3,12 +3,13 @@
 
     .deps/venv/bin/python bench/trace_cost.py [--rounds 60] [--seconds 60] [--record bench/records/trace.json]
 
-Two runs: `engine` (an engine that computes nothing: all that is left is omma's own work, the worst case for tracing) and
-`yolov8n` (a real engine). A round runs each without a trace, with one that is kept in memory (--trace-last) and with one that
+Two runs of a video: `decode` (an engine that computes nothing: what is left is decoding and omma's own work, the worst case for
+tracing) and `yolov8n` (a real engine). A round runs each without a trace, with one that is kept in memory (--trace-last) and with one that
 is written (--trace), in random order; processor time counts, not the clock, since other programs disturb it less. Reported are
 the median of the rounds' ratios and its distribution-free 95% interval (by the order of the ratios), and the same for two
 runs without a trace: what cannot be told apart on this machine. Many short runs, since load comes and goes. Where valgrind is
-there, the instructions of `engine` are counted too, which no load disturbs.
+there, the instructions of a run on generated pictures, without an engine, are counted too: no load disturbs them. (Their
+processor time is not compared: the pages of such pictures come and go, with malloc's trimming, more often than spans cost.)
 
 Below that stands a bound that noise does not reach: the cost of a span (bench_trace, the least of five) times the spans of a
 frame over a frame's processor time, on and off. OMMA_BUILD names the build folder (build).
@@ -140,16 +141,17 @@ def main():
         folder = Path(name)
         model = folder / "yolov8n.onnx"
         subprocess.run([BUILD / "omma", "model", "synth", "yolov8n", "--boxes", "30", "-o", model], check=True, capture_output=True)
-        engine = lambda frames: ("-m", ROOT / "tests/data/shapes.onnx", "-d", "null", "-i", f"pattern:640x480@25:frames={frames}")
-        runs = {"engine": engine(300),
+        null = ("-m", ROOT / "tests/data/shapes.onnx", "-d", "null", "-i")
+        generated = lambda frames: (*null, f"pattern:640x480@25:frames={frames}")
+        runs = {"decode": (*null, args.video, "--max-frames", "100"),
                 "yolov8n": ("-m", model, "-i", args.video, "--max-frames", "20")}
         for at, (name, case) in enumerate(runs.items(), 1):
             times, events = measure(case, args.rounds, begin + args.seconds * at / len(runs), folder, draw)
             cases[name] = judge(times, events, span)
             show(name, cases[name])
-        counted = count(engine, folder) if shutil.which("valgrind") else None
+        counted = count(generated, folder) if shutil.which("valgrind") else None
         if counted:
-            print(f"engine: {counted['off_a_frame']} instructions a frame, kept in memory {counted['percent']:+.2f}%")
+            print(f"generated: {counted['off_a_frame']} instructions a frame, kept in memory {counted['percent']:+.2f}%")
     record = {"date": datetime.date.today().isoformat(), "machine": {"cpu": processor(), "cores": os.cpu_count()},
               "load": round(os.getloadavg()[0], 1), "span": span, "instructions": counted, "cases": cases}
     if args.record:

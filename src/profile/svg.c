@@ -33,7 +33,7 @@ typedef struct map {
 } map;
 
 /* The part of a layer's name that tells it from others: "model.22/cv2.0" of "/model.22/cv2.0/conv/Conv"; of
- * what is longer than `room` bytes, the end. Returns its length. */
+ * what is longer than `room` bytes, the last parts that fit. Returns its length. */
 static size_t short_name(const char *name, size_t room, const char **start)
 {
     name += *name == '/';
@@ -48,7 +48,12 @@ static size_t short_name(const char *name, size_t room, const char **start)
         n = at - 1;
     }
     size_t from = n > room ? n - room : 0;
-    while (from < n && ((unsigned char)name[from] & 0xc0) == 0x80) from++; /* whole characters */
+    while (from && from < n && name[from - 1] != '/') from++;
+    if (from == n) { /* the last part alone is longer: its begin says more than its end */
+        while (from && name[from - 1] != '/') from--;
+        if (n - from > room) n = from + room;
+        while (n > from && ((unsigned char)name[n] & 0xc0) == 0x80) n--; /* whole characters */
+    }
     *start = name + from;
     return n - from;
 }

@@ -203,7 +203,9 @@ static void add_distributions(const report *p, om_str *out)
         "<h2>How long steps take</h2><p class=\"dim\">The share of steps that take no longer. Dashed: the job "
         "alone.</p>");
     const char **names = om_alloc((p->c->n + 1) * sizeof *names);
-    for (size_t i = 0; i < p->c->n && names; i++) names[i] = p->c->jobs[i].name;
+    for (size_t i = 0; i < p->c->n && names; i++) names[i] = NULL;
+    for (size_t i = 0; i < p->r->n && names; i++)
+        if (p->stats[i].steps) names[job_number(p, p->r->items[i].job)] = p->r->items[i].job->name;
     if (names) om_page_legend(out, names, p->c->n);
     om_free(names);
     om_chart_begin(&c);

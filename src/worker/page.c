@@ -26,7 +26,7 @@ static const char style[] =
     ".f6{fill:var(--c6);background:var(--c6)}.f7{fill:var(--c7);background:var(--c7)}"
     ".legend span{margin-right:14px;white-space:nowrap}.legend i{display:inline-block;width:11px;height:11px;border-radius:2px;margin-right:5px}"
     ".table{overflow-x:auto;border:1px solid var(--line);border-radius:6px}table{border-collapse:collapse;width:100%;font-size:13px}"
-    "th,td{padding:4px 10px;text-align:right;white-space:nowrap;border-bottom:1px solid var(--line)}th{background:var(--card)}"
+    "th,td{padding:4px 7px;text-align:right;white-space:nowrap;border-bottom:1px solid var(--line)}th{background:var(--card)}"
     "td:first-child,th:first-child{text-align:left;max-width:420px;overflow:hidden;text-overflow:ellipsis}"
     "tr.bad td{color:var(--c5)}</style>";
 
@@ -50,6 +50,7 @@ void om_page_legend(om_str *out, const char *const *names, size_t n)
 {
     om_str_add(out, "<p class=\"legend\">");
     for (size_t i = 0; i < n; i++) {
+        if (!names[i]) continue;
         om_str_addf(out, "<span><i class=\"f%zu\"></i>", i % OM_PAGE_COLOURS);
         om_html_text(out, names[i]);
         om_str_add(out, "</span>");
@@ -94,9 +95,13 @@ static void mark_axes(om_chart *c)
         om_str_addf(c->out, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">%g</text>", LEFT - 6, at + 4, y);
     }
     if (c->log_x) {
+        static const int few[] = {1, 2, 5}, many[] = {1, 2, 3, 4, 5, 7};
+        bool narrow = c->x1 < 20 * c->x0;
         for (double decade = pow(10, floor(log10(c->x0))); decade <= c->x1; decade *= 10)
-            for (int k = 1; k <= 5; k += k == 1 ? 1 : 3)
-                if (decade * k >= c->x0 && decade * k <= c->x1) mark_x(c, decade * k);
+            for (int i = 0; i < (narrow ? 6 : 3); i++) {
+                double x = decade * (narrow ? many : few)[i];
+                if (x >= c->x0 && x <= c->x1) mark_x(c, x);
+            }
         return;
     }
     double wide = round_step(c->x1 - c->x0, 12);

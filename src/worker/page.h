@@ -8,7 +8,7 @@
 
 void om_page_begin(om_str *out, const char *title, const char *below);
 void om_page_end(om_str *out);
-/* A row of colours and what they mean. */
+/* A row of colours and what they mean; a NULL has none. */
 void om_page_legend(om_str *out, const char *const *names, size_t n);
 
 /* A drawing with two axes, in which lines and bars are put in the axes' own numbers. */

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import ROOT, SANITIZED
 from test_worker import rows
 
 SHAPES = ROOT / "tests/data/shapes.onnx"
@@ -58,6 +58,7 @@ def words(pid):
 
 
 @pytest.mark.sanitize
+@pytest.mark.race
 def test_four_workers(omma, tmp_path):
     """Each on its core, with rows that are whole and sum up; what the files hold is what the summary says."""
     jobs = [job(f"w{i}", delay=1000 * (i + 1), cores=str(CORES[i % len(CORES)])) for i in range(4)]
@@ -88,6 +89,7 @@ def test_names_are_no_patterns_and_no_columns(omma, tmp_path):
     assert row["job"] == name and row["status"] == "exit 0" and row["steps"] == "3" and None not in row
 
 
+@pytest.mark.race
 def test_alone_and_together(omma, tmp_path):
     jobs = [job("a", steps=8), job("b", steps=8, copies=2),
             {"name": "p", "command": "run", "args": ["-m", str(SHAPES), "pattern:64x48:frames=30", "-d", "null", "-o", "null:", "-q"]}]
@@ -146,6 +148,7 @@ def test_a_wrong_command_line_is_not_tried_again(omma, tmp_path):
     assert "not from 1 to 128" in (tmp_path / "out/x/output.log").read_text()
 
 
+@pytest.mark.race
 def test_a_killed_worker_is_told_and_restarted(omma, tmp_path):
     path = write(tmp_path, [job("k", steps=300, restart="on-failure", backoff="50ms")])
     process = omma.start("launch", path)
@@ -164,16 +167,17 @@ def test_timeout(omma, tmp_path):
     assert "after its timeout" in found["t", 1, False]["status"] and found["t", 1, False]["steps"] > 0
 
 
+@pytest.mark.race
 def test_interrupt_stops_all_cleanly(omma, tmp_path):
     """Workers write their summaries; one that does not listen is killed after its grace."""
     deaf = prefix(tmp_path, "trap '' INT\nsleep 600 &\nwhile :; do sleep 0.2; done\n")
     jobs = [job("a", steps=0), job("b", steps=0, start="1h"), job("deaf", prefix=deaf)]
-    process = omma.start("launch", write(tmp_path, jobs), "--grace", "500ms")
+    process = omma.start("launch", write(tmp_path, jobs), "--grace", "10s" if SANITIZED else "500ms")
     workers = wait(lambda: pids(tmp_path / "out"))
     begin = time.monotonic()
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 0 and time.monotonic() - begin < 15, err
+    assert process.returncode == 0 and time.monotonic() - begin < (45 if SANITIZED else 15), err
     assert not any(alive(p) for p in workers)
     report, found = summary(tmp_path)
     assert report["stopped"] and found["a", 1, False]["stopped"] and found["a", 1, False]["status"] == "exit 0"

@@ -79,6 +79,7 @@ def test_two_devices(omma, tmp_path):
     assert all(float(r["second_latency_ms"]) >= 20 for r in table)
 
 
+@pytest.mark.race
 def test_parts_overlap(omma, tmp_path):
     """Two parts of 100 ms each: a step takes 200 ms and more, the run less than 200 a step."""
     omma("worker", "-m", CLASSIFY, "-i", "pattern:64x48:frames=0", "--split-point", "mean", "--device", "null:100000", "--max-steps", 12,

@@ -261,6 +261,17 @@ def test_a_checkpoint_is_of_one_model(omma, tmp_path):
     assert (tmp_path / "c").read_bytes() == kept
 
 
+@pytest.mark.race
+def test_without_an_engine(omma, photos, tmp_path):
+    """Features that say nothing: what learns, keeps and resumes goes its way all the same."""
+    flags = ["-d", "null", "--epochs", 3, "--checkpoint", tmp_path / "c", "--cache", tmp_path / "f"]
+    assert "features: computed" in train(omma, photos, tmp_path / "o.onnx", *flags, "--max-steps", 4).err
+    assert "features: taken" in train(omma, photos, tmp_path / "o.onnx", *flags, "--resume").err
+    omma("worker", "-m", CLASSIFY, "-i", photos, "--mode", "retrain", "-d", "null", "-b", 4, "--max-steps", 9, "-o", tmp_path / "w",
+         "--checkpoint", tmp_path / "d", "--save", tmp_path / "n.onnx", "-q")
+    assert len(rows(tmp_path / "w")) == 9 and (tmp_path / "n.onnx").exists()
+
+
 def test_a_checkpoint_that_does_not_fit(omma, photos, tmp_path):
     """A full disk: one line names the file, the checkpoint before stays whole, nothing half-written lies beside it."""
     flags = [photos, "-m", CLASSIFY, "-q", "--checkpoint", tmp_path / "c", "--resume", "-o", tmp_path / "o.onnx"]

@@ -50,6 +50,7 @@ def wait_for_rows(folder, n, process):
 
 
 @pytest.mark.sanitize
+@pytest.mark.race
 def test_a_row_a_step(omma, tmp_path):
     """Both spellings; the input's last batch is a small one; rows begin after the warm-up."""
     out = omma("worker", "--model_name", SHAPES, "--input_path", "pattern:160x120:frames=30", "--batch-size", 4, *NULL,
@@ -155,6 +156,7 @@ def limit_files(size):
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
+@pytest.mark.race
 def test_full_disk_tears_no_row(omma, tmp_path):
     """What no longer fits is said, and what the file holds of the last row is taken back."""
     for size in (3000, 3001, 3017):
@@ -187,6 +189,7 @@ def test_inputs_that_are_not_there(omma, tmp_path):
         server.server_close()
 
 
+@pytest.mark.race
 def test_trace_has_each_phase(omma, tmp_path):
     omma("worker", "-m", SHAPES, "-i", "pattern:64x48:frames=9", *NULL, "--trace", tmp_path / "t.json", "-o", tmp_path)
     events = json.loads((tmp_path / "t.json").read_text())
