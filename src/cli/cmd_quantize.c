@@ -21,7 +21,7 @@ typedef struct quantize_flags {
     double percent, floor, speed;
     om_size input_size;
     int weight_bits;
-    bool mixed, whole, correct_bias, equalise, quiet;
+    bool mixed, whole, correct_bias, equalise, fit_rounding, quiet;
 } quantize_flags;
 
 #define FLAG(field) offsetof(quantize_flags, field)
@@ -69,6 +69,8 @@ static const om_option flag_table[] = {
      "take the average error of rounded weights off the bias"},
     {"equalise", 0, OM_OPT_BOOL, FLAG(equalise), "yes", 0, 0, NULL, NULL, NULL,
      "scale weights so that the channels between two convolutions become alike"},
+    {"fit-rounding", 0, OM_OPT_BOOL, FLAG(fit_rounding), "yes", 0, 0, NULL, NULL, NULL,
+     "round weights so that their errors cancel for what the pictures show, instead of each to the nearest"},
     {"weight-bits", 0, OM_OPT_CHOICE, FLAG(weight_bits), "auto", 0, 0, om_quant_bits_choices, NULL, NULL,
      "7: for processors whose sums of 8-bit products overflow"},
 
@@ -243,6 +245,7 @@ static int quantize(const om_args *args, quantize_flags *f, int *status)
                                    .correct_bias = f->correct_bias,
                                    .weight_bits = f->weight_bits,
                                    .equalise = f->equalise,
+                                   .fit_rounding = f->fit_rounding,
                                    .whole = f->whole,
                                    .keep = (const char *const *)f->keep.items,
                                    .n_keep = f->keep.n},
