@@ -427,7 +427,7 @@ int om_quantize(const om_quant_job *job, om_graph **out, om_quant_report *r)
     om_calibration c = {.job = job, .r = r, .kept_every = 1};
     om_graph *g = NULL;
     *out = NULL;
-    *r = (om_quant_report){.score = NAN, .plain_score = NAN, .speed = NAN};
+    *r = (om_quant_report){.score = NAN, .plain_score = NAN, .speed = NAN, .int8_share = NAN};
     if (!job->sources->n)
         return om_fail(OM_ERR_ARG,
                        "no pictures to calibrate with: name folders, pictures or videos with --calib");

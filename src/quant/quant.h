@@ -34,6 +34,7 @@ typedef struct om_quant_params {
     bool equalise;   /* channels between two convolutions are made alike in size */
     bool fit_rounding;       /* weights are rounded so that their errors cancel for what was seen */
     bool whole;              /* the layers before the outputs too, which else stay float */
+    double layer_floor;      /* dB that a layer's input and weights each keep, else it stays float; 0: any */
     const char *const *keep; /* names of layers or operators that stay float */
     size_t n_keep;
 } om_quant_params;
@@ -107,6 +108,7 @@ typedef struct om_quant_report {
     double speed, speed_goal; /* times the float model's, by its layers' times; NAN; 0: none asked for */
     om_quant_advice *advice;
     size_t n_advice;
+    double int8_share;      /* of the layers' multiplications; NAN: sizes are not known */
     size_t equalised;       /* tensors */
     size_t frames, damaged; /* calibrated with; pictures that could not be read */
     double seconds;         /* of calibration */

@@ -37,6 +37,7 @@ typedef struct om_layer {
     bool quantised;
     char why[160];
     double weight_db;
+    double work;   /* multiplications; 0: its size is not known */
     om_gram *gram; /* the quantizer's; NULL: its weights are rounded to the nearest */
 } om_layer;
 
@@ -73,6 +74,9 @@ int om_quant_select_anew(om_quantizer *q);
 /* A depthwise layer's input made even by a multiplication, where that is worth it: 1; 0: it is not. `uses`:
  * of each value. The graph has to be sorted and selected anew. */
 int om_quant_smooth(om_quantizer *q, const om_layer *l, const int *uses);
+/* Of a layer whose input has a grid: signal to noise of what the rounding of its weights does to its output.
+ */
+int om_quant_weight_db(const om_quantizer *q, const om_layer *l, double *db);
 /* Puts the quantised layers' weights, biases and the used acts into the graph. */
 int om_quant_rewrite(om_quantizer *q);
 

@@ -242,22 +242,34 @@ static int put_weights(om_quantizer *q, const om_layer *l, weights *w)
     return om_node_set_int(&g->nodes[g->values[v].producer], "axis", w->form.axis);
 }
 
+/* The layer's weights and bias as they will be; signal to noise of what the weights do to its output. */
+static int fill_weights(weights *w, const om_quantizer *q, const om_layer *l, double *db)
+{
+    double noise = 0, signal = 0;
+    int most = (1 << (q->weight_bits - 1)) - 1, err = weights_init(w, q, l);
+    bool corrected = q->p->correct_bias && strcmp(q->g->nodes[l->node].op, "MatMul") != 0;
+    if (err < 0) return err;
+    choose_scales(w, most);
+    round_weights(w, most, &noise, &signal);
+    if (l->gram && l->gram->n) err = fit_weights(w, l->gram, most, corrected, &noise, &signal);
+    if (err >= 0 && corrected) correct_bias(w, q, l);
+    *db = noise > 0 && signal > 0 ? fmin(200, 10 * log10(signal / noise)) : 200;
+    return err;
+}
+
+int om_quant_weight_db(const om_quantizer *q, const om_layer *l, double *db)
+{
+    weights w;
+    int err = fill_weights(&w, q, l, db);
+    weights_fini(&w);
+    return err;
+}
+
 static int quantise_layer(om_quantizer *q, om_layer *l)
 {
     weights w;
-    double noise = 0, signal = 0;
-    int most = (1 << (q->weight_bits - 1)) - 1, err = weights_init(&w, q, l),
-        from = q->g->nodes[l->node].inputs[1];
-    bool biased = strcmp(q->g->nodes[l->node].op, "MatMul") != 0;
-    if (err >= 0) {
-        choose_scales(&w, most);
-        round_weights(&w, most, &noise, &signal);
-        if (l->gram && l->gram->n)
-            err = fit_weights(&w, l->gram, most, q->p->correct_bias && biased, &noise, &signal);
-        if (err >= 0 && q->p->correct_bias && biased) correct_bias(&w, q, l);
-        l->weight_db = noise > 0 && signal > 0 ? 10 * log10(signal / noise) : 200;
-    }
-    bool some = w.b != NULL;
+    int from = q->g->nodes[l->node].inputs[1], err = fill_weights(&w, q, l, &l->weight_db);
+    bool biased = strcmp(q->g->nodes[l->node].op, "MatMul") != 0, some = w.b != NULL;
     for (int64_t c = 0; c < w.form.n && err >= 0; c++) some = some || w.bias[c] != 0;
     /* The bias first: once constants are added, the old weights may be nobody's. */
     if (err >= 0 && biased && some) err = put_bias(q, l, &w, from);
