@@ -5,8 +5,9 @@
 
 Accuracy (yolov3-tiny, CenterFace, PP-OCR's and a plate's recogniser): the int8 model against the float one in the same
 engine, `omma detect`. Detectors: agreement AP50 (COCO's, a mean over classes; boxes down to 0.001, the float model's boxes
-from the family's own threshold on for truth). Readers: the share of crops with equal text. Calibration and judging never
-share a clip, a font or a face. The others are used as their manuals advise for a processor without VNNI: weights of 7 bits
+from the family's own threshold on for truth). Readers: the share of crops with equal text (but for spaces at its ends), of all
+and of those that the float model reads as they were drawn (`scores_read_right`). `int8_share`: of the multiplications.
+Calibration and judging never share a clip, a font or a face. The others are used as their manuals advise for a processor without VNNI: weights of 7 bits
 (onnxruntime: reduce_range; NNCF: its own fix against overflow).
 Speed (yolov8n, yolov5s of random weights): milliseconds an inference in OpenVINO, all models in turn, medians, fp32 beside;
 and the layers of ours that still run in float, with their times.
@@ -121,11 +122,12 @@ def lines(judge):
     rng = np.random.default_rng(20 + judge)
     fonts = sorted(FONTS.glob("*.ttf"))[judge::2]
     words = sorted({w for f in (ROOT / "docs").glob("*.md") for w in f.read_text().split() if w.isalnum() and w.isascii() and len(w) < 12})
-    out = []
+    out, lines.drawn = [], []
     for i in range(320 if judge else 64):
         text = ""
         while len(text) < 9:
             text = f"{text} {words[rng.integers(len(words))]}".strip()[:18].strip()
+        lines.drawn.append(text)
         paper, ink = [tuple(int(v) for v in rng.integers(*span, 3)) for span in ((150, 256), (0, 90))]
         image = Image.new("RGB", (320, 48), ink if i % 5 == 0 else paper)
         font = ImageFont.truetype(str(fonts[i % len(fonts)]), int(rng.integers(24, 31)))
@@ -137,9 +139,10 @@ def lines(judge):
 def plates(judge):
     import cv2
     import numpy as np
-    rng, out = np.random.default_rng(40 + judge), []
+    rng, out, plates.drawn = np.random.default_rng(40 + judge), [], []
     for i in range(320 if judge else 64):
         text = "".join(rng.choice(list("ABCDEFGHJKLMNPQRSTUVWXYZ"), 1)) + "".join(rng.choice(list("ABCDEFGHJKLMNPQRSTUVWXYZ0123456789"), 5))
+        plates.drawn.append(text)
         plate = np.full((140, 440, 3), (int(rng.integers(110, 190)), int(rng.integers(40, 80)), int(rng.integers(0, 30))), np.uint8)
         cv2.rectangle(plate, (6, 6), (433, 133), (255, 255, 255), 3)
         face = cv2.FONT_HERSHEY_DUPLEX if judge else cv2.FONT_HERSHEY_SIMPLEX
@@ -331,9 +334,15 @@ def agreement(truth, found, threshold):
 
 
 def same_texts(truth, found):
-    texts = [[[o.get("text", "") for o in image] for image in side] for side in (truth, found)]
+    texts = [[[o.get("text", "").strip() for o in image] for image in side] for side in (truth, found)]
     asked = [i for i, t in enumerate(texts[0]) if t]
     return sum(texts[0][i] == texts[1][i] for i in asked) / max(len(asked), 1), len(asked)
+
+
+def read_right(truth, drawn):
+    """The pictures on which the float model reads what was drawn there, but for spaces."""
+    said = ["".join(o.get("text", "") for o in image).replace(" ", "") for image in truth]
+    return [i for i, text in enumerate(drawn) if said[i] == text.replace(" ", "")]
 
 
 def accuracy(bench, name, ways):
@@ -349,6 +358,8 @@ def accuracy(bench, name, ways):
     source, cal = float_model(bench, name, work, size), work / "cal"
     truth = seen(bench, source, work / "judge", size, detector)
 
+    right = [] if detector else read_right(truth, pictures.drawn)
+
     def ours(*flags):
         return lambda out: make_ours(bench, name, source, cal, out, size, *flags)
 
@@ -356,7 +367,8 @@ def accuracy(bench, name, ways):
               "onnxruntime minmax": lambda out: make_ort(source, cal, prep, out, CalibrationMethod.MinMax),
               "onnxruntime entropy": lambda out: make_ort(source, cal, prep, out, CalibrationMethod.Entropy),
               "nncf default": lambda out: make_nncf(source, cal, prep, out),
-              **{f"omma {m}": ours("--method", m) for m in METHODS[1:]}, "omma mixed": ours("--mixed", "--floor", 0.99)}
+              **{f"omma {m}": ours("--method", m) for m in METHODS[1:]}, "omma layer-floor 36": ours("--layer-floor", 36),
+              "omma mixed": ours("--mixed", "--floor", 0.99)}
     makers = {how: make for how, make in makers.items() if not ways or how in ways}
     row = {"pictures": len(truth), "calibrated_with": len(list(cal.glob("*.png"))), "size": list(size), "scores": {}}
     for how, make in makers.items():
@@ -371,6 +383,12 @@ def accuracy(bench, name, ways):
             continue
         value, row["truth"] = agreement(truth, found, threshold) if detector else same_texts(truth, found)
         row["scores"][how] = round(value, 4)
+        if how.startswith("omma"):
+            row.setdefault("int8_share", {})[how] = json.loads(out.with_suffix(".json").read_text()).get("int8_share")
+        if right:
+            of_right, row["read_right"] = same_texts([truth[i] for i in right], [found[i] for i in right])
+            row.setdefault("scores_read_right", {})[how] = round(of_right, 4)
+            print(f"{name:12} {how:20} {of_right:.4f}  ({len(right)} texts that the float model reads as they were drawn)", flush=True)
         print(f"{name:12} {how:20} {value:.4f}  ({row['truth']} {'boxes' if detector else 'texts'} for truth)", flush=True)
     return row
 

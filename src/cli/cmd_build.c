@@ -129,7 +129,8 @@ static int quantize(build *b)
                                    .target = !strncmp(o->device, "cuda", 4) ? OM_QUANT_CUDA : OM_QUANT_CPU,
                                    .percent = 99.99,
                                    .correct_bias = true,
-                                   .equalise = true},
+                                   .equalise = true,
+                                   .fit_rounding = true},
                         .progress = o->quiet ? NULL : show_calibration};
     if (!err) err = om_quantize(&job, &g, &r);
     om_console_status(NULL);

@@ -18,10 +18,10 @@ typedef struct quantize_flags {
     om_strlist calib, keep, check;
     char *output, *device, *head, *report, *html;
     int frames, min_frames, check_frames, method, target, normalize, channels, fit;
-    double percent, floor, speed;
+    double percent, floor, layer_floor, speed;
     om_size input_size;
     int weight_bits;
-    bool mixed, whole, correct_bias, equalise, quiet;
+    bool mixed, whole, correct_bias, equalise, fit_rounding, quiet;
 } quantize_flags;
 
 #define FLAG(field) offsetof(quantize_flags, field)
@@ -56,6 +56,8 @@ static const om_option flag_table[] = {
      "below it there is advice, and the exit code is 1; 0: none"},
     {"mixed", 0, OM_OPT_BOOL, FLAG(mixed), "no", 0, 0, NULL, NULL, NULL,
      "layers that disturb most for the time they save stay float, until --floor (0.97) is kept or while --speed is"},
+    {"layer-floor", 0, OM_OPT_DOUBLE, FLAG(layer_floor), "0", 0, 100, NULL, "DB", NULL,
+     "layers whose input or weights would keep less signal to noise stay float: 36 for readers of text; 0: none do"},
     {"speed", 0, OM_OPT_DOUBLE, FLAG(speed), "0", 0, 100, NULL, NULL, NULL,
      "with --mixed: be this many times as fast as the float model, by the times of its layers here; 0: no goal"},
 
@@ -69,6 +71,8 @@ static const om_option flag_table[] = {
      "take the average error of rounded weights off the bias"},
     {"equalise", 0, OM_OPT_BOOL, FLAG(equalise), "yes", 0, 0, NULL, NULL, NULL,
      "scale weights so that the channels between two convolutions become alike"},
+    {"fit-rounding", 0, OM_OPT_BOOL, FLAG(fit_rounding), "yes", 0, 0, NULL, NULL, NULL,
+     "round weights so that their errors cancel for what the pictures show, instead of each to the nearest"},
     {"weight-bits", 0, OM_OPT_CHOICE, FLAG(weight_bits), "auto", 0, 0, om_quant_bits_choices, NULL, NULL,
      "7: for processors whose sums of 8-bit products overflow"},
 
@@ -166,6 +170,8 @@ static int print(const quantize_flags *f, const om_quant_report *r)
     om_str out = {0};
     om_str_addf(&out, "%s: %zu of %zu layers int8, calibrated with %zu picture%s in %.1f s\n", f->output,
                 om_quant_report_quantised(r), r->n_layers, r->frames, r->frames == 1 ? "" : "s", r->seconds);
+    if (!isnan(r->int8_share))
+        om_str_addf(&out, "the int8 layers do %.1f %% of the multiplications\n", 100 * r->int8_share);
     if (r->weight_bits == 7)
         om_str_add(&out, "weights of 7 bits, as CPUs without VNNI need them; --weight-bits 8 for others\n");
     if (r->damaged) om_str_addf(&out, "%zu pictures could not be read\n", r->damaged);
@@ -243,7 +249,9 @@ static int quantize(const om_args *args, quantize_flags *f, int *status)
                                    .correct_bias = f->correct_bias,
                                    .weight_bits = f->weight_bits,
                                    .equalise = f->equalise,
+                                   .fit_rounding = f->fit_rounding,
                                    .whole = f->whole,
+                                   .layer_floor = f->layer_floor,
                                    .keep = (const char *const *)f->keep.items,
                                    .n_keep = f->keep.n},
                         .check = &f->check,

@@ -174,12 +174,17 @@ static bool wants_snapshot(const om_calibration *c, size_t before)
     return false;
 }
 
-static bool wants_kept(const om_calibration *c)
+/* How many pictures will come is not known before they ended: where there is room for no more, every other
+ * one goes, and half as many of those that follow are kept. */
+static bool wants_kept(om_calibration *c)
 {
-    if (om_judge_full(&c->judge) || c->showing == OM_SHOW_SCOUT) return false;
-    if (c->showing == OM_SHOW_CHECK) return true;
-    size_t every = (c->wanted + c->judge.most - 1) / c->judge.most;
-    return !n_check(c->job) && c->taken > c->judge.n * every;
+    if (c->showing == OM_SHOW_CHECK) return !om_judge_full(&c->judge);
+    if (c->showing == OM_SHOW_SCOUT || n_check(c->job)) return false;
+    if (om_judge_full(&c->judge)) {
+        om_judge_thin(&c->judge);
+        c->kept_every *= 2;
+    }
+    return !om_judge_full(&c->judge) && c->inferences++ % c->kept_every == 0;
 }
 
 /* The batch's last places repeat its first picture where there are no more. */
@@ -419,10 +424,10 @@ static int quantise(om_calibration *c, om_graph *g, om_graph **out)
 
 int om_quantize(const om_quant_job *job, om_graph **out, om_quant_report *r)
 {
-    om_calibration c = {.job = job, .r = r};
+    om_calibration c = {.job = job, .r = r, .kept_every = 1};
     om_graph *g = NULL;
     *out = NULL;
-    *r = (om_quant_report){.score = NAN, .plain_score = NAN, .speed = NAN};
+    *r = (om_quant_report){.score = NAN, .plain_score = NAN, .speed = NAN, .int8_share = NAN};
     if (!job->sources->n)
         return om_fail(OM_ERR_ARG,
                        "no pictures to calibrate with: name folders, pictures or videos with --calib");

@@ -38,6 +38,7 @@ typedef struct om_calibration {
     size_t taken, wanted;
     char what[OM_WHAT_LEN];
     om_judge judge;
+    size_t kept_every, inferences;       /* of the calibration's inferences one in so many is kept; so far */
     om_snapshot snapshots[OM_SNAPSHOTS]; /* the later one last */
 } om_calibration;
 

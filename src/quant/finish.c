@@ -131,6 +131,39 @@ static double decibels(double signal, double noise)
     return signal <= 0 ? 0 : noise <= 0 ? 200 : fmin(200, 10 * log10(signal / noise));
 }
 
+/* Layers whose input or weights keep less than what was asked for stay float. */
+static int leave_noisy(om_quantizer *q)
+{
+    for (int i = 0; i < q->n_layers && q->p->layer_floor > 0; i++) {
+        om_layer *l = &q->layers[i];
+        double noise, signal, weight_db;
+        if (!l->quantised) continue;
+        int err = om_quant_weight_db(q, l, &weight_db);
+        if (err < 0) return err;
+        om_grid_error(q->acts[l->act].hist, &q->acts[l->act].grid, &noise, &signal);
+        double input_db = decibels(signal, noise);
+        if (fmin(weight_db, input_db) >= q->p->layer_floor) continue;
+        l->quantised = false;
+        q->role[l->node] = OM_ROLE_FLOAT;
+        snprintf(l->why, sizeof l->why, "its %s would keep %.1f dB, less than %.4g",
+                 weight_db < input_db ? "weights" : "input", fmin(weight_db, input_db), q->p->layer_floor);
+    }
+    return OM_OK;
+}
+
+/* Multiplications of a layer; 0: its size is not known. */
+static double products(const om_graph *g, const om_node *n)
+{
+    om_weight_form f;
+    bool deconv = !strcmp(n->op, "ConvTranspose");
+    const om_shape *of = &g->values[deconv ? n->inputs[0] : n->outputs[0]].shape;
+    if (n->inputs[1] < 0 || !g->values[n->inputs[1]].constant || !om_weight_form_of(g, n, &f)) return 0;
+    const om_shape *w = &g->values[n->inputs[1]].constant->shape;
+    int64_t places = om_shape_static(of) ? om_shape_count(of) : 0,
+            each = deconv ? om_shape_count(w) / w->dim[0] : f.outer * f.inner;
+    return places > 0 ? (double)places * (double)each : 0;
+}
+
 /* What was seen, in bars from its least to its largest number; the zeros, which are counted apart, in theirs.
  */
 static void fill_bars(const om_act_hist *h, float *bar)
@@ -148,6 +181,8 @@ static void fill_bars(const om_act_hist *h, float *bar)
 static int fill_layers(const om_quantizer *q, om_quant_report *r)
 {
     const om_graph *g = q->g;
+    double all = 0, int8 = 0;
+    bool known = true;
     r->weight_bits = q->weight_bits;
     r->layers = om_calloc((size_t)q->n_layers, sizeof *r->layers);
     r->acts = om_calloc((size_t)q->n_acts, sizeof *r->acts);
@@ -166,7 +201,11 @@ static int fill_layers(const om_quantizer *q, om_quant_report *r)
         if (!to->name) return OM_ERR_NOMEM;
         snprintf(to->op, sizeof to->op, "%s", g->nodes[l->node].op);
         snprintf(to->why, sizeof to->why, "%s", l->why);
+        known = known && l->work > 0;
+        all += l->work;
+        int8 += l->quantised ? l->work : 0;
     }
+    r->int8_share = known && all > 0 ? int8 / all : NAN;
     return OM_OK;
 }
 
@@ -234,6 +273,7 @@ static int rewrite(om_quantizer *q, const om_quant_variant *v, om_quant_report *
     bool any = false;
     for (int i = 0; i < q->n_layers; i++) {
         om_layer *l = &q->layers[i];
+        l->work = products(q->g, &q->g->nodes[l->node]);
         if (!v->keep || !v->keep[i] || !l->quantised) continue;
         l->quantised = false;
         q->role[l->node] = OM_ROLE_FLOAT;
@@ -241,6 +281,12 @@ static int rewrite(om_quantizer *q, const om_quant_variant *v, om_quant_report *
     }
     choose_ranges(q, v->method);
     choose_used(q);
+    if (q->p->layer_floor > 0) {
+        int err = leave_noisy(q);
+        if (err < 0) return err;
+        choose_ranges(q, v->method);
+        choose_used(q);
+    }
     for (int i = 0; i < q->n_layers; i++) any = any || q->layers[i].quantised;
     if (!any) return om_quant_nothing(q);
     int err = om_quant_rewrite(q);

@@ -7,6 +7,7 @@
 
 /* One inference of the float model. */
 typedef struct om_judged {
+    size_t bytes;
     void *input;
     float **outputs; /* of each output of the model; NULL: not f32, or of a shape that is not known */
     size_t *counts;
@@ -35,6 +36,8 @@ typedef struct om_judgement {
 int om_judge_init(om_judge *j, const om_model_desc *desc, int n_outputs, size_t most);
 void om_judge_fini(om_judge *j);
 bool om_judge_full(const om_judge *j);
+/* Forgets every other inference that was kept, so that the rest still lies evenly over all that came. */
+void om_judge_thin(om_judge *j);
 /* Remembers the session's input and what the float model has just made of it. */
 int om_judge_keep(om_judge *j, om_session *s, const om_geometry *geo, int items);
 /* An int8 model on the first `most` of what was kept. `outputs` (or NULL) holds n_outputs, of which all but

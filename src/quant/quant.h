@@ -32,7 +32,9 @@ typedef struct om_quant_params {
     bool correct_bias; /* what rounding of weights adds on average is taken off the bias */
     int weight_bits; /* 8, or 7: for processors that add pairs of products in 16 bits; 0: as this one needs */
     bool equalise;   /* channels between two convolutions are made alike in size */
-    bool whole;      /* the layers before the outputs too, which else stay float */
+    bool fit_rounding;       /* weights are rounded so that their errors cancel for what was seen */
+    bool whole;              /* the layers before the outputs too, which else stay float */
+    double layer_floor;      /* dB that a layer's input and weights each keep, else it stays float; 0: any */
     const char *const *keep; /* names of layers or operators that stay float */
     size_t n_keep;
 } om_quant_params;
@@ -43,7 +45,7 @@ typedef struct om_quant_layer {
     char op[24];
     bool quantised;
     char why[160];    /* it stayed float */
-    double weight_db; /* signal to noise of its weights; 0 where it stayed float */
+    double weight_db; /* signal to noise of what its weights make of its input; 0 where it stayed float */
     /* NAN where it was not measured (--mixed): signal to noise of the outputs and the metric where it alone
      * is int8, its time as float and as int8. */
     double alone_db, alone_score, float_us, int8_us;
@@ -106,6 +108,7 @@ typedef struct om_quant_report {
     double speed, speed_goal; /* times the float model's, by its layers' times; NAN; 0: none asked for */
     om_quant_advice *advice;
     size_t n_advice;
+    double int8_share;      /* of the layers' multiplications; NAN: sizes are not known */
     size_t equalised;       /* tensors */
     size_t frames, damaged; /* calibrated with; pictures that could not be read */
     double seconds;         /* of calibration */

@@ -74,6 +74,7 @@ int om_quant_check_float(const om_graph *g, const char *name)
 /* All but the graph. */
 static void drop(om_quantizer *q)
 {
+    for (int i = 0; i < q->n_layers; i++) om_gram_destroy(q->layers[i].gram);
     for (int i = 0; i < q->n_acts; i++) {
         om_free(q->acts[i].hist);
         om_free(q->acts[i].sum);
@@ -205,6 +206,15 @@ static int add_ends(om_act *a, const om_tensor *t)
     return OM_OK;
 }
 
+static void add_places(om_quantizer *q, int act, const om_tensor *t)
+{
+    for (int i = 0; i < q->n_layers; i++) {
+        const om_layer *l = &q->layers[i];
+        const om_node *n = &q->g->nodes[l->node];
+        if (l->act == act && l->gram) om_gram_add(l->gram, n, &q->g->values[n->inputs[1]].constant->shape, t);
+    }
+}
+
 int om_quantizer_observe(om_quantizer *q, size_t i, const om_tensor *t, const char *what)
 {
     om_act *a = &q->acts[i];
@@ -218,5 +228,6 @@ int om_quantizer_observe(om_quantizer *q, size_t i, const om_tensor *t, const ch
                        "%s: the float model makes numbers that are not finite of it, first in tensor '%s'",
                        what, om_quantizer_tap(q, i));
     if (err >= 0 && !q->equalised) err = add_ends(a, t);
+    if (err >= 0 && q->equalised && q->p->fit_rounding) add_places(q, (int)i, t);
     return err < 0 ? err : add_sums(a, t);
 }

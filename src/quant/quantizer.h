@@ -3,6 +3,7 @@
 #ifndef OM_QUANT_QUANTIZER_H
 #define OM_QUANT_QUANTIZER_H
 
+#include "quant/gram.h"
 #include "quant/quant.h"
 #include "quant/span.h"
 
@@ -36,6 +37,8 @@ typedef struct om_layer {
     bool quantised;
     char why[160];
     double weight_db;
+    double work;   /* multiplications; 0: its size is not known */
+    om_gram *gram; /* the quantizer's; NULL: its weights are rounded to the nearest */
 } om_layer;
 
 struct om_quantizer {
@@ -53,11 +56,6 @@ struct om_quantizer {
     bool equalised; /* or not to be */
 };
 
-/* How the weights of a layer lie: [outer][n][inner], n output channels. */
-typedef struct om_weight_form {
-    int axis;
-    int64_t outer, n, inner;
-} om_weight_form;
 bool om_weight_form_of(const om_graph *g, const om_node *n, om_weight_form *out);
 
 /* One of ONNX's own operators, still there. */
@@ -76,6 +74,9 @@ int om_quant_select_anew(om_quantizer *q);
 /* A depthwise layer's input made even by a multiplication, where that is worth it: 1; 0: it is not. `uses`:
  * of each value. The graph has to be sorted and selected anew. */
 int om_quant_smooth(om_quantizer *q, const om_layer *l, const int *uses);
+/* Of a layer whose input has a grid: signal to noise of what the rounding of its weights does to its output.
+ */
+int om_quant_weight_db(const om_quantizer *q, const om_layer *l, double *db);
 /* Puts the quantised layers' weights, biases and the used acts into the graph. */
 int om_quant_rewrite(om_quantizer *q);
 

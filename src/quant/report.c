@@ -102,6 +102,7 @@ void om_quant_report_json(const om_quant_job *job, const om_quant_report *r, om_
     om_json_key_int(j, "opset_before", r->opset_from);
     om_json_key_int(j, "opset", r->opset_to);
     om_json_key_int(j, "int8_layers", (int64_t)om_quant_report_quantised(r));
+    if (!isnan(r->int8_share)) om_json_key_num(j, "int8_share", r->int8_share, 4);
     put_score(j, r);
     om_json_key(j, "outputs");
     om_json_begin_array(j);

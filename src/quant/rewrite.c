@@ -106,18 +106,13 @@ static int weights_init(weights *w, const om_quantizer *q, const om_layer *l)
     return OM_OK;
 }
 
-/* Visits all weights of output channel `c` in the order in which they lie. */
-#define FOR_CHANNEL(f, c, at)                                                                                \
-    for (int64_t o_ = 0; o_ < (f)->outer; o_++)                                                              \
-        for (int64_t at = (o_ * (f)->n + (c)) * (f)->inner, end_ = at + (f)->inner; at < end_; at++)
-
 /* A grid a channel. A bias that 32 bits could not hold by it makes it wider: such weights are next to
  * nothing. */
 static void choose_scales(weights *w, int most)
 {
     for (int64_t c = 0; c < w->form.n; c++) {
         double largest = 0;
-        FOR_CHANNEL(&w->form, c, at) largest = fmax(largest, fabs((double)w->w[at]));
+        OM_FOR_CHANNEL(&w->form, c, at) largest = fmax(largest, fabs((double)w->w[at]));
         double scale = fmax(largest / most, fabs(w->bias[c]) / (w->act_scale * 1e9));
         w->scale[c] = isnormal((float)scale) ? (float)scale : 1.0f;
     }
@@ -125,7 +120,7 @@ static void choose_scales(weights *w, int most)
 
 static void round_weights(weights *w, int most, double *noise, double *signal)
 {
-    for (int64_t c = 0; c < w->form.n; c++) FOR_CHANNEL(&w->form, c, at)
+    for (int64_t c = 0; c < w->form.n; c++) OM_FOR_CHANNEL(&w->form, c, at)
         {
             double x = (double)w->w[at], v = nearbyint(x / (double)w->scale[c]);
             v = fmin(fmax(v, -most), most);
@@ -135,12 +130,45 @@ static void round_weights(weights *w, int most, double *noise, double *signal)
         }
 }
 
+/* Errors that cancel for what was seen, in the channels of which something was, unless the bias asks for a
+ * wider grid. */
+static int fit_weights(weights *w, om_gram *m, int most, bool centered, double *noise, double *signal)
+{
+    int err = om_gram_round(m, &w->form, w->w, most, centered);
+    for (int64_t c = 0; c < w->form.n && !err; c++) {
+        int64_t k = c * m->k;
+        double widest = (double)m->scale[c] * w->act_scale * 1e9;
+        if (!(m->scale[c] > 0) || fabs(w->bias[c]) > widest) continue;
+        w->scale[c] = m->scale[c];
+        OM_FOR_CHANNEL(&w->form, c, at) w->q[at] = m->q[k++];
+    }
+    if (!err && m->signal > 0) *noise = m->noise, *signal = m->signal;
+    return err;
+}
+
+/* The mean of each number that an output reads is known, with the zeros beyond the edges. */
+static void correct_by_windows(weights *w, const om_gram *m)
+{
+    for (int64_t c = 0; c < w->form.n; c++) {
+        int64_t k = 0;
+        double shift = 0;
+        OM_FOR_CHANNEL(&w->form, c, at)
+        shift +=
+            om_gram_mean(m, w->form.n, c, k++) * ((double)w->w[at] - (double)w->q[at] * (double)w->scale[c]);
+        w->bias[c] += shift;
+    }
+}
+
 /* Takes what the rounding of the weights adds on average off each channel's bias. */
 static void correct_bias(weights *w, const om_quantizer *q, const om_layer *l)
 {
     const om_node *n = &q->g->nodes[l->node];
     const om_act *a = &q->acts[l->act];
     bool gemm = !strcmp(n->op, "Gemm");
+    if (l->gram && l->gram->n) {
+        correct_by_windows(w, l->gram);
+        return;
+    }
     if (!a->sum || a->per_channel <= 0 || a->last != gemm || !strcmp(n->op, "ConvTranspose")) return;
     int64_t groups = gemm ? 1 : om_node_attr_int(n, "group", 1);
     const om_shape *s = &q->g->values[n->inputs[1]].constant->shape;
@@ -149,7 +177,7 @@ static void correct_bias(weights *w, const om_quantizer *q, const om_layer *l)
     for (int64_t c = 0; c < w->form.n; c++) {
         int64_t base = c / (w->form.n / groups) * each, i = 0;
         double shift = 0;
-        FOR_CHANNEL(&w->form, c, at)
+        OM_FOR_CHANNEL(&w->form, c, at)
         {
             double mean = a->sum[base + i++ / window] / (double)a->per_channel;
             shift += mean * ((double)w->w[at] - (double)w->q[at] * (double)w->scale[c]);
@@ -214,20 +242,34 @@ static int put_weights(om_quantizer *q, const om_layer *l, weights *w)
     return om_node_set_int(&g->nodes[g->values[v].producer], "axis", w->form.axis);
 }
 
+/* The layer's weights and bias as they will be; signal to noise of what the weights do to its output. */
+static int fill_weights(weights *w, const om_quantizer *q, const om_layer *l, double *db)
+{
+    double noise = 0, signal = 0;
+    int most = (1 << (q->weight_bits - 1)) - 1, err = weights_init(w, q, l);
+    bool corrected = q->p->correct_bias && strcmp(q->g->nodes[l->node].op, "MatMul") != 0;
+    if (err < 0) return err;
+    choose_scales(w, most);
+    round_weights(w, most, &noise, &signal);
+    if (l->gram && l->gram->n) err = fit_weights(w, l->gram, most, corrected, &noise, &signal);
+    if (err >= 0 && corrected) correct_bias(w, q, l);
+    *db = noise > 0 && signal > 0 ? fmin(200, 10 * log10(signal / noise)) : 200;
+    return err;
+}
+
+int om_quant_weight_db(const om_quantizer *q, const om_layer *l, double *db)
+{
+    weights w;
+    int err = fill_weights(&w, q, l, db);
+    weights_fini(&w);
+    return err;
+}
+
 static int quantise_layer(om_quantizer *q, om_layer *l)
 {
     weights w;
-    double noise = 0, signal = 0;
-    int most = (1 << (q->weight_bits - 1)) - 1, err = weights_init(&w, q, l),
-        from = q->g->nodes[l->node].inputs[1];
-    bool biased = strcmp(q->g->nodes[l->node].op, "MatMul") != 0;
-    if (err >= 0) {
-        choose_scales(&w, most);
-        round_weights(&w, most, &noise, &signal);
-        if (q->p->correct_bias && biased) correct_bias(&w, q, l);
-        l->weight_db = noise > 0 && signal > 0 ? 10 * log10(signal / noise) : 200;
-    }
-    bool some = w.b != NULL;
+    int from = q->g->nodes[l->node].inputs[1], err = fill_weights(&w, q, l, &l->weight_db);
+    bool biased = strcmp(q->g->nodes[l->node].op, "MatMul") != 0, some = w.b != NULL;
     for (int64_t c = 0; c < w.form.n && err >= 0; c++) some = some || w.bias[c] != 0;
     /* The bias first: once constants are added, the old weights may be nobody's. */
     if (err >= 0 && biased && some) err = put_bias(q, l, &w, from);

@@ -223,6 +223,11 @@ static int add_layer_acts(om_quantizer *q)
         int a = add_act(q, n->inputs[0]);
         if (a < 0) return a;
         l->act = a;
+        om_weight_form form;
+        if (q->p->fit_rounding && om_weight_form_of(q->g, n, &form)) {
+            int err = om_gram_create(q->g, n, &form, &l->gram);
+            if (err < 0) return err;
+        }
         if (!q->p->correct_bias || !strcmp(n->op, "ConvTranspose") || !strcmp(n->op, "MatMul")) continue;
         q->acts[a].wants_sum = true;
         q->acts[a].last = !strcmp(n->op, "Gemm");

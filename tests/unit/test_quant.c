@@ -487,7 +487,8 @@ static void raises_opsets(void **state)
 static void survives_without_memory(void **state)
 {
     om_quant_params p = defaults();
-    p.equalise = true;
+    p.equalise = p.fit_rounding = true;
+    p.layer_floor = 1;
     for (long n = 0;; n++) {
         om_quantizer *q = NULL;
         om_graph *net = small_net(), *g = NULL;
