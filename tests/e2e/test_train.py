@@ -287,6 +287,7 @@ def test_a_checkpoint_that_does_not_fit(omma, photos, tmp_path):
 @pytest.mark.parametrize("args, words", [
     (["--mode", "retrain", "--targets", "t.csv"], "t.csv:2: frame 3 does not come after"),
     (["--mode", "retrain", "--targets", "one.csv"], "1 classes; expected lines of frame,class"),
+    (["--mode", "retrain", "--targets", "nul.csv"], "nul.csv: not a text; expected lines of frame,class"),
     (["--targets", "t.csv"], "are for --mode retrain"),
     (["--mode", "retrain", "--split-point", "mean"], "one of them"),
     (["--mode", "retrain", "--cut", "output0x"], "no tensor and no layer"),
@@ -295,6 +296,7 @@ def test_a_checkpoint_that_does_not_fit(omma, photos, tmp_path):
 def test_worker_bad_input(omma, tmp_path, args, words):
     (tmp_path / "t.csv").write_text("3,a\n3,b\n")
     (tmp_path / "one.csv").write_text("3,a\n4,a\n")
+    (tmp_path / "nul.csv").write_bytes(b"3,a\n4,b\n\0\0\0\n9,a\n")
     (tmp_path / "two.csv").write_text("3,a\n4,b\n")
     (tmp_path / "names").write_text("a\nc\n")
     result = omma("worker", "-q", "-m", CLASSIFY, "-i", "pattern:frames=9", *args, code=None, cwd=tmp_path)

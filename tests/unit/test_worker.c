@@ -19,6 +19,7 @@
 #include "worker/annotation.h"
 #include "worker/cores.h"
 #include "worker/jfif.h"
+#include "worker/launch_stats.h"
 #include "worker/metrics.h"
 #include "worker/picture_writer.h"
 #include "worker/prep_level.h"
@@ -274,6 +275,27 @@ static void rows_are_whole(void **state)
     om_metrics_close(&m);
 }
 
+/* What is no row is counted, and none behind it is lost: cut short, no number, bytes of a disk that went
+ * down. */
+static void torn_rows_are_counted(void **state)
+{
+    static const char text[] =
+        "step,read_latency_ms,prep_latency_ms,exec_latency_ms,total_step_latency_ms,loss\n"
+        "0,1,2,3,6,0.5\n1,1,2\n2,1,\0,3,6,\n3,1,2,inf,6,\n4,1,2,4,7,\n5,1,2,3,6,";
+    om_launch_stats s;
+    char dir[96], path[128];
+    (void)state;
+    snprintf(dir, sizeof dir, "%s/torn", folder);
+    snprintf(path, sizeof path, "%s/M_x_P_1_metrics.csv", dir);
+    assert_int_equal(mkdir(dir, 0777), 0);
+    assert_int_equal(om_file_put(path, text, sizeof text - 1), OM_OK);
+    assert_int_equal(om_launch_stats_read(&s, dir), OM_OK);
+    assert_int_equal(s.steps, 3);
+    assert_int_equal(s.torn, 4);
+    assert_true(s.phases[3].max == 7 && s.sum_error == 0);
+    om_launch_stats_fini(&s);
+}
+
 /* A picture and its annotations, or the first error. */
 static int annotate_one(om_frame *f, om_picture_format format)
 {
@@ -325,7 +347,7 @@ int main(void)
         cmocka_unit_test(cores_are_read_and_said), cmocka_unit_test(frames_are_chosen),
         cmocka_unit_test(jpeg_planes_are_exact),   cmocka_unit_test(filters_are_exact),
         cmocka_unit_test(levels_crop_and_repeat),  cmocka_unit_test(rows_are_whole),
-        cmocka_unit_test(memory_may_run_out),
+        cmocka_unit_test(torn_rows_are_counted),   cmocka_unit_test(memory_may_run_out),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
