@@ -217,10 +217,10 @@ SHORT = {
 }
 LONG = {
     "build": lambda: build("release"),
-    "e2e-long": lambda: pytest("build", "long", 1500),
+    "e2e-long": lambda: pytest("build", "long", 2100),
     "sanitize-long": sanitize_long,
     "race": race,
-    "fuzz": lambda: counting(["scripts/fuzz", "30"], 900),
+    "fuzz": lambda: counting(["scripts/fuzz", "15"], 900),
 }
 
 
