@@ -279,3 +279,6 @@ def test_real_repository(variable, what, family, shift, torch_python, omma, tmp_
         assert objects[at]["class_id"] == int(row[-1])
         if family == "yolov5-face":
             assert np.abs(np.array(objects[at]["landmarks"]).ravel() - row[5:15]).max() < 0.1
+    if family == "yolov5-face":
+        said = run(torch_python, "m.pt", "--repo", repo, "-o", "x.onnx", "--dynamic", cwd=tmp_path, code=1).stderr
+        assert "--dynamic" in said and "export one size" in said and not (tmp_path / "x.onnx").exists()
