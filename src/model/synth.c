@@ -235,7 +235,7 @@ static om_synth_tensor add_images(om_synth *b, const project *of)
     for (int i = 0; i < open && v >= 0; i++)
         if (dims[i]) om_graph_set_dim_param(b->to.g, v, i, dims[i]);
     if (v < 0) b->to.err = v;
-    return (om_synth_tensor){v, 3, of->mean, of->deviation * of->deviation};
+    return (om_synth_tensor){v, 3, of->mean, of->deviation * of->deviation, 0};
 }
 
 void om_synth_output(om_synth *b, const char *name, int made, om_dtype dtype, const om_shape *shape,

@@ -54,7 +54,7 @@ static om_synth_tensor transform(om_synth *b, const om_rcnn *r, om_synth_tensor 
         v = om_build_op(&b->to, "Pad", "/transform/Pad", 2, v, pads);
         om_build_string(&b->to, "mode", "constant");
     }
-    return (om_synth_tensor){v, 3, 0, 1};
+    return (om_synth_tensor){v, 3, 0, 1, 0};
 }
 
 static om_synth_tensor conv(om_synth *b, const char *path, om_synth_tensor x, int out, int size)

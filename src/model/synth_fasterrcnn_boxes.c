@@ -280,7 +280,7 @@ void om_rcnn_detect(om_synth *b, const om_rcnn *r, int rois)
     char name[OM_BUILD_NAME];
     int classes = b->p.classes, logits = OM_NO_VALUE, deltas = OM_NO_VALUE,
         most = r->width > r->height ? r->width : r->height;
-    om_synth_tensor x = {OM_NO_VALUE, OM_RCNN_CHANNELS, 0, OM_SYNTH_SCALE * OM_SYNTH_SCALE};
+    om_synth_tensor x = {OM_NO_VALUE, OM_RCNN_CHANNELS, 0, OM_SYNTH_SCALE * OM_SYNTH_SCALE, 0};
     x.v = pool(b, r, &rois);
     for (int i = 0; i < 4; i++) {
         om_synth_conv c = {.out = OM_RCNN_CHANNELS, .size = 3, .stride = 1, .pad = 1};

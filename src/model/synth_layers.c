@@ -149,7 +149,7 @@ om_synth_tensor om_synth_join(om_synth *b, const char *name, om_synth_tensor x, 
 om_synth_tensor om_synth_add(om_synth *b, const char *name, om_synth_tensor x, om_synth_tensor y)
 {
     return (om_synth_tensor){om_build_op(&b->to, "Add", name, 2, x.v, y.v), x.c, x.mean + y.mean,
-                             x.var + y.var};
+                             x.var + y.var, 0};
 }
 
 om_synth_tensor om_synth_bottleneck(om_synth *b, const char *path, om_synth_tensor x, int size1, bool add)
@@ -170,7 +170,7 @@ void om_synth_halves(om_synth *b, const char *path, om_synth_tensor x, om_synth_
     int sizes = om_build_i64(&b->to, om_build_name(name, "split_%d", half), 2, half, half);
     om_build_op(&b->to, "Split", om_build_name(name, "/%s/Split", path), 2, x.v, sizes);
     om_build_int(&b->to, "axis", 1);
-    for (int i = 0; i < 2; i++) out[i] = (om_synth_tensor){om_build_out(&b->to, i), half, x.mean, x.var};
+    for (int i = 0; i < 2; i++) out[i] = (om_synth_tensor){om_build_out(&b->to, i), half, x.mean, x.var, 0};
 }
 
 om_synth_tensor om_synth_maxpool(om_synth *b, const char *name, om_synth_tensor x, om_synth_conv window)

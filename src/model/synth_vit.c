@@ -127,7 +127,7 @@ static int block(om_synth *b, int number, int x, int cells)
     y = norm(b, om_build_name(name, "%s/ln_2", path), x);
     y = linear(b, om_build_name(name, "%s/mlp/0", path), y, WIDTH, HIDDEN, 1);
     y = om_synth_activate(b, OM_SYNTH_GELU, om_build_name(name, "%s/mlp/1", path),
-                          (om_synth_tensor){y, HIDDEN, 0, 1})
+                          (om_synth_tensor){y, HIDDEN, 0, 1, 0})
             .v;
     y = linear(b, om_build_name(name, "%s/mlp/3", path), y, HIDDEN, WIDTH, 0.43f);
     return op(b, "Add", path, "Add_1", 2, x, y);
@@ -167,5 +167,5 @@ int om_synth_vit_b_16(om_synth *b, float width, float depth, om_synth_tensor ima
     v = norm(b, "encoder/ln", v);
     v = om_build_op(&b->to, "Gather", "/Gather", 2, v, om_build_scalar(&b->to, 0));
     om_build_int(&b->to, "axis", 1);
-    return om_synth_linear(b, "heads/head", (om_synth_tensor){v, WIDTH, 0, 1}, b->p.classes).v;
+    return om_synth_linear(b, "heads/head", (om_synth_tensor){v, WIDTH, 0, 1, 0}, b->p.classes).v;
 }

@@ -127,7 +127,8 @@ static om_synth_tensor attention(om_synth *b, const char *path, om_synth_tensor 
     a = om_build_op(&b->to, "MatMul", om_build_name(name, "/%s/MatMul_1", path), 2, v, a);
     a = om_build_op(&b->to, "Reshape", om_build_name(name, "/%s/Reshape_1", path), 2, a, shapes.cells);
     /* What attention yields is a mean over many cells: little beside what the depthwise layer adds. */
-    om_synth_tensor seen = {a, x.c, 0, 0.1f}, flat = {OM_NO_VALUE, x.c, 0, OM_SYNTH_SCALE * OM_SYNTH_SCALE};
+    om_synth_tensor seen = {a, x.c, 0, 0.1f, 0},
+                    flat = {OM_NO_VALUE, x.c, 0, OM_SYNTH_SCALE * OM_SYNTH_SCALE, 0};
     flat.v = om_build_op(&b->to, "Reshape", om_build_name(name, "/%s/Reshape_2", path), 2, v, shapes.cells);
     om_synth_conv place = {.out = x.c, .size = 3, .stride = 1, .pad = 1, .groups = x.c};
     flat = om_synth_conv_random(b, om_build_name(name, "%s/pe/conv", path), flat, place);

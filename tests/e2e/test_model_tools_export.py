@@ -1,7 +1,12 @@
 """scripts/export-onnx: checkpoints to ONNX, where PyTorch is installed; what it says where it is not."""
+import collections
 import json
+import os
 import subprocess
+from pathlib import Path
 
+import cv2
+import numpy as np
 import onnx
 import pytest
 
@@ -116,3 +121,164 @@ def test_refuses(torch_python, tmp_path):
     said = run(torch_python, "w.pt", "-o", "m.onnx", cwd=tmp_path, code=1).stderr
     assert "holds numbers only" in said
     assert not (tmp_path / "m.onnx").exists()
+
+
+# What `omma model synth fasterrcnn_resnet50_fpn_v2` has less (or, negative, more) of than torchvision's own, exported by
+# torch 2.15 and simplified, the operators in the branches of its Ifs counted too. None of them touches features:
+# - the original asks before each suppression whether its list is empty (If), and keeps classes apart by the largest
+#   coordinate of the list (ReduceMax, Mul, Add) where ours knows the picture's size;
+# - it decodes and clips the numbers of a box one by one where ours does it in pairs (Exp, Mul, Add, Sub, Slice, Unsqueeze,
+#   and Clip beside Min and Max), and tests both sides of a box where ours tests the shorter (GreaterOrEqual, And beside
+#   ReduceMin);
+# - it writes each level's pooled features into a list of zeros (ScatterElements, ConstantOfShape, Expand) where ours joins
+#   the four lists and carries their order along;
+# - it computes lengths and indices of lists that are constants here (Shape, Gather, Where, Equal, Cast, Concat, Reshape,
+#   Transpose, Flatten, Split, Squeeze, NonZero, ReduceProd), and keeps a list of class numbers where ours divides (Mod).
+REMAINDER = {"Add": 6, "And": 1, "Cast": 9, "Clip": 5, "Concat": 10, "ConstantOfShape": 2, "Div": 1, "Equal": 6,
+             "Exp": 2, "Expand": 5, "Flatten": 3, "Gather": 37, "GreaterOrEqual": 3, "If": 2, "Max": 1, "Min": -1,
+             "Mod": -1, "Mul": 13, "NonZero": 2, "ReduceMax": 2, "ReduceMin": -2, "ReduceProd": 1, "Reshape": 13,
+             "ScatterElements": 4, "Shape": 11, "Slice": 11, "Split": 1, "Squeeze": 6, "Sub": 1, "Transpose": 8,
+             "Unsqueeze": 34, "Where": 4}
+
+
+def operators(graph):
+    count = collections.Counter(n.op_type for n in graph.node if n.op_type != "Constant")
+    for node in graph.node:
+        for a in node.attribute:
+            if a.type == onnx.AttributeProto.GRAPH:
+                count += operators(a.g)
+    return count
+
+
+def layers(model):
+    """Each Conv and Gemm by its weights' shape, stride, padding and groups."""
+    shapes = {i.name: tuple(i.dims) for i in model.graph.initializer}
+    return collections.Counter(
+        (n.op_type, shapes[n.input[1]], *(tuple(a.ints) or a.i for a in sorted(n.attribute, key=lambda a: a.name)
+                                          if a.name in ("strides", "pads", "group"))) for n in model.graph.node
+        if n.op_type in ("Conv", "Gemm"))
+
+
+ORIGINAL = """
+import sys, torch, torchvision
+class Lists(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = torchvision.models.detection.fasterrcnn_resnet50_fpn_v2(weights=None, weights_backbone=None)
+    def forward(self, images):
+        found = self.inner([images[0]])[0]
+        return found["boxes"], found["labels"], found["scores"]
+torch.onnx.export(Lists().eval(), (torch.rand(1, 3, 640, 640),), "original.onnx", opset_version=17, dynamo=False)
+print(torch.__version__)
+"""
+
+
+@pytest.mark.long
+def test_faster_rcnn_beside_the_original(torch_python, omma, tmp_path):
+    """The same layers and the same operators on features; what joins them differs as listed."""
+    done = subprocess.run([torch_python, "-c", ORIGINAL], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=500)
+    omma("model", "simplify", tmp_path / "original.onnx", "-o", tmp_path / "original.onnx")
+    omma("model", "synth", "fasterrcnn_resnet50_fpn_v2", "-o", tmp_path / "ours.onnx")
+    original, ours = (onnx.load(tmp_path / f) for f in ("original.onnx", "ours.onnx"))
+    assert layers(original) == layers(ours) and sum(layers(ours).values()) == 88
+    theirs, have = operators(original.graph), operators(ours.graph)
+    differ = {op: theirs[op] - have[op] for op in sorted(theirs | have) if theirs[op] != have[op]}
+    assert not differ.keys() - REMAINDER.keys()
+    if done.stdout.startswith("2.15."):  # other versions join the layers otherwise
+        assert differ == REMAINDER
+
+
+# With a real repository: a checkpoint with random weights, by the repository's own classes. Its last layer is scaled so
+# that numbers tell cells apart, boxes are moderate, and about one slot in a hundred passes.
+CHECKPOINT = """
+import sys, cv2, numpy, torch
+sys.path.insert(0, sys.argv[1])
+from models.yolo import Model
+torch.manual_seed(5)
+model = Model(sys.argv[1] + "/models/yolov5n.yaml").eval()
+for part in model.modules():
+    if isinstance(part, torch.nn.BatchNorm2d):
+        part.running_mean.normal_(0, 0.1)
+        part.running_var.uniform_(0.5, 1.5)
+        part.weight.data.uniform_(0.7, 1.3)
+picture = cv2.imread(sys.argv[2])[:, :, ::-1].transpose(2, 0, 1)[None] / numpy.float32(255)
+head, seen = model.model[-1], []
+hooks = [layer.register_forward_hook(lambda layer, _, output: seen.append((layer, output))) for layer in head.m]
+with torch.no_grad():
+    model(torch.from_numpy(picture))
+    for hook in hooks:
+        hook.remove()
+    for layer, output in seen[:len(hooks)]:
+        slot = torch.full((model.model[-1].no,), 0.5)
+        slot[4], slot[5 if len(slot) > 16 else 15:] = 1.5, 1.5
+        gain = slot.repeat(3) / output.std((0, 2, 3))
+        layer.weight.mul_(gain[:, None, None, None])
+        layer.bias.copy_((layer.bias - output.mean((0, 2, 3))) * gain)
+        layer.bias.view(3, -1)[:, 4] -= float(sys.argv[3])
+head.grid = [torch.zeros(1)] * head.nl
+torch.save({"epoch": 0, "ema": None, "model": model.half()}, "m.pt")
+"""
+# The repository's own decoding and suppression.
+WITNESS = """
+import sys, cv2, numpy, torch
+sys.path.insert(0, sys.argv[1])
+model = torch.load("m.pt", map_location="cpu", weights_only=False)["model"].float().eval()
+import utils.general as general
+x = torch.from_numpy(cv2.imread(sys.argv[2])[:, :, ::-1].transpose(2, 0, 1)[None] / numpy.float32(255))
+suppress = getattr(general, "non_max_suppression_face", None) or general.non_max_suppression
+with torch.no_grad():
+    numpy.save("rows.npy", suppress(model(x)[0], 0.25, 0.45)[0].numpy())
+"""
+
+
+def real_repository(variable, what):
+    folder = os.environ.get(variable)
+    if not folder:
+        pytest.skip(f"no checkout of {what}: name its folder with {variable}")
+    assert (Path(folder) / "models/yolo.py").exists(), f"{variable}={folder}: no models/yolo.py there"
+    return Path(folder).resolve()
+
+
+def in_repository(python, code, *args, cwd):
+    done = subprocess.run([python, "-c", code, *map(str, args)], cwd=cwd, capture_output=True, text=True, timeout=400)
+    if "ModuleNotFoundError" in done.stderr:
+        pytest.skip(f"the repository's code lacks what its requirements.txt names: {done.stderr.splitlines()[-1]}")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("variable,what,family,shift", [
+    ("OMMA_YOLOV5_REPO", "github.com/ultralytics/yolov5", "yolov5", 4.5),
+    ("OMMA_YOLOV5_FACE_REPO", "github.com/deepcam-cn/yolov5-face", "yolov5-face", 3.5)])
+def test_real_repository(variable, what, family, shift, torch_python, omma, tmp_path):
+    """A checkpoint of the original's classes: exported, and found box for box what its own code finds."""
+    repo = real_repository(variable, what)
+    picture = tmp_path / "frame.png"
+    noise = np.random.default_rng(3).integers(0, 256, (256, 320, 3), np.uint8)  # no two cells alike, so no scores are equal
+    cv2.imwrite(str(picture), noise)
+    in_repository(torch_python, CHECKPOINT, repo, picture, shift, cwd=tmp_path)
+    in_repository(torch_python, WITNESS, repo, picture, cwd=tmp_path)
+    env = os.environ | {"OMMA": str(omma.binary)}
+    said = run(torch_python, "m.pt", "--repo", repo, "-o", "m.onnx", "--size", "320x256", "--simplify", cwd=tmp_path,
+               env=env, timeout=500).stdout
+    assert said.count("equal to PyTorch's outputs") == 2
+    assert meta(tmp_path / "m.onnx")["stride"] == "32"
+    info = json.loads(omma("model", "inspect", tmp_path / "m.onnx", "--json").out)
+    assert info["family"] == family and (info["width"], info["height"]) == (320, 256)
+    wanted = np.load(tmp_path / "rows.npy")
+    objects = json.loads(omma("detect", "-m", tmp_path / "m.onnx", picture, "--max-boxes", "1000", "--json", "-").out)
+    objects = objects["images"][0]["objects"]
+    corners = np.array([o["box"] for o in objects]) @ [[1, 0, 1, 0], [0, 1, 0, 1], [0, 0, 1, 0], [0, 0, 0, 1]]
+    inside = np.clip(wanted[:, :4], 0, [320, 256, 320, 256])  # boxes are told within the picture, where any of them is
+    seen = (inside[:, 2:] > inside[:, :2]).all(1)
+    wanted, inside = wanted[seen], inside[seen]
+    assert 5 < len(wanted) == len(objects)
+    for row, box in zip(wanted, inside):
+        at = int((np.abs(corners - box).max(1) + np.abs(np.array([o["score"] for o in objects]) - row[4])).argmin())
+        assert np.abs(corners[at] - box).max() < 0.1 and abs(objects[at]["score"] - row[4]) < 1e-3
+        assert objects[at]["class_id"] == int(row[-1])
+        if family == "yolov5-face":
+            assert np.abs(np.array(objects[at]["landmarks"]).ravel() - row[5:15]).max() < 0.1
+    if family == "yolov5-face":
+        said = run(torch_python, "m.pt", "--repo", repo, "-o", "x.onnx", "--dynamic", cwd=tmp_path, code=1).stderr
+        assert "--dynamic" in said and "export one size" in said and not (tmp_path / "x.onnx").exists()
