@@ -158,16 +158,18 @@ void om_stream_destroy(om_stream_run *s)
     om_free(s);
 }
 
+/* Once the run is about to end its supervisor reads the list without the lock: it stays as it is. */
 int om_roster_insert(om_pipeline *p, om_stream_run *s)
 {
+    int err = OM_OK;
     pthread_mutex_lock(&p->roster);
-    void *items = p->streams;
-    int err = om_grow(&items, &p->cap_streams, p->n_streams + 1, sizeof(*p->streams));
-    p->streams = items;
     pthread_mutex_lock(&p->lock);
-    if (!err && (p->stopping || p->closing))
+    if (p->stopping || p->closing)
         err = om_fail(OM_ERR_CANCELLED, "stream '%s': the run is about to end", s->name);
+    void *items = p->streams;
+    if (!err) err = om_grow(&items, &p->cap_streams, p->n_streams + 1, sizeof(*p->streams));
     if (!err) {
+        p->streams = items;
         p->n_active++;
         p->streams[p->n_streams++] = s;
     }
