@@ -194,6 +194,8 @@ static void *supervise(void *arg)
 {
     om_pipeline *p = arg;
     if (!wait_for_lanes(p)) om_log(OM_LOG_WARN, "some results could not be handed over before the stop");
+    pthread_mutex_lock(&p->roster); /* a stream that was just let in gets its thread first */
+    pthread_mutex_unlock(&p->roster);
     /* From here on the roster is as it is: nothing comes, and only this thread took anything out. */
     om_pipeline_finish_sinks(p);
     join_streams(p);

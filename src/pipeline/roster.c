@@ -158,11 +158,10 @@ void om_stream_destroy(om_stream_run *s)
     om_free(s);
 }
 
-/* Once the run is about to end its supervisor reads the list without the lock: it stays as it is. */
-int om_roster_insert(om_pipeline *p, om_stream_run *s)
+/* Roster held. Once the run is about to end its supervisor reads the list without that: it stays as it is. */
+static int insert(om_pipeline *p, om_stream_run *s)
 {
     int err = OM_OK;
-    pthread_mutex_lock(&p->roster);
     pthread_mutex_lock(&p->lock);
     if (p->stopping || p->closing)
         err = om_fail(OM_ERR_CANCELLED, "stream '%s': the run is about to end", s->name);
@@ -174,6 +173,13 @@ int om_roster_insert(om_pipeline *p, om_stream_run *s)
         p->streams[p->n_streams++] = s;
     }
     pthread_mutex_unlock(&p->lock);
+    return err;
+}
+
+int om_roster_insert(om_pipeline *p, om_stream_run *s)
+{
+    pthread_mutex_lock(&p->roster);
+    int err = insert(p, s);
     pthread_mutex_unlock(&p->roster);
     return err;
 }
@@ -494,14 +500,15 @@ static int add_running(om_pipeline *p, om_stream_options *own, bool listed, int 
     s->added = true;
     s->listed = listed;
     if (index) *index = s->index;
+    int number = s->index;
     err = om_stream_open_sinks(s);
-    if (!err) err = om_roster_insert(p, s);
-    if (err) {
-        om_stream_destroy(s);
-        return err;
-    }
-    err = om_stream_start(s);
-    if (err) remove_running(p, NULL, s->index);
+    pthread_mutex_lock(&p->roster);
+    if (!err) err = insert(p, s);
+    bool in = !err;
+    if (in) err = om_stream_start(s); /* with the lock: who ends the run waits for it, and finds the thread */
+    pthread_mutex_unlock(&p->roster);
+    if (!in) om_stream_destroy(s);
+    else if (err) remove_running(p, NULL, number);
     return err;
 }
 
