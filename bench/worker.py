@@ -67,10 +67,17 @@ def torch_server(model_name, mode, batch, threads):
 
 
 class Server:
-    def __init__(self, *args):
+    def __init__(self, cache, *args):
+        """`cache`: a folder for what torch.compile makes; one that another run left half-written would fail this one."""
+        self.errors = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen([TORCH, "-P", __file__, "--serve", *map(str, args)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        stderr=subprocess.DEVNULL, text=True, env={**os.environ, "OMP_NUM_THREADS": str(args[-1])})
-        self.version = self.process.stdout.readline().split()[-1]
+                                        stderr=self.errors, text=True, env={**os.environ, "OMP_NUM_THREADS": str(args[-1]),
+                                                                            "TORCHINDUCTOR_CACHE_DIR": str(cache)})
+        said = self.process.stdout.readline().split()
+        if not said:
+            self.errors.seek(0)
+            sys.exit(f"PyTorch ({' '.join(map(str, args))}) failed:\n{self.errors.read()[-2000:]}")
+        self.version = said[-1]
 
     def round(self, steps):
         self.process.stdin.write(f"{steps}\n")
@@ -89,7 +96,7 @@ def omma_round(build, model, batch, steps, folder, *flags):
 
 
 def measure(args, model, threads, folder):
-    servers = {mode: Server(model, mode, args.batch, threads) for mode in ("eager", "compile")}
+    servers = {mode: Server(Path(folder) / "inductor", model, mode, args.batch, threads) for mode in ("eager", "compile")}
     figures = {k: [] for k in ("omma", "omma --enable-compile", "eager", "compile")}
     for _ in range(args.rounds):
         figures["omma"].append(omma_round(args.build, model, args.batch, args.steps, folder))
