@@ -17,6 +17,16 @@ static uint64_t inferred_of(om_pipeline *p, const char *name)
     return r.stats.inferred;
 }
 
+static void wait_failed(om_pipeline *p, const char *name, om_stream_row *row)
+{
+    int64_t end = PATIENCE;
+    do {
+        nap();
+        assert_ok(om_pipeline_row(p, name, row));
+        assert_true(om_now_ns() < end);
+    } while (row->status.state != OM_STREAM_FAILED);
+}
+
 static void a_pause_stops_one_stream_alone(void **state)
 {
     seen s;
@@ -85,12 +95,7 @@ static void a_stream_that_cannot_be_opened_is_its_own_trouble(void **state)
     assert_ok(om_pipeline_start(p));
     assert_ok(om_pipeline_add_stream(p, "/nowhere/at-all.mp4", "lost"));
     assert_ok(om_pipeline_add_stream(p, "pattern:64x48:frames=9", "found"));
-    int64_t end = PATIENCE;
-    do {
-        nap();
-        assert_ok(om_pipeline_row(p, "lost", &row));
-        assert_true(om_now_ns() < end);
-    } while (row.status.state != OM_STREAM_FAILED);
+    wait_failed(p, "lost", &row);
     assert_non_null(strstr(row.status.error, "at-all"));
     wait_inferred(p, "found", 9);
     assert_ok(om_pipeline_remove_stream(p, "lost"));
@@ -160,12 +165,7 @@ static void a_reload_tries_again_what_failed(void **state)
     assert_ok(om_pipeline_add_stream(p, "/nowhere/at-all.mp4", "lost"));
     assert_ok(live(p, "a"));
     assert_ok(om_pipeline_start(p));
-    int64_t end = PATIENCE;
-    do {
-        nap();
-        assert_ok(om_pipeline_row(p, "lost", &row));
-        assert_true(om_now_ns() < end);
-    } while (row.status.state != OM_STREAM_FAILED);
+    wait_failed(p, "lost", &row);
     assert_ok(om_config_init(&c));
     assert_ok(om_config_add_stream(&c, "/nowhere/at-all.mp4", "lost"));
     add_to(&c, ENDLESS, "a", "-1");
