@@ -93,6 +93,14 @@ int om_source_read(om_source *s, om_frame **out)
     return rc;
 }
 
+void om_source_prime(om_source *s)
+{
+    if (!s->ops->prime || s->connection || om_cancelled(s->params.cancel)) return;
+    om_trace_begin("source prime", -1);
+    s->ops->prime(s);
+    om_trace_end("source prime");
+}
+
 void om_source_economy(om_source *s, om_economy level)
 {
     atomic_store_explicit(&s->economy, (int)level, memory_order_relaxed);

@@ -127,6 +127,7 @@ typedef struct om_source_ops {
     void (*close)(om_source *s); /* counts what was left unread; also after a failed open */
     bool
         camera; /* may be one: open() says so of each in s->camera; open and close may come again and again */
+    int (*prime)(om_source *s); /* optional: see om_source_prime() */
 } om_source_ops;
 
 /* Thread-safety: one thread opens, reads and closes; counts from any; cancel's token stops the rest. */
@@ -152,6 +153,10 @@ int om_source_open(const char *uri, const om_source_params *params, om_source_co
 /* The next picture, owned by the caller. OM_ERR_EOF at the end; OM_ERR_CANCELLED; other errors end the stream
  * (what could be decoded before was returned). Damaged packets are counted and skipped, not errors. */
 int om_source_read(om_source *s, om_frame **out);
+/* Decodes the first picture before its time, so that the decoder is made; om_source_read() gives it when it
+ * is due. Once, before the first read; of kinds that make no decoder nothing happens. What fails here fails
+ * in the read. */
+void om_source_prime(om_source *s);
 void om_source_close(om_source *s);
 /* How much the decoder leaves undone from the next packet on. Any thread, while the source is open. */
 void om_source_economy(om_source *s, om_economy level);

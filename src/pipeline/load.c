@@ -35,6 +35,14 @@ void om_pipeline_sample_gpu(om_pipeline *p)
     pthread_mutex_unlock(&p->lock);
 }
 
+void om_pipeline_forget_gpu(om_pipeline *p)
+{
+    pthread_mutex_lock(&p->lock);
+    p->gpu.sum = (om_device_usage){0};
+    p->gpu.samples = 0;
+    pthread_mutex_unlock(&p->lock);
+}
+
 static void member(om_json *j, const char *key, bool known, double v)
 {
     om_json_key(j, key);

@@ -14,6 +14,9 @@
 #define OM_STOP_LANES_NS (900 * OM_NS_PER_MS)
 #define OM_SETTLE_NS (10 * OM_NS_PER_SEC) /* an inference on a machine that is far too slow */
 #define OM_JOIN_NS (800 * OM_NS_PER_MS)   /* a camera's goodbye may take 500 */
+#define OM_GATE_PATIENCE_NS (30 * OM_NS_PER_SEC)
+#define OM_GATE_PLACES_MIN 4
+#define OM_GATE_PLACES_MAX 16
 
 int om_pipeline_create(om_pipeline **out)
 {
@@ -267,6 +270,13 @@ static int open_outputs(om_pipeline *p)
     return err;
 }
 
+/* How many sources are opened at a time. */
+static int opening_places(void)
+{
+    int n = om_cpu_count();
+    return n < OM_GATE_PLACES_MIN ? OM_GATE_PLACES_MIN : n > OM_GATE_PLACES_MAX ? OM_GATE_PLACES_MAX : n;
+}
+
 int om_pipeline_start(om_pipeline *p)
 {
     int local = 0;
@@ -294,8 +304,8 @@ int om_pipeline_start(om_pipeline *p)
     if (!err) om_pipeline_tell_decoders(p);
     if (!err) err = open_outputs(p);
     if (err) return err;
-    om_gate_init(&p->gate, local);
-    if (!local) om_gate_open(&p->gate);
+    om_gate_init(&p->gate, local, opening_places(), OM_GATE_PATIENCE_NS);
+    if (!local) om_pipeline_open_gate(p);
     p->started = true;
     return start_threads(p);
 }

@@ -4,21 +4,12 @@
 
 #include "pipeline/census.h"
 #include "pipeline/engine.h"
+#include "pipeline/gate.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/policy.h"
 #include "pipeline/second.h"
 #include "quant/drift.h"
 #include "sink/sink.h"
-
-/* Opens when every local source has been opened (or has failed): live streams start together, and rectangles
- * are shared out in the order of the streams, not of their threads. Guarded by its own lock but for start_ns.
- */
-typedef struct om_gate {
-    pthread_mutex_t lock;
-    pthread_cond_t open;
-    int missing;
-    atomic_llong start_ns; /* 0 until it opens */
-} om_gate;
 
 /* A stream in a run. It comes with om_pipeline_add() and stays where it is until om_roster_reap() frees it,
  * once nothing of it is left in mailbox, engine and lane. */
@@ -42,9 +33,10 @@ typedef struct om_stream_run {
     bool remote; /* its packets come over the network */
     bool gated;  /* takes part in the gate */
     atomic_bool arrived;
-    bool added;   /* while the run went on: its failure is not the run's */
-    bool listed;  /* in a list that is read again: a reload may remove it */
-    int sched_fd; /* the thread's own, while the run is profiled */
+    atomic_llong start_ns; /* when its first packet is due, before the phase; 0: it does not know yet */
+    bool added;            /* while the run went on: its failure is not the run's */
+    bool listed;           /* in a list that is read again: a reload may remove it */
+    int sched_fd;          /* the thread's own, while the run is profiled */
     bool live;
     /* The thread's own: where a camera goes on that was paused. */
     uint64_t seq_base, next_seq;
@@ -142,6 +134,7 @@ struct om_pipeline {
     bool stopping, closing, finished;
     bool attention; /* some stream has ended or was removed since the supervisor looked */
     int64_t stop_ns, end_ns, end_cpu_ns;
+    int64_t begin_ns, begin_cpu_ns; /* when the gate opened; 0: it has not */
     om_gpu_load gpu;
     int error; /* the first, with its message */
     char error_text[512];
@@ -151,13 +144,6 @@ struct om_pipeline {
 void *om_stream_main(void *arg);
 /* Remembers the first failure of the run; the message is in the error slot. */
 void om_pipeline_note_error(om_pipeline *p, int code);
-int om_gate_init(om_gate *g, int expected);
-void om_gate_fini(om_gate *g);
-/* One local source is open or has failed. True for the last of them, who must then call om_gate_open(). */
-bool om_gate_arrive(om_gate *g);
-void om_gate_open(om_gate *g);
-/* OM_ERR_CANCELLED when the run is stopped first. */
-int om_gate_wait(om_gate *g, om_cancel *c);
 
 /* load.c */
 #define OM_GPU_SAMPLE_NS (500 * OM_NS_PER_MS)
@@ -165,6 +151,8 @@ int om_gate_wait(om_gate *g, om_cancel *c);
 void om_pipeline_tell_decoders(om_pipeline *p);
 /* Takes the pipeline's lock itself. */
 void om_pipeline_sample_gpu(om_pipeline *p);
+/* The samples taken so far were of a run that had not begun. Takes the lock itself. */
+void om_pipeline_forget_gpu(om_pipeline *p);
 /* The members gpu_percent ... of the report, into an open object; null where there is nothing to say. */
 void om_pipeline_gpu_json(om_pipeline *p, om_json *j);
 

@@ -384,11 +384,26 @@ static void sinks_json(om_pipeline *p, om_json *j)
     om_json_end_array(j);
 }
 
+/* Where the run's own time began, for rates that leave the opening of files and models out. */
+static void begin_json(om_pipeline *p, om_json *j)
+{
+    pthread_mutex_lock(&p->lock);
+    int64_t begin = p->begin_ns, cpu = p->begin_cpu_ns;
+    pthread_mutex_unlock(&p->lock);
+    om_json_key(j, "begin_s");
+    if (begin) om_json_num(j, (double)(begin - p->start_ns) / 1e9, 3);
+    else om_json_null(j);
+    om_json_key(j, "begin_cpu_s");
+    if (begin) om_json_num(j, (double)(cpu - p->start_cpu_ns) / 1e9, 3);
+    else om_json_null(j);
+}
+
 static void machine_json(om_pipeline *p, double seconds, double cpu, om_json *j)
 {
     struct rusage u = {0};
     getrusage(RUSAGE_SELF, &u);
     om_json_key_num(j, "seconds", seconds, 3);
+    begin_json(p, j);
     om_json_key_num(j, "cpu_percent", seconds > 0 ? 100.0 * cpu / seconds / om_cpu_count() : 0, 1);
     om_json_key_num(j, "cpu_seconds", cpu, 3);
     om_json_key_num(j, "memory_peak_mb", (double)u.ru_maxrss / 1024.0, 1);

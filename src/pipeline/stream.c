@@ -19,45 +19,6 @@
 #define OM_HELD_BY_SINKS 8
 #define OM_ALL_KEYS 8 /* key pictures in a row: the source has no others */
 
-int om_gate_init(om_gate *g, int expected)
-{
-    g->missing = expected;
-    atomic_init(&g->start_ns, 0);
-    pthread_mutex_init(&g->lock, NULL);
-    return om_cond_init(&g->open);
-}
-
-void om_gate_fini(om_gate *g)
-{
-    pthread_cond_destroy(&g->open);
-    pthread_mutex_destroy(&g->lock);
-}
-
-bool om_gate_arrive(om_gate *g)
-{
-    pthread_mutex_lock(&g->lock);
-    bool last = --g->missing == 0;
-    pthread_mutex_unlock(&g->lock);
-    return last;
-}
-
-void om_gate_open(om_gate *g)
-{
-    pthread_mutex_lock(&g->lock);
-    atomic_store(&g->start_ns, om_now_ns() + 10 * OM_NS_PER_MS);
-    pthread_cond_broadcast(&g->open);
-    pthread_mutex_unlock(&g->lock);
-}
-
-int om_gate_wait(om_gate *g, om_cancel *c)
-{
-    pthread_mutex_lock(&g->lock);
-    while (!atomic_load(&g->start_ns) && !om_cancelled(c))
-        om_cond_wait_until(&g->open, &g->lock, om_now_ns() + 50 * OM_NS_PER_MS);
-    pthread_mutex_unlock(&g->lock);
-    return om_cancelled(c) ? OM_ERR_CANCELLED : OM_OK;
-}
-
 static void set_state(om_stream_run *s, om_stream_state state)
 {
     om_pipeline *p = s->pipeline;
@@ -101,6 +62,11 @@ void om_pipeline_open_gate(om_pipeline *p)
             break; /* the stream meets the error itself */
     om_free(all.items);
     om_census_restart(p->census);
+    om_pipeline_forget_gpu(p);
+    pthread_mutex_lock(&p->lock);
+    p->begin_ns = om_now_ns();
+    p->begin_cpu_ns = om_process_cpu_ns();
+    pthread_mutex_unlock(&p->lock);
     om_gate_open(&p->gate);
 }
 
@@ -169,7 +135,7 @@ static void source_params(om_stream_run *s, om_source_params *out)
         .decode_threads = o->decode_threads,
         .decode_size = o->decode_size,
         .phase_ns = (int64_t)(s->options->phase >= 0 ? s->options->phase * 1e9 : phase * period * 1e9),
-        .start_ns = s->gated ? &p->gate.start_ns : NULL,
+        .start_ns = s->gated ? &s->start_ns : NULL,
         .open_timeout_ms = (int)(o->open_timeout * 1e3),
         .read_timeout_ms = (int)(o->read_timeout * 1e3),
         .rtsp_transport = o->rtsp_transport,
@@ -432,14 +398,42 @@ static int open_source(om_stream_run *s, om_source **out)
     return OM_OK;
 }
 
+/* Files are opened so many at a time, with their first picture: then their decoders are made. */
+static int open_in_turn(om_stream_run *s, om_source **out)
+{
+    om_gate *g = &s->pipeline->gate;
+    if (!s->local) return open_source(s, out);
+    int err = om_gate_enter(g, &s->cancel);
+    if (err) return err;
+    err = open_source(s, out);
+    if (!err) om_source_prime(*out);
+    om_gate_leave(g);
+    return err;
+}
+
+/* Until all have been opened. */
+static int wait_for_start(om_stream_run *s)
+{
+    om_pipeline *p = s->pipeline;
+    int64_t start;
+    int err = om_gate_wait(&p->gate, &s->cancel, &start);
+    if (err == OM_ERR_TIMEOUT) {
+        om_log(OM_LOG_WARN, "some streams take too long to open: the others begin without them");
+        om_pipeline_open_gate(p);
+        err = om_gate_wait(&p->gate, &s->cancel, &start);
+    }
+    if (!err) atomic_store(&s->start_ns, start);
+    return err;
+}
+
 static int run_once(om_stream_run *s)
 {
     om_source *source = NULL;
-    int err = open_source(s, &source);
+    int err = open_in_turn(s, &source);
     arrive(s);
     if (err) return err;
     show_source(s, source);
-    if (s->gated) err = om_gate_wait(&s->pipeline->gate, &s->cancel);
+    if (s->gated) err = wait_for_start(s);
     if (!err) err = read_all(s, source);
     char message[400];
     snprintf(message, sizeof(message), "%s", om_error_message());
