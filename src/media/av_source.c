@@ -307,6 +307,7 @@ static int start_round(om_source *s)
                             .camera = s->camera,
                             .source = &s->params,
                             .economy = &s->economy,
+                            .on_cpu = &s->on_cpu,
                             .shown = s->shown,
                             .counts = s->counts};
     return om_decoder_open(&dp, &p->dec);
