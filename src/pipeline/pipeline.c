@@ -142,6 +142,7 @@ static int64_t look_after(om_pipeline *p, bool gpu, int64_t *sample, int64_t *re
     int64_t now = om_now_ns();
     if (gpu && now >= *sample) {
         om_pipeline_sample_gpu(p);
+        om_decoding_look(p);
         *sample = now + OM_GPU_SAMPLE_NS;
     }
     if (attention || now >= *reap) *reap = om_roster_reap(p);
@@ -255,6 +256,7 @@ static int make_streams(om_pipeline *p, int *local)
         if (err) break;
         s->listed = true;
         s->gated = s->local;
+        s->on_cpu = om_decoding_begins_on_cpu(p, i);
         *local += s->local;
         err = om_roster_insert(p, s);
         if (err) om_stream_destroy(s);
@@ -300,6 +302,7 @@ int om_pipeline_start(om_pipeline *p)
     err = make_logs(p);
     if (!err && p->config.run.drift)
         err = om_drift_create(p->config.run.drift, p->config.run.max_age * 86400, &p->drift);
+    om_decoding_init(p);
     if (!err) err = make_streams(p, &local);
     if (!err) om_pipeline_tell_decoders(p);
     if (!err) err = open_outputs(p);

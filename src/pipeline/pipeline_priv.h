@@ -5,6 +5,7 @@
 #include "pipeline/census.h"
 #include "pipeline/engine.h"
 #include "pipeline/gate.h"
+#include "pipeline/hybrid.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/policy.h"
 #include "pipeline/second.h"
@@ -56,6 +57,7 @@ typedef struct om_stream_run {
     om_stream_state state;
     om_source_info info;
     int64_t position_ns;
+    bool on_cpu;     /* wished to be decoded there though there is a GPU */
     char error[256]; /* the last */
     bool away;       /* a camera that is not reached */
     bool paused;
@@ -70,7 +72,7 @@ typedef struct om_gone {
     char *name, *shown;
     char error[256];
     om_source_info info;
-    int decoder, fallbacks;
+    int decoder, fallbacks, refused, changes;
     uint64_t reconnects;
     om_tally tally;
     uint64_t *marks; /* of each shared sink: where its last record stands */
@@ -85,6 +87,16 @@ typedef struct om_gpu_load {
     int64_t memory_peak, memory_process_peak;
     int samples; /* 0: no GPU, or it does not tell */
 } om_gpu_load;
+
+/* Who decodes what. The supervisor's. */
+typedef struct om_decoding {
+    bool active; /* the CPU may help the GPU's decoders */
+    bool told;
+    int first; /* streams that begin on the CPU */
+    om_hybrid hybrid;
+    int64_t next_ns, looked_ns, looked_cpu_ns;
+    long long looked_idle;
+} om_decoding;
 
 struct om_pipeline {
     om_config config; /* its streams: what is added before the start */
@@ -125,6 +137,7 @@ struct om_pipeline {
     size_t n_names, cap_names;
 
     om_policy policy;
+    om_decoding decoding;
     int64_t network_next_ns; /* the supervisor's: when it looks at the network; OM_NEVER: not any more */
     double link_mbit;
 
@@ -155,6 +168,13 @@ void om_pipeline_sample_gpu(om_pipeline *p);
 void om_pipeline_forget_gpu(om_pipeline *p);
 /* The members gpu_percent ... of the report, into an open object; null where there is nothing to say. */
 void om_pipeline_gpu_json(om_pipeline *p, om_json *j);
+
+/* decoding.c: who decodes which stream. */
+void om_decoding_init(om_pipeline *p);
+/* Whether the i-th stream of the configuration begins on the CPU. */
+bool om_decoding_begins_on_cpu(const om_pipeline *p, size_t i);
+/* Sends streams from the GPU's decoders to the CPU and back. The supervisor's, without locks. */
+void om_decoding_look(om_pipeline *p);
 
 /* network.c: what cameras send, against what the link carries. The supervisor's. */
 void om_pipeline_watch_network_init(om_pipeline *p);

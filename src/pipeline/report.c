@@ -230,7 +230,7 @@ const char *om_stream_state_name(om_stream_state s)
     return names[s];
 }
 
-static void decoder_json(int decoder, int fallbacks, om_json *j)
+static void decoder_json(int decoder, int fallbacks, int refused, int changes, om_json *j)
 {
     static const char *const names[] = {
         [OM_DECODER_NONE] = NULL, [OM_DECODER_CPU] = "cpu", [OM_DECODER_CUDA] = "cuda"};
@@ -239,6 +239,10 @@ static void decoder_json(int decoder, int fallbacks, om_json *j)
     else om_json_null(j);
     om_json_key(j, "decoder_fallbacks");
     om_json_uint(j, (uint64_t)fallbacks);
+    om_json_key(j, "decoder_refused");
+    om_json_uint(j, (uint64_t)refused);
+    om_json_key(j, "decoder_changes");
+    om_json_uint(j, (uint64_t)changes);
 }
 
 /* The work's change of device; null: it did not happen. Lock held. */
@@ -281,7 +285,9 @@ static void stream_json(om_stream_run *s, om_json *j)
     row_of(s, &r);
     om_json_begin_object(j);
     status_json(&r.status, s->shown, j);
-    decoder_json(atomic_load(&s->account.source.decoder), atomic_load(&s->account.source.fallbacks), j);
+    const om_source_counts *c = &s->account.source;
+    decoder_json(atomic_load(&c->decoder), atomic_load(&c->fallbacks), atomic_load(&c->refused),
+                 atomic_load(&c->changes), j);
     om_json_key_num(j, "priority", r.priority, 0);
     om_json_key_string(j, "economy", r.economy);
     om_account_tally(&s->account, &t);
@@ -295,7 +301,7 @@ static void gone_json(const om_gone *g, om_json *j)
     status_of_gone(g, &st);
     om_json_begin_object(j);
     status_json(&st, g->shown, j);
-    decoder_json(g->decoder, g->fallbacks, j);
+    decoder_json(g->decoder, g->fallbacks, g->refused, g->changes, j);
     om_tally_json(&g->tally, j);
     om_json_end_object(j);
 }

@@ -279,6 +279,8 @@ static void fold(om_pipeline *p, om_stream_run *s)
     *g = (om_gone){.index = s->index, .name = s->name, .shown = s->shown, .info = s->info};
     g->decoder = atomic_load(&s->account.source.decoder);
     g->fallbacks = atomic_load(&s->account.source.fallbacks);
+    g->refused = atomic_load(&s->account.source.refused);
+    g->changes = atomic_load(&s->account.source.changes);
     g->reconnects = atomic_load(&s->account.source.reconnects);
     memcpy(g->error, s->error, sizeof(g->error));
     s->name = s->shown = NULL;

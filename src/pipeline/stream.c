@@ -149,6 +149,7 @@ static void source_params(om_stream_run *s, om_source_params *out)
         .until_key = o->damaged == OM_DAMAGED_UNTIL_KEY,
         .economy = sample_mode(s) == OM_SAMPLE_KEYFRAMES ? OM_ECONOMY_KEYFRAMES : OM_ECONOMY_NONE,
         .hwaccel = p->engine->hwaccel,
+        .on_cpu = s->on_cpu,
         .hold = s->mailbox.cap + OM_HELD_BEYOND + (p->engine->keep_frames ? OM_HELD_BY_SINKS : 0),
         .late_ns = s->live ? 2 * p->policy.bound_ns : 0,
         .cancel = &s->halt,
@@ -379,6 +380,7 @@ static void show_source(om_stream_run *s, om_source *source)
     pthread_mutex_lock(&p->lock);
     s->source = source;
     if (source) om_stream_economise(s);
+    if (source) om_source_decode_on_cpu(source, s->on_cpu);
     pthread_mutex_unlock(&p->lock);
 }
 
