@@ -15,27 +15,37 @@
 #define CORE_FPS 180 /* 1080p pictures that a core decodes a second, H.264 */
 #define USUAL_FPS 25
 
-static bool is_hybrid(const om_pipeline *p)
+static bool is_hybrid(const om_engine *e)
 {
-    int wish = p->config.run.decode;
-    return p->engine->hwaccel && (wish == OM_DECODE_AUTO || wish == OM_DECODE_HYBRID);
+    int wish = e->options->decode;
+    return e->hwaccel && (wish == OM_DECODE_AUTO || wish == OM_DECODE_HYBRID);
+}
+
+/* Each device's decoders have their share of the cores. */
+static void init(om_pipeline *p, om_unit *u)
+{
+    om_device_info gpu = {0};
+    double cores = (double)om_cpu_count() / p->n_units;
+    const om_engine *e = u->engine;
+    om_hybrid_init(&u->decoding.hybrid, cores);
+    u->decoding.active = is_hybrid(e);
+    if (e->options->decode != OM_DECODE_HYBRID || !u->decoding.active) return;
+    if (om_device_info_get(e->decode_device, &gpu)) gpu.decoders = 0;
+    bool paced = p->config.run.live;
+    for (size_t i = 0; i < p->config.n_streams && !paced; i++) paced = p->config.streams[i].live == 1;
+    u->decoding.streams = ((int)p->config.n_streams + p->n_units - 1) / p->n_units;
+    u->decoding.first = om_hybrid_share(cores, gpu.decoders, u->decoding.streams, paced);
 }
 
 void om_decoding_init(om_pipeline *p)
 {
-    om_device_info gpu = {0};
-    om_hybrid_init(&p->decoding.hybrid, om_cpu_count());
-    p->decoding.active = is_hybrid(p);
-    if (p->config.run.decode != OM_DECODE_HYBRID || !p->decoding.active) return;
-    if (om_device_info_get(p->engine->decode_device, &gpu)) gpu.decoders = 0;
-    bool paced = p->config.run.live;
-    for (size_t i = 0; i < p->config.n_streams && !paced; i++) paced = p->config.streams[i].live == 1;
-    p->decoding.first = om_hybrid_share(om_cpu_count(), gpu.decoders, (int)p->config.n_streams, paced);
+    for (int i = 0; i < p->n_units; i++) init(p, &p->units[i]);
 }
 
-bool om_decoding_begins_on_cpu(const om_pipeline *p, size_t i)
+bool om_decoding_begins_on_cpu(om_unit *u)
 {
-    return p->decoding.first && om_hybrid_picks((int)i, (int)p->config.n_streams, p->decoding.first);
+    om_decoding *d = &u->decoding;
+    return d->first && om_hybrid_picks(d->begun++, d->streams, d->first);
 }
 
 /* Cores that nobody uses, since the last call: neither this process nor any other. */
@@ -47,8 +57,7 @@ static double idle_cores(om_decoding *d)
     if (f && fscanf(f, "cpu %lld %lld %lld %lld %lld", &user, &nice, &system, &idle, &wait) < 4) idle = -1;
     if (f) fclose(f);
     double seconds = (double)(now - d->looked_ns) / 1e9, free = 0;
-    if (d->looked_ns && seconds > 0)
-        free = d->hybrid.cores - (double)(cpu - d->looked_cpu_ns) / 1e9 / seconds;
+    if (d->looked_ns && seconds > 0) free = om_cpu_count() - (double)(cpu - d->looked_cpu_ns) / 1e9 / seconds;
     double all = (double)(idle + wait - d->looked_idle) / (double)sysconf(_SC_CLK_TCK) / seconds;
     if (d->looked_ns && idle >= 0 && all < free) free = all;
     d->looked_ns = now;
@@ -87,13 +96,13 @@ typedef struct field {
 } field;
 
 /* Those that decode now, on the GPU, or on the CPU because they were sent there. Roster and lock held. */
-static field look_at(om_pipeline *p)
+static field look_at(om_pipeline *p, const om_unit *u)
 {
     field all = {.items = om_calloc(p->n_streams + 1, sizeof(candidate))};
     for (size_t i = 0; i < p->n_streams && all.items; i++) {
         om_stream_run *s = p->streams[i];
         bool on_gpu = atomic_load(&s->account.source.decoder) == OM_DECODER_CUDA;
-        if (!s->source || s->leaving || s->paused || s->state != OM_STREAM_RUNNING) continue;
+        if (s->unit != u || !s->source || s->leaving || s->paused || s->state != OM_STREAM_RUNNING) continue;
         if (!s->on_cpu && !on_gpu) continue; /* pictures, or refused */
         all.items[all.n++] = (candidate){s, s->own.priority, cost_of(s)};
         all.on_cpu += s->on_cpu;
@@ -119,38 +128,43 @@ static void send_some(const field *all, int n)
 }
 
 /* Roster and lock held; returns how many were sent. */
-static int balance(om_pipeline *p, double idle)
+static int balance(om_pipeline *p, om_unit *u, double idle)
 {
-    field all = look_at(p);
-    om_hybrid_look look = {.decode_percent = p->gpu.samples ? p->gpu.last.decode_percent : -1,
+    field all = look_at(p, u);
+    om_hybrid_look look = {.decode_percent = u->gpu.samples ? u->gpu.last.decode_percent : -1,
                            .idle_cores = idle,
                            .cores_each = all.on_gpu ? all.cores / all.on_gpu : 1,
                            .on_gpu = all.on_gpu,
                            .on_cpu = all.on_cpu};
-    int n = all.items ? om_hybrid_decide(&p->decoding.hybrid, &look) : 0;
+    int n = all.items ? om_hybrid_decide(&u->decoding.hybrid, &look) : 0;
     send_some(&all, n);
     om_free(all.items);
     return n;
 }
 
-void om_decoding_look(om_pipeline *p)
+static void look(om_pipeline *p, om_unit *u)
 {
-    om_decoding *d = &p->decoding;
+    om_decoding *d = &u->decoding;
     int64_t now = om_now_ns();
-    if (!d->active || now < d->next_ns || om_device_is_lost(p->engine->decode_device, false)) return;
+    if (!d->active || now < d->next_ns || om_device_is_lost(u->engine->decode_device, false)) return;
     d->next_ns = now + LOOK_NS;
-    double idle = idle_cores(d);
+    double idle = idle_cores(d) / p->n_units;
     pthread_mutex_lock(&p->roster);
     pthread_mutex_lock(&p->lock);
-    int n = p->begin_ns ? balance(p, idle) : 0;
-    double percent = p->gpu.last.decode_percent;
+    int n = p->begin_ns ? balance(p, u, idle) : 0;
+    double percent = u->gpu.last.decode_percent;
     pthread_mutex_unlock(&p->lock);
     pthread_mutex_unlock(&p->roster);
     if (!n) return;
-    bool first = n > 0 && !d->told;
+    bool first = n > 0 && !d->told, one = n == 1 || n == -1;
     d->told |= first;
     om_log(first ? OM_LOG_WARN : OM_LOG_INFO,
-           "decoders: %.0f%% busy, %.1f cores idle: %d stream%s go%s to the %s%s", percent, idle, abs(n),
-           n == 1 || n == -1 ? "" : "s", n == 1 || n == -1 ? "es" : "", n > 0 ? "CPU" : "GPU",
+           "decoders of %s: %.0f%% busy, %.1f cores idle: %d stream%s to the %s%s",
+           u->engine->decode_device->id, percent, idle, abs(n), one ? " goes" : "s go", n > 0 ? "CPU" : "GPU",
            first ? " (further changes are not told)" : "");
+}
+
+void om_decoding_look(om_pipeline *p)
+{
+    for (int i = 0; i < p->n_units; i++) look(p, &p->units[i]);
 }

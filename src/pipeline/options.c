@@ -116,7 +116,8 @@ const om_option om_run_option_table[] = {
      "a further model that looks at what the first one finds: model=FILE,name=plate,parent-classes=car;bus, ...; keys: docs/secondary.md"},
 
     {"device", 'd', OM_OPT_STRING, RUN(device), "auto", 0, 0, NULL, "DEVICE", "Engine",
-     "auto, cpu, openvino:GPU, cuda:0, null; 'omma info' lists them"},
+     "auto, cpu, openvino:GPU, cuda:0, null; 'omma info' lists them; several with commas, or cuda:all: each stream goes to "
+     "one"},
     {"fallback", 0, OM_OPT_STRING, RUN(fallback), "cpu", 0, 0, NULL, "DEVICE|none", NULL,
      "where everything goes when the device is lost"},
     {"precision", 0, OM_OPT_CHOICE, RUN(precision), "auto", 0, 0, om_precision_choices, NULL, NULL,

@@ -156,7 +156,8 @@ static int64_t look_after(om_pipeline *p, bool gpu, int64_t *sample, int64_t *re
 /* Until all lanes have ended; after a stop only so long. True when they did. */
 static bool wait_for_lanes(om_pipeline *p)
 {
-    bool gpu = om_engine_gpu(p->engine) != NULL;
+    bool gpu = false;
+    for (int i = 0; i < p->n_units; i++) gpu |= om_engine_gpu(p->units[i].engine) != NULL;
     int64_t next = 0, sample = 0, reap = OM_NEVER;
     pthread_mutex_lock(&p->lock);
     while (!is_over(p)) {
@@ -230,10 +231,10 @@ static int start_threads(om_pipeline *p)
 /* Secondary models look at pictures in the lanes. */
 static int make_seconds(om_pipeline *p)
 {
-    p->engine->keep_frames = p->sinks_want_frames = wants_frames(&p->config);
-    if (!p->config.n_seconds) return OM_OK;
-    p->engine->keep_frames = true;
-    return om_seconds_create(&p->config, p->engine, &p->seconds);
+    p->sinks_want_frames = wants_frames(&p->config);
+    for (int i = 0; i < p->n_units; i++)
+        p->units[i].engine->keep_frames = p->sinks_want_frames || p->config.n_seconds;
+    return p->config.n_seconds ? om_units_make_seconds(p) : OM_OK;
 }
 
 /* What a profiled run keeps. */
@@ -241,6 +242,7 @@ static int make_logs(om_pipeline *p)
 {
     if (!p->config.run.profile && !p->config.run.metrics_file) return OM_OK;
     int err = om_batch_log_create(&p->engine->log);
+    for (int i = 1; i < p->n_units; i++) p->units[i].engine->log = p->engine->log; /* one for all */
     if (!err) err = om_census_create(&p->census);
     return err ? err : om_stages_create(&p->gone_stages);
 }
@@ -256,7 +258,7 @@ static int make_streams(om_pipeline *p, int *local)
         if (err) break;
         s->listed = true;
         s->gated = s->local;
-        s->on_cpu = om_decoding_begins_on_cpu(p, i);
+        s->on_cpu = om_decoding_begins_on_cpu(s->unit);
         *local += s->local;
         err = om_roster_insert(p, s);
         if (err) om_stream_destroy(s);
@@ -291,10 +293,12 @@ int om_pipeline_start(om_pipeline *p)
     p->start_wall_us = om_wall_us();
     om_policy_init(&p->policy, p->config.run.latency_bound_ms);
     om_pipeline_watch_network_init(p);
-    err = om_engine_create(&p->config.run, &p->engine);
+    err = om_units_create(p);
     if (err) return err;
-    p->engine->on_failed = engine_failed;
-    p->engine->user = p;
+    for (int i = 0; i < p->n_units; i++) {
+        p->units[i].engine->on_failed = engine_failed;
+        p->units[i].engine->user = p;
+    }
     err = make_seconds(p);
     if (err) return err;
     p->gone = om_calloc(OM_GONE_MAX, sizeof(*p->gone));
@@ -334,7 +338,8 @@ void om_pipeline_stop(om_pipeline *p)
     pthread_cond_broadcast(&p->changed);
     pthread_mutex_unlock(&p->lock);
     if (again) return;
-    if (p->seconds) om_seconds_cancel(p->seconds);
+    for (int i = 0; i < p->n_units; i++)
+        if (p->units[i].seconds) om_seconds_cancel(p->units[i].seconds);
     pthread_mutex_lock(&p->roster);
     for (size_t i = 0; i < p->n_streams; i++) om_stream_cancel(p->streams[i]);
     pthread_mutex_unlock(&p->roster);
@@ -350,14 +355,13 @@ void om_pipeline_destroy(om_pipeline *p)
         om_pipeline_stop(p);
         om_thread_join(&p->supervisor);
         if (p->abandoned) return; /* threads that hang in a foreign library still refer to it */
-        if (!om_engine_settle(p->engine, om_now_ns() + OM_SETTLE_NS)) return; /* so do its inferences */
+        if (!om_units_settle(p, om_now_ns() + OM_SETTLE_NS)) return; /* so do its inferences */
         om_gate_fini(&p->gate);
     }
     om_pipeline_close_sinks(p);
     om_roster_fini(p);
     if (p->started) om_lane_pool_fini(&p->pool);
-    om_seconds_destroy(p->seconds);
-    om_engine_destroy(p->engine);
+    om_units_destroy(p);
     om_census_destroy(p->census);
     om_drift_destroy(p->drift);
     om_config_fini(&p->config);

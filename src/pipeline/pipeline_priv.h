@@ -12,10 +12,42 @@
 #include "quant/drift.h"
 #include "sink/sink.h"
 
+/* What the run's GPU did, sampled twice a second. */
+typedef struct om_gpu_load {
+    om_device_usage last, sum; /* sum: of the shares and the power */
+    int64_t memory_peak, memory_process_peak;
+    int samples; /* 0: no GPU, or it does not tell */
+} om_gpu_load;
+
+/* Who decodes what. The supervisor's. */
+typedef struct om_decoding {
+    bool active; /* the CPU may help the GPU's decoders */
+    bool told;
+    int streams, first, begun; /* of the configuration; those that begin on the CPU; asked about so far */
+    om_hybrid hybrid;
+    int64_t next_ns, looked_ns, looked_cpu_ns;
+    long long looked_idle;
+} om_decoding;
+
+/* An engine of the run, and what belongs to it alone: there is one for each device. Constant after the start
+ * but for what is said to be guarded. */
+typedef struct om_unit {
+    int index;
+    char *device;       /* as --device names it */
+    om_run_options run; /* the run's, but for the device */
+    om_engine *engine;
+    om_seconds *seconds; /* NULL: none */
+    om_gpu_load gpu;     /* guarded by the pipeline's lock, as `rate` */
+    double rate;         /* what a stream takes of the device, by its weight; see om_units_place() */
+    int rated;           /* the sample that `rate` is of */
+    om_decoding decoding;
+} om_unit;
+
 /* A stream in a run. It comes with om_pipeline_add() and stays where it is until om_roster_reap() frees it,
  * once nothing of it is left in mailbox, engine and lane. */
 typedef struct om_stream_run {
     om_pipeline *pipeline;
+    om_unit *unit;         /* whose engine it goes through */
     om_stream_options own; /* owned; priority, weight, fps and every: guarded by the pipeline's lock */
     const om_stream_options *options; /* `own` */
     int index;                        /* its number: they grow, and none is given twice */
@@ -69,6 +101,7 @@ typedef struct om_stream_run {
 /* What is left of a stream that was removed. */
 typedef struct om_gone {
     int index;
+    const om_unit *unit;
     char *name, *shown;
     char error[256];
     om_source_info info;
@@ -81,27 +114,11 @@ typedef struct om_gone {
 #define OM_GONE_MAX 64   /* streams that are listed after their removal */
 #define OM_ENDED_MAX 256 /* of a run that goes on without streams: those listed after their end */
 
-/* What the run's GPU did, sampled twice a second. */
-typedef struct om_gpu_load {
-    om_device_usage last, sum; /* sum: of the shares and the power */
-    int64_t memory_peak, memory_process_peak;
-    int samples; /* 0: no GPU, or it does not tell */
-} om_gpu_load;
-
-/* Who decodes what. The supervisor's. */
-typedef struct om_decoding {
-    bool active; /* the CPU may help the GPU's decoders */
-    bool told;
-    int first; /* streams that begin on the CPU */
-    om_hybrid hybrid;
-    int64_t next_ns, looked_ns, looked_cpu_ns;
-    long long looked_idle;
-} om_decoding;
-
 struct om_pipeline {
     om_config config; /* its streams: what is added before the start */
-    om_engine *engine;
-    om_seconds *seconds; /* NULL: none */
+    om_unit *units;
+    int n_units;
+    om_engine *engine; /* the first one's */
     bool sinks_want_frames;
     om_lane_pool pool;
     om_sink **shared_sinks;
@@ -137,7 +154,6 @@ struct om_pipeline {
     size_t n_names, cap_names;
 
     om_policy policy;
-    om_decoding decoding;
     int64_t network_next_ns; /* the supervisor's: when it looks at the network; OM_NEVER: not any more */
     double link_mbit;
 
@@ -148,8 +164,7 @@ struct om_pipeline {
     bool attention; /* some stream has ended or was removed since the supervisor looked */
     int64_t stop_ns, end_ns, end_cpu_ns;
     int64_t begin_ns, begin_cpu_ns; /* when the gate opened; 0: it has not */
-    om_gpu_load gpu;
-    int error; /* the first, with its message */
+    int error;                      /* the first, with its message */
     char error_text[512];
 };
 
@@ -168,11 +183,25 @@ void om_pipeline_sample_gpu(om_pipeline *p);
 void om_pipeline_forget_gpu(om_pipeline *p);
 /* The members gpu_percent ... of the report, into an open object; null where there is nothing to say. */
 void om_pipeline_gpu_json(om_pipeline *p, om_json *j);
+/* Likewise of one device. */
+void om_pipeline_unit_gpu_json(om_pipeline *p, const om_unit *u, om_json *j);
+
+/* units.c */
+/* The devices that --device names, one by one: cuda:all is each there is. OM_ERR_ARG, OM_ERR_NOT_FOUND. */
+int om_units_parse(const char *text, om_strlist *out);
+int om_units_create(om_pipeline *p);
+int om_units_make_seconds(om_pipeline *p);
+bool om_units_settle(om_pipeline *p, int64_t deadline_ns);
+void om_units_destroy(om_pipeline *p);
+/* Which of them takes another stream: the one that would be least busy with it, by what its streams decode
+ * and, once that is known, by how much of the device they take. Those whose device is lost come last. Admin
+ * held. */
+om_unit *om_units_place(om_pipeline *p);
 
 /* decoding.c: who decodes which stream. */
 void om_decoding_init(om_pipeline *p);
-/* Whether the i-th stream of the configuration begins on the CPU. */
-bool om_decoding_begins_on_cpu(const om_pipeline *p, size_t i);
+/* Whether the unit's next stream of the configuration begins on the CPU. */
+bool om_decoding_begins_on_cpu(om_unit *u);
 /* Sends streams from the GPU's decoders to the CPU and back. The supervisor's, without locks. */
 void om_decoding_look(om_pipeline *p);
 

@@ -29,21 +29,26 @@ static void set_state(om_stream_run *s, om_stream_state state)
     pthread_mutex_unlock(&p->lock);
 }
 
-typedef struct sizes {
-    om_size *items;
+typedef struct want {
+    om_engine *engine;
+    om_size size;
+} want;
+
+typedef struct wants {
+    want *items;
     size_t n;
-} sizes;
+} wants;
 
 /* Of the open local sources, in the order of the streams. */
-static sizes local_sizes(om_pipeline *p)
+static wants local_wants(om_pipeline *p)
 {
     pthread_mutex_lock(&p->roster);
-    sizes all = {.items = om_calloc(p->n_streams + 1, sizeof(om_size))};
+    wants all = {.items = om_calloc(p->n_streams + 1, sizeof(want))};
     pthread_mutex_lock(&p->lock);
     for (size_t i = 0; i < p->n_streams && all.items; i++) {
         const om_stream_run *s = p->streams[i];
         bool there = s->local && s->state != OM_STREAM_FAILED && s->info.width > 0 && s->info.height > 0;
-        if (there) all.items[all.n++] = (om_size){s->info.width, s->info.height};
+        if (there) all.items[all.n++] = (want){s->unit->engine, {s->info.width, s->info.height}};
     }
     pthread_mutex_unlock(&p->lock);
     pthread_mutex_unlock(&p->roster);
@@ -52,13 +57,13 @@ static sizes local_sizes(om_pipeline *p)
 
 void om_pipeline_open_gate(om_pipeline *p)
 {
-    sizes all = local_sizes(p);
+    wants all = local_wants(p);
     om_batcher *b;
     pthread_mutex_lock(&p->lock);
     if (p->stopping) all.n = 0;
     pthread_mutex_unlock(&p->lock);
     for (size_t i = 0; i < all.n; i++)
-        if (om_engine_batcher(p->engine, all.items[i].width, all.items[i].height, &b))
+        if (om_engine_batcher(all.items[i].engine, all.items[i].size.width, all.items[i].size.height, &b))
             break; /* the stream meets the error itself */
     om_free(all.items);
     om_census_restart(p->census);
@@ -148,9 +153,9 @@ static void source_params(om_stream_run *s, om_source_params *out)
         .credentials = o->credentials,
         .until_key = o->damaged == OM_DAMAGED_UNTIL_KEY,
         .economy = sample_mode(s) == OM_SAMPLE_KEYFRAMES ? OM_ECONOMY_KEYFRAMES : OM_ECONOMY_NONE,
-        .hwaccel = p->engine->hwaccel,
+        .hwaccel = s->unit->engine->hwaccel,
         .on_cpu = s->on_cpu,
-        .hold = s->mailbox.cap + OM_HELD_BEYOND + (p->engine->keep_frames ? OM_HELD_BY_SINKS : 0),
+        .hold = s->mailbox.cap + OM_HELD_BEYOND + (s->unit->engine->keep_frames ? OM_HELD_BY_SINKS : 0),
         .late_ns = s->live ? 2 * p->policy.bound_ns : 0,
         .cancel = &s->halt,
     };
@@ -185,7 +190,7 @@ static void note_position(om_stream_run *s, const om_frame *f)
 static void make_readable(om_stream_run *s, const om_batcher *b, om_frame **f)
 {
     om_frame *copy;
-    if ((*f)->memory == OM_MEMORY_HOST || (om_batcher_reads(b, *f) && !s->pipeline->engine->download)) return;
+    if ((*f)->memory == OM_MEMORY_HOST || (om_batcher_reads(b, *f) && !s->unit->engine->download)) return;
     int err = om_frame_download(*f, &copy);
     if (err) om_log(OM_LOG_DEBUG, "stream '%s': %s", s->name, om_error_message());
     if (err) om_account_drop(&s->account, OM_DROP_DEVICE_LOST);
@@ -197,7 +202,7 @@ static int hand_over(om_stream_run *s, om_frame *f)
 {
     om_batcher *b;
     if (s->pipeline->drift) om_drift_look(s->pipeline->drift, s->index, s->name, f);
-    int err = om_engine_batcher(s->pipeline->engine, f->image.width, f->image.height, &b);
+    int err = om_engine_batcher(s->unit->engine, f->image.width, f->image.height, &b);
     if (!err) make_readable(s, b, &f);
     if (!err) return f ? om_mailbox_put(&s->mailbox, b, f) : OM_OK;
     om_account_skip(&s->account, OM_SKIP_STOPPED);
