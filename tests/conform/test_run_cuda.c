@@ -179,10 +179,14 @@ static void goes_to_the_cpu_and_back(void **state)
     char path[512];
     om_hwaccel *accel;
     check(om_hwaccel_create(gpu, &accel));
-    for (int turn = 10; turn <= 40; turn += 15) {
-        if (clip("s_h264.mp4", path)) compare_clip(accel, path, false, 0, turn);
-        if (clip("hd_h264.mp4", path)) compare_clip(accel, path, false, 0, turn);
-    }
+    /* Key pictures lie 25 and 50 apart: each turn, with what a decoder holds back, meets one with another
+     * wish. */
+    static const struct {
+        const char *name;
+        int turn;
+    } all[] = {{"s_h264.mp4", 13}, {"s_h264.mp4", 20}, {"hd_h264.mp4", 40}, {"hd_h264.mp4", 45}};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        if (clip(all[i].name, path)) compare_clip(accel, path, false, 0, all[i].turn);
     om_hwaccel_destroy(accel);
 }
 
