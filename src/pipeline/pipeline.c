@@ -298,6 +298,7 @@ int om_pipeline_start(om_pipeline *p)
     for (int i = 0; i < p->n_units; i++) {
         p->units[i].engine->on_failed = engine_failed;
         p->units[i].engine->user = p;
+        p->units[i].engine->refuge = om_units_refuge;
     }
     err = make_seconds(p);
     if (err) return err;

@@ -191,6 +191,8 @@ void om_pipeline_unit_gpu_json(om_pipeline *p, const om_unit *u, om_json *j);
 int om_units_parse(const char *text, om_strlist *out);
 int om_units_create(om_pipeline *p);
 int om_units_make_seconds(om_pipeline *p);
+/* An om_engine.refuge: another device that is there and has room. */
+const char *om_units_refuge(void *pipeline, const om_engine *e);
 bool om_units_settle(om_pipeline *p, int64_t deadline_ns);
 void om_units_destroy(om_pipeline *p);
 /* Which of them takes another stream: the one that would be least busy with it, by what its streams decode

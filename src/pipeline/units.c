@@ -11,6 +11,7 @@
 #define UNITS_MAX 32
 #define USUAL_PIXELS (1920.0 * 1080)
 #define USUAL_FPS 25
+#define ROOM_PERCENT 75 /* a device that is busier takes nobody else's work */
 #define BUSY_PERCENT 20 /* below that a device's share tells nothing of what another stream costs */
 
 /* Some of OpenVINO's devices are lists themselves. */
@@ -127,6 +128,25 @@ static double weight_of(const om_stream_run *s)
 static bool is_lost(const om_engine *e)
 {
     return om_device_is_lost(e->first_device, false) || atomic_load(&e->generation) > 0;
+}
+
+const char *om_units_refuge(void *pipeline, const om_engine *e)
+{
+    om_pipeline *p = pipeline;
+    const char *found = NULL;
+    double best = ROOM_PERCENT;
+    pthread_mutex_lock(&p->lock);
+    for (int i = 0; i < p->n_units; i++) {
+        const om_unit *u = &p->units[i];
+        const om_gpu_load *l = &u->gpu;
+        double busy = l->samples ? fmax(l->last.compute_percent, l->last.decode_percent) : 0;
+        if (u->engine == e || is_lost(u->engine) || !strcmp(u->device, e->options->device) || busy >= best)
+            continue;
+        found = u->device;
+        best = busy;
+    }
+    pthread_mutex_unlock(&p->lock);
+    return found;
 }
 
 /* How much of the device a unit of weight takes, by the last sample of it; 0: too little runs there to tell.
