@@ -53,6 +53,7 @@ void om_pipeline_gpu_json(om_pipeline *p, om_json *j)
     int64_t memory = l.memory_process_peak > 0 ? l.memory_process_peak : l.memory_peak;
     member(j, "gpu_percent", n, l.sum.compute_percent / (n ? n : 1));
     member(j, "gpu_memory_mb", n, mb(memory));
+    om_pipeline_gpu_memory_json(p, j);
     member(j, "nvdec_percent", n, l.sum.decode_percent / (n ? n : 1));
     member(j, "gpu_power_w", n, l.sum.power_w / (n ? n : 1));
 }
@@ -72,10 +73,15 @@ void om_pipeline_gpu_text(om_pipeline *p, om_str *out)
     om_device_usage u = p->gpu.last;
     int n = p->gpu.samples;
     pthread_mutex_unlock(&p->lock);
-    if (!n) return;
+    om_str held = {0};
+    om_pipeline_gpu_memory_text(p, &held);
+    if (!n) u = (om_device_usage){-1, -1, -1, -1, -1, -1};
     if (u.compute_percent >= 0) om_str_addf(out, "GPU %.0f%%", u.compute_percent);
     if (u.decode_percent >= 0) om_str_addf(out, "%sNVDEC %.0f%%", out->len ? ", " : "", u.decode_percent);
     int64_t memory = u.memory_process > 0 ? u.memory_process : u.memory_used;
     if (memory >= 0) om_str_addf(out, "%s%.0f MB", out->len ? ", " : "", mb(memory));
+    else if (held.len) om_str_addf(out, "%sMB", out->len ? ", " : "GPU ");
+    if (held.len) om_str_addf(out, " (%s)", om_str_get(&held));
+    om_str_fini(&held);
     if (u.power_w >= 0) om_str_addf(out, "%s%.0f W", out->len ? ", " : "", u.power_w);
 }

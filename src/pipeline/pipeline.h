@@ -3,6 +3,7 @@
 #define OM_PIPELINE_PIPELINE_H
 
 #include "base/hist.h"
+#include "base/json.h"
 #include "device/device.h"
 #include "omma/pipeline.h"
 #include "pipeline/config.h"
@@ -86,6 +87,8 @@ void om_pipeline_describe(om_pipeline *p, om_str *out);
 void om_pipeline_losses(om_pipeline *p, int index, om_str *out);
 /* "GPU 71%, NVDEC 93%, 5120 MB, 310 W" of the last moments; "" without a GPU that tells. */
 void om_pipeline_gpu_text(om_pipeline *p, om_str *out);
+/* The member gpu_memory of the report, into an open object. */
+void om_pipeline_gpu_memory_json(om_pipeline *p, om_json *j);
 /* The last figures of the run's GPU; false without one that tells. */
 bool om_pipeline_gpu_usage(om_pipeline *p, om_device_usage *out);
 /* All streams' latencies so far. */

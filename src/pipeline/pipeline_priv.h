@@ -167,6 +167,8 @@ void om_pipeline_tell_decoders(om_pipeline *p);
 void om_pipeline_sample_gpu(om_pipeline *p);
 /* The members gpu_percent ... of the report, into an open object; null where there is nothing to say. */
 void om_pipeline_gpu_json(om_pipeline *p, om_json *j);
+/* memory.c: "weights 30, surfaces 1200" of the moment, in MB. */
+void om_pipeline_gpu_memory_text(om_pipeline *p, om_str *out);
 
 /* network.c: what cameras send, against what the link carries. The supervisor's. */
 void om_pipeline_watch_network_init(om_pipeline *p);

@@ -1,6 +1,7 @@
 /* A device that is lost, or short of memory, and an engine on it that computes nothing: what a failing GPU
  * looks like to the pipeline.   flaky:N   is lost at submit N;   flaky:1000+B   has memory for batches of B
- * at most. */
+ * at most. It holds 2 MB of its memory a plan, and of each session and gather a megabyte and 16 kB an item.
+ */
 #include <stdatomic.h>
 #include <string.h>
 
@@ -11,6 +12,9 @@
 #include "device/host.h"
 
 #define SMALL 1000 /* from here on the number means memory */
+#define PLAN_BYTES ((size_t)2 << 20)
+#define ITEM_BYTES ((size_t)1 << 20)
+#define UPLOAD_BYTES ((size_t)16 << 10)
 
 static atomic_int submits_left;
 static atomic_bool is_lost;
@@ -33,15 +37,50 @@ static bool device_lost(om_device *d, bool probe) { return atomic_load(&is_lost)
 
 static int gather(om_device *d, const om_gather_item *items, size_t n, const om_prep *prep, om_stream *s)
 {
-    return atomic_load(&is_lost) ? lost() : om_device_host.gather(d, items, n, prep, s);
+    if (atomic_load(&is_lost)) return lost();
+    int rc = om_device_mem_claim(d, OM_PURPOSE_STAGING, n * UPLOAD_BYTES);
+    if (rc != OM_OK) return rc;
+    rc = om_device_host.gather(d, items, n, prep, s);
+    om_device_mem_release(d, OM_PURPOSE_STAGING, n * UPLOAD_BYTES);
+    return rc;
 }
+
+/* Behind null's own state: whether the memory was claimed. */
+static bool *claimed_of(void *priv, size_t null_size) { return (bool *)((char *)priv + null_size); }
 
 static int compile(om_plan *plan, const om_compile_params *params)
 {
     om_compile_params own = *params;
     own.device = "2000";
     if (params->batch > largest_batch) return om_fail(OM_ERR_NOMEM, "device flaky: out of memory");
-    return atomic_load(&is_lost) ? lost() : null_ops->compile(plan, &own);
+    if (atomic_load(&is_lost)) return lost();
+    int rc = om_device_mem_claim(params->memory, OM_PURPOSE_WEIGHTS, PLAN_BYTES);
+    if (rc != OM_OK) return rc;
+    *claimed_of(plan->priv, null_ops->plan_priv_size) = true;
+    return null_ops->compile(plan, &own);
+}
+
+static void plan_fini(om_plan *plan)
+{
+    if (*claimed_of(plan->priv, null_ops->plan_priv_size))
+        om_device_mem_release(plan->memory, OM_PURPOSE_WEIGHTS, PLAN_BYTES);
+    null_ops->plan_fini(plan);
+}
+
+static int session_init(om_session *s)
+{
+    int rc = null_ops->session_init(s);
+    if (rc == OM_OK)
+        rc = om_device_mem_claim(s->plan->memory, OM_PURPOSE_WORK, (size_t)s->plan->batch * ITEM_BYTES);
+    *claimed_of(s->priv, null_ops->session_priv_size) = rc == OM_OK;
+    return rc;
+}
+
+static void session_fini(om_session *s)
+{
+    if (*claimed_of(s->priv, null_ops->session_priv_size))
+        om_device_mem_release(s->plan->memory, OM_PURPOSE_WORK, (size_t)s->plan->batch * ITEM_BYTES);
+    null_ops->session_fini(s);
 }
 
 static int submit(om_session *s, int n)
@@ -76,7 +115,12 @@ const om_plugin *omma_plugin(void)
     device.gather = gather;
     backend = *null_ops;
     backend.name = "flaky";
+    backend.plan_priv_size += sizeof(bool);
+    backend.session_priv_size += sizeof(bool);
     backend.compile = compile;
+    backend.plan_fini = plan_fini;
+    backend.session_init = session_init;
+    backend.session_fini = session_fini;
     backend.submit = submit;
     backend.wait = wait_session;
     return &plugin;

@@ -50,7 +50,8 @@ static int session_init(om_session *s)
     s->input.shape =
         om_shape_make(4, (int64_t)plan->batch, (int64_t)3, (int64_t)plan->height, (int64_t)plan->width);
     s->item_bytes = (size_t)3 * (size_t)plan->height * (size_t)plan->width * om_dtype_size(plan->prep.dtype);
-    int rc = om_device_mem_alloc(d, s->item_bytes * (size_t)plan->batch, &s->input.data);
+    int rc =
+        om_device_mem_alloc_for(d, OM_PURPOSE_INPUTS, s->item_bytes * (size_t)plan->batch, &s->input.data);
     if (rc == OM_OK) rc = om_device_stream_create(d, 0, &s->stream);
     if (rc == OM_OK) rc = om_device_event_create(d, &p->done);
     if (rc != OM_OK) return rc;
