@@ -213,6 +213,7 @@ static int fetch_outputs(om_session *s)
                                     c->stream),
                     "fetching an output");
     }
+    om_device_count_sync(p->device);
     return err ? err : check(p, cudaStreamSynchronize(c->stream), "fetching the outputs");
 }
 
