@@ -122,6 +122,17 @@ static int replace_batchers(om_engine *e)
     return err;
 }
 
+/* The device still works, for others: what the run held of it is theirs. */
+static void free_retired(om_engine *e)
+{
+    for (size_t i = 0; i < e->n_retired; i++) {
+        om_batcher *b = e->retired[i];
+        if (!om_batcher_settle(b, om_now_ns() + SETTLE_NS)) continue;
+        om_batcher_free_flights(b);
+        om_batcher_free_plan(b);
+    }
+}
+
 /* compile_lock held. */
 static int move(om_engine *e, int code, const char *cause)
 {
@@ -133,6 +144,7 @@ static int move(om_engine *e, int code, const char *cause)
     retire_all(e);
     int err = change_device(e);
     if (!err) err = replace_batchers(e);
+    if (e->spared.moved) free_retired(e);
     e->move.took_ns = om_now_ns() - e->move.at_ns;
     if (err) e->move.failed = om_fail_prefix(err, "after the loss of %s (%s)", e->first_device->id, cause);
     else

@@ -47,6 +47,9 @@ typedef struct om_stream_run {
     int sched_fd; /* the thread's own, while the run is profiled */
     bool live;
     /* The thread's own: where a camera goes on that was paused. */
+    bool complete;        /* its source is at its end, or a bound was reached */
+    uint64_t from_seq;    /* of a file that another process began: what comes before was seen there */
+    int64_t given_before; /* pictures that the model got there */
     uint64_t seq_base, next_seq;
     uint32_t epoch_base, last_epoch; /* likewise, of connections */
     int64_t pts_base, last_pts, given;
@@ -94,7 +97,13 @@ typedef struct om_gpu_load {
     int samples; /* 0: no GPU, or it does not tell */
 } om_gpu_load;
 
+typedef struct om_taken om_taken; /* handover.c: a stream that another process began */
+
 struct om_pipeline {
+    om_taken *taken; /* n_taken; NULL: this run began itself */
+    size_t n_taken;
+    int (*on_ready)(om_pipeline *p, void *user);
+    void *on_ready_user;
     om_config config; /* its streams: what is added before the start */
     om_engine *engine;
     om_seconds *seconds; /* NULL: none */
@@ -146,6 +155,10 @@ struct om_pipeline {
     int error; /* the first, with its message */
     char error_text[512];
 };
+
+/* handover.c: where another process stopped it, a new stream goes on. */
+void om_stream_take_up(om_stream_run *s);
+void om_pipeline_taken_fini(om_pipeline *p);
 
 /* The thread of one stream. */
 void *om_stream_main(void *arg);

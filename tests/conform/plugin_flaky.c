@@ -1,8 +1,11 @@
 /* A device that is lost, or short of memory, and an engine on it that computes nothing: what a failing GPU
  * looks like to the pipeline.   flaky:N   is lost at submit N;   flaky:1000+B   has memory for batches of B
  * at most. It holds 2 MB of its memory a plan, and of each session and gather a megabyte and 16 kB an item.
- */
+ * OMMA_TEST_FLAKY names a file: a device that is lost writes "1" into it; while it holds a number above 0,
+ * opening the device fails and takes one away; at 0 the device works for good. */
 #include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "backend/backend.h"
@@ -25,10 +28,36 @@ static int lost(void) { return om_fail(OM_ERR_DEVICE_LOST, "device flaky: it fel
 
 static int count(void) { return 2 * SMALL; }
 
+/* The number in the file; -1: there is none. */
+static int trouble(void)
+{
+    int n = -1;
+    const char *path = getenv("OMMA_TEST_FLAKY");
+    FILE *f = path ? fopen(path, "r") : NULL;
+    if (f && fscanf(f, "%d", &n) != 1) n = -1;
+    if (f) fclose(f);
+    return n;
+}
+
+static void set_trouble(int n)
+{
+    const char *path = getenv("OMMA_TEST_FLAKY");
+    FILE *f = path ? fopen(path, "w") : NULL;
+    if (!f) return;
+    fprintf(f, "%d", n);
+    fclose(f);
+}
+
 static int open_device(om_device *d, int index)
 {
+    int n = trouble();
+    if (n > 0) {
+        set_trouble(n - 1);
+        return lost();
+    }
+    if (n == 0) index = SMALL - 1;
     atomic_store(&is_lost, false);
-    atomic_store(&submits_left, index < SMALL ? index : 1 << 30);
+    atomic_store(&submits_left, index < SMALL - 1 ? index : 1 << 30);
     largest_batch = index < SMALL ? 1 << 30 : index - SMALL;
     return OM_OK;
 }
@@ -85,7 +114,7 @@ static void session_fini(om_session *s)
 
 static int submit(om_session *s, int n)
 {
-    if (atomic_fetch_sub(&submits_left, 1) <= 1) atomic_store(&is_lost, true);
+    if (atomic_fetch_sub(&submits_left, 1) <= 1 && !atomic_exchange(&is_lost, true)) set_trouble(1);
     return atomic_load(&is_lost) ? lost() : null_ops->submit(s, n);
 }
 

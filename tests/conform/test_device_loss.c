@@ -234,6 +234,7 @@ static void short_memory_at_work(void **state)
         double smaller = figure(report, "steps", "smaller_batches");
         assert_true(smaller >= 1 && smaller <= all[i].smaller);
         assert_true(figure(report, "steps", "fallback") == all[i].moves);
+        if (all[i].moves) assert_true(figure(report, "now", "counted") == 0);
         assert_true(figure(report, "dropped", "no_memory") == (double)lost);
         om_free_string(report);
         om_pipeline_destroy(p);
