@@ -29,7 +29,7 @@ int omcu_add_const(omcu_program *p, const void *data, size_t bytes)
     int n = omcu_add_buffer(p, OMCU_IN_CONST, bytes);
     if (n < 0) return n;
     omcu_buffer *b = &p->buffers[n];
-    int err = om_device_mem_alloc(p->device, bytes, &b->data);
+    int err = om_device_mem_alloc_for(p->device, OM_PURPOSE_WEIGHTS, bytes, &b->data);
     if (!err) err = om_device_copy(p->device, OM_COPY_TO_DEVICE, b->data, data, bytes, NULL);
     p->constants += bytes;
     return err ? err : n;

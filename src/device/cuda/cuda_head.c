@@ -64,9 +64,9 @@ static int make_memory(om_cuda_head *k)
     size_t n = (size_t)k->batch, anchors = (size_t)b->anchors, boxes = n * (size_t)b->max_boxes;
     size_t keys = n * (size_t)b->capacity * sizeof(*b->keys), kept = boxes * sizeof(*b->kept);
     size_t class_of = n * anchors * sizeof(*b->class_of), counts = n * sizeof(*b->counts);
-    int err = om_device_mem_alloc(
-        k->device, piece(keys) + piece(kept) + piece(class_of) + piece(counts) + piece((size_t)b->classes),
-        &k->memory);
+    int err = om_device_mem_alloc_for(
+        k->device, OM_PURPOSE_HEADS,
+        piece(keys) + piece(kept) + piece(class_of) + piece(counts) + piece((size_t)b->classes), &k->memory);
     if (!err) err = om_device_pinned_alloc(k->device, piece(kept) + piece(counts), &k->pinned);
     if (err < 0) return err;
     uint8_t *at = k->memory;
