@@ -38,3 +38,10 @@ def test_networks(tmp_path):
     out = compare(tmp_path, "--models", str(BUILD / "omma"), timeout=900)
     for name in ("yolov8n", "yolov5s", "resnet50", "mobilenet_v2"):
         assert f"ok      pic_{name} f16" in out
+
+
+@pytest.mark.long
+def test_real_models(tmp_path):
+    out = compare(tmp_path, "--real", str(ROOT / ".deps/models"), timeout=900)
+    for model in (ROOT / ".deps/models").glob("*.onnx"):
+        assert f"ok      pic_{model.stem} f16" in out

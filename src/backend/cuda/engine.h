@@ -49,7 +49,8 @@ typedef enum omcu_kind {
     OMCU_STEP_MATMUL,
     OMCU_STEP_ATTENTION,
     OMCU_STEP_PICK,
-    OMCU_STEP_CLEAR
+    OMCU_STEP_CLEAR,
+    OMCU_STEP_LSTM
 } omcu_kind;
 
 /* How a convolution is computed. Forms of our own kernel count from 0. */
@@ -76,6 +77,7 @@ typedef struct omcu_step {
         omcu_matmul matmul;
         omcu_attention attention;
         omcu_pick pick;
+        omcu_lstm lstm; /* in: gates, recurrent weights, then the states there are */
     } u;
     bool half, has_res, has_scale, has_bias;
     int tactic;

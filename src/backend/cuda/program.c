@@ -229,6 +229,22 @@ static int run_matmul(const omcu_program *p, const omcu_step *s, const omcu_bind
     return omcu_matmul_launch(&k, stream);
 }
 
+static int run_lstm(const omcu_program *p, const omcu_step *s, const omcu_binding *b, cudaStream_t stream)
+{
+    omcu_lstm k = s->u.lstm;
+    void *out[3] = {NULL};
+    for (int i = 0; i < 3; i++)
+        if (k.out_at[i]) out[i] = omcu_address(p, &s->out[k.out_at[i] - 1], b);
+    k.x = omcu_address(p, &s->in[0], b);
+    k.r = omcu_address(p, &s->in[1], b);
+    k.h0 = k.in_at[0] ? omcu_address(p, &s->in[k.in_at[0]], b) : NULL;
+    k.c0 = k.in_at[1] ? omcu_address(p, &s->in[k.in_at[1]], b) : NULL;
+    k.y = out[0];
+    k.y_h = out[1];
+    k.y_c = out[2];
+    return omcu_lstm_launch(&k, stream);
+}
+
 static int launch(const omcu_program *p, const omcu_step *s, const omcu_binding *b, cudaStream_t stream)
 {
     omcu_conv c;
@@ -243,6 +259,7 @@ static int launch(const omcu_program *p, const omcu_step *s, const omcu_binding 
     case OMCU_STEP_LAYER_NORM: return run_rows(p, s, b, stream);
     case OMCU_STEP_MATMUL:
     case OMCU_STEP_ATTENTION: return run_matmul(p, s, b, stream);
+    case OMCU_STEP_LSTM: return run_lstm(p, s, b, stream);
     default: return run_moving(p, s, b, stream);
     }
 }

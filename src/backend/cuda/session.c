@@ -288,7 +288,8 @@ static void exec_name(const omcu_step *s, char *out, size_t size)
 {
     static const char *const kinds[] = {"conv",   "depthwise", "transposed conv", "pointwise", "pool",
                                         "sppf",   "resize",    "reduce",          "softmax",   "layer norm",
-                                        "matmul", "attention", "gather",          "clear"};
+                                        "matmul", "attention", "gather",          "clear",
+                                        "lstm"};
     if (s->kind != OMCU_STEP_CONV) snprintf(out, size, "own %s", kinds[s->kind]);
     else if (s->cudnn) snprintf(out, size, "cudnn %d", s->tactic - OMCU_TACTIC_CUDNN);
     else if (s->lt) snprintf(out, size, "cublaslt %d", s->tactic - OMCU_TACTIC_LT);
