@@ -302,6 +302,30 @@ def elements():
          {"x": (1, 8, 5, 5)}, {"w": w(8, 8, 1, 1)}, outputs=("y", "z", "c"))
 
 
+def shared():
+    """Operators that the engine lacks, alone, between others, several times, and with shapes of the data's own."""
+    conv = ("Conv", ["x", "w"], ["c"], {"pads": [1] * 4})
+    weights = {"w": w(16, 8, 3, 3)}
+    case("cpu_middle", [conv, ("CumSum", ["c", "two"], ["d"], {}), ("Conv", ["d", "w2"], ["e"], {"pads": [1] * 4}), ("Relu", ["e"], ["y"], {})],
+         {"x": (2, 8, 40, 40)}, {**weights, "two": np.int64(2), "w2": w(64, 16, 3, 3) / 20})
+    case("cpu_end", [conv, ("Relu", ["c"], ["r"], {}), ("ReduceMax", ["r"], ["m"], {"axes": [1], "keepdims": 0}), ("Flatten", ["m"], ["f"], {}),
+                     ("TopK", ["f", "five"], ["y", "i"], {}), ("Cast", ["i"], ["z"], {"to": TensorProto.FLOAT})], {"x": (3, 8, 9, 9)},
+         {**weights, "five": np.array([5])}, outputs=("y", "z"))
+    # The first output leaves the GPU, the second comes back from the CPU, the third is of both.
+    case("cpu_outputs", [conv, ("CumSum", ["c", "two"], ["d"], {}), ("Add", ["c", "d"], ["y"], {})], {"x": (1, 8, 6, 6)},
+         {**weights, "two": np.int64(2)}, outputs=("c", "d", "y"))
+    case("cpu_first", [("CumSum", ["x", "two"], ["d"], {}), ("Conv", ["d", "w"], ["c"], {"pads": [1] * 4}), ("Add", ["c", "b"], ["y"], {})],
+         {"x": (2, 8, 30, 30)}, {"w": w(64, 8, 3, 3) / 10, "b": w(64, 1, 1), "two": np.int64(2)})
+    case("cpu_dynamic", [conv, ("NonZero", ["c"], ["i"], {}), ("Transpose", ["i"], ["t"], {}), ("GatherND", ["c", "t"], ["y"], {})],
+         {"x": (1, 8, 5, 5)}, weights)
+    nodes, last = [conv], "c"
+    for i in range(3):
+        nodes += [("CumSum", [last, "two"], [f"s{i}"], {}), ("Conv", [f"s{i}", f"w{i}"], [f"c{i}"], {"pads": [1] * 4}), ("Tanh", [f"c{i}"], [f"t{i}"], {})]
+        last = f"t{i}"
+    case("cpu_thrice", nodes + [("Add", [last, "c"], ["y"], {})], {"x": (4, 8, 32, 32)},
+         {**weights, "two": np.int64(2), **{f"w{i}": w(16, 16, 3, 3) / 10 for i in range(3)}}, f16=2e-2)
+
+
 def node_tests():
     import warnings
 
@@ -387,6 +411,7 @@ products()
 recurrent()
 moving()
 elements()
+shared()
 if args.node_tests:
     node_tests()
 if args.models:

@@ -15,6 +15,7 @@
 
 #define OMCU_ARENA_ALIGN ((size_t)256)
 #define OMCU_NAME 96
+#define OMCU_REFUSED 256
 
 /* A tensor somewhere in a buffer, dims in the graph's order, strides as they fall. */
 typedef struct omcu_view {
@@ -105,6 +106,7 @@ typedef struct omcu_build {
     bool picture_nhwc; /* the first input is [n, h, w, c] in memory, f16 if `half`; else as the graph has it,
                           f32 */
     bool no_fusion;    /* every node by itself, for comparisons */
+    char *refused;     /* OMCU_REFUSED bytes that get the first output of a node that cannot be done; NULL */
 } omcu_build;
 
 /* Where one run's memory lies: device pointers. */

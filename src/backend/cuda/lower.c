@@ -81,6 +81,8 @@ int omcu_refuse(const omcu_lower_state *l, int node, const char *fmt, ...)
     vsnprintf(why, sizeof why, fmt, ap);
     va_end(ap);
     const om_node *n = &l->g->nodes[node];
+    if (l->how && l->how->refused && n->n_outputs && n->outputs[0] >= 0)
+        snprintf(l->how->refused, OMCU_REFUSED, "%s", l->g->values[n->outputs[0]].name);
     return om_fail(OM_ERR_UNSUPPORTED, "node '%s' (%s): %s", n->name ? n->name : "", n->op, why);
 }
 

@@ -14,6 +14,11 @@ static int check(const omcu_plan *p, cudaError_t e, const char *doing)
     return om_cuda_check(p->device, (int)e, doing);
 }
 
+const omcu_program *omcu_first_program(const omcu_plan *p)
+{
+    return p->chains[0] ? p->chains[0]->stages[0].program : p->programs[0];
+}
+
 static bool is_staged(const om_session *s) { return s->plan->memory->ops->memory == OM_MEMORY_HOST; }
 
 /* The graph of a rung; a program that cannot be captured is launched step by step. */
@@ -69,7 +74,8 @@ static int alloc_input(om_session *s)
     s->item_bytes = (size_t)(ch * h * w) * om_dtype_size(plan->prep.dtype);
     c->binding.inputs = c->inputs;
     size_t bytes = s->item_bytes * (size_t)n;
-    if (bytes != p->programs[0]->buffers[p->programs[0]->inputs[0]].bytes)
+    const omcu_program *first = omcu_first_program(p);
+    if (!first || bytes != first->buffers[first->inputs[0]].bytes)
         return om_fail(OM_ERR_UNSUPPORTED, "the model's input has not the %lld channels of a picture",
                        (long long)ch);
     int err = om_device_mem_alloc(p->device, bytes, &c->inputs[0]);
@@ -91,14 +97,22 @@ static int make_marks(om_session *s)
     return err;
 }
 
+static void need_memory(const omcu_program *p, size_t *arena, size_t *workspace)
+{
+    if (p->arena > *arena) *arena = p->arena;
+    if (p->workspace > *workspace) *workspace = p->workspace;
+}
+
 int omcu_session_init(om_session *s)
 {
     const omcu_plan *p = s->plan->priv;
     omcu_session *c = s->priv;
     size_t arena = 1, workspace = 1;
     for (int i = 0; i < p->n_rungs; i++) {
-        if (p->programs[i]->arena > arena) arena = p->programs[i]->arena;
-        if (p->programs[i]->workspace > workspace) workspace = p->programs[i]->workspace;
+        const omcu_chain *chain = p->chains[i];
+        if (p->programs[i]) need_memory(p->programs[i], &arena, &workspace);
+        for (int k = 0; chain && k < chain->n_stages; k++)
+            if (chain->stages[k].program) need_memory(chain->stages[k].program, &arena, &workspace);
     }
     int err = om_cuda_enter(p->device);
     if (!err) err = check(p, cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking), "making a stream");
@@ -107,10 +121,11 @@ int omcu_session_init(om_session *s)
                     "making an event");
     if (!err) err = om_device_mem_alloc(p->device, arena, &c->binding.arena);
     if (!err) err = om_device_mem_alloc(p->device, workspace, &c->binding.workspace);
-    if (!err) err = alloc_outputs(s);
+    if (!err && !p->chains[0]) err = alloc_outputs(s);
     if (!err) err = alloc_input(s);
-    if (!err && p->profiling) err = make_marks(s);
-    for (int i = 0; i < p->n_rungs && !err && !p->profiling; i++) capture(s, i);
+    if (!err && p->chains[0]) err = omcu_chain_session_init(s);
+    if (!err && p->profiling && !p->chains[0]) err = make_marks(s);
+    for (int i = 0; i < p->n_rungs && !err && !p->profiling && !p->chains[0]; i++) capture(s, i);
     if (!err) err = check(p, cudaStreamSynchronize(c->stream), "making a session");
     if (!err && !is_staged(s)) s->stream = (om_stream *)(void *)c->stream;
     return err;
@@ -122,6 +137,7 @@ void omcu_session_fini(om_session *s)
     omcu_session *c = s->priv;
     if (!p->device) return;
     (void)cudaSetDevice(p->device->index);
+    omcu_chain_session_fini(s);
     if (c->stream) (void)cudaStreamSynchronize(c->stream);
     om_cuda_head_destroy(c->head);
     for (int i = 0; i < OMCU_RUNGS; i++)
@@ -174,6 +190,7 @@ int omcu_submit(om_session *s, int n)
                                     cudaMemcpyHostToDevice, c->stream),
                     "uploading an input");
     if (err) return err;
+    if (c->chain) return omcu_chain_submit(s, n);
     if (p->profiling) err = run_marked(p, c);
     else if (c->graphs[rung])
         err = check(p, cudaGraphLaunch(c->graphs[rung], c->stream), "launching an inference");
@@ -220,6 +237,7 @@ int omcu_wait(om_session *s)
 {
     const omcu_plan *p = s->plan->priv;
     omcu_session *c = s->priv;
+    if (c->chain) return omcu_chain_wait(s);
     if (!c->started) return OM_OK;
     int err = om_cuda_enter(p->device);
     if (!err) err = check(p, cudaEventSynchronize(c->done), "an inference");
@@ -251,7 +269,8 @@ static bool head_params(const om_session *s, const om_head *head, om_cuda_head_p
 
 static int decode_here(om_session *s, const om_head *head, int n, const om_geometry *geo, om_dets *out)
 {
-    int err = fetch_outputs(s);
+    const omcu_session *c = s->priv;
+    int err = c->chain ? OM_OK : fetch_outputs(s);
     for (int i = 0; i < n && !err; i++)
         err = om_head_decode(head, &s->scratch, s->outputs, s->n_outputs, i, &geo[i], &out[i]);
     return err;
@@ -262,7 +281,7 @@ int omcu_decode(om_session *s, const om_head *head, int n, const om_geometry *ge
     const omcu_plan *p = s->plan->priv;
     omcu_session *c = s->priv;
     om_cuda_head_params params;
-    if (!head_params(s, head, &params)) return decode_here(s, head, n, geo, out);
+    if (c->chain || !head_params(s, head, &params)) return decode_here(s, head, n, geo, out);
     if (c->head_of != head) {
         om_cuda_head_destroy(c->head);
         c->head = NULL;
@@ -284,12 +303,11 @@ int omcu_decode(om_session *s, const om_head *head, int n, const om_geometry *ge
 
 /* ---- profile ---- */
 
-static void exec_name(const omcu_step *s, char *out, size_t size)
+void omcu_exec_name(const omcu_step *s, char *out, size_t size)
 {
     static const char *const kinds[] = {"conv",   "depthwise", "transposed conv", "pointwise", "pool",
                                         "sppf",   "resize",    "reduce",          "softmax",   "layer norm",
-                                        "matmul", "attention", "gather",          "clear",
-                                        "lstm"};
+                                        "matmul", "attention", "gather",          "clear",     "lstm"};
     if (s->kind != OMCU_STEP_CONV) snprintf(out, size, "own %s", kinds[s->kind]);
     else if (s->cudnn) snprintf(out, size, "cudnn %d", s->tactic - OMCU_TACTIC_CUDNN);
     else if (s->lt) snprintf(out, size, "cublaslt %d", s->tactic - OMCU_TACTIC_LT);
@@ -303,6 +321,7 @@ int omcu_layers(om_session *s, om_layer_time *out, int max)
     const omcu_plan *p = s->plan->priv;
     const omcu_session *c = s->priv;
     const omcu_program *top = p->programs[0];
+    if (c->chain) return omcu_chain_layers(s, out, max);
     if (!c->marks) return om_fail(OM_ERR_ARG, "the plan was compiled without profiling");
     int n = top->n_steps < max ? top->n_steps : max;
     for (int i = 0; i < n; i++) {
@@ -312,7 +331,7 @@ int omcu_layers(om_session *s, om_layer_time *out, int max)
         out[i] = (om_layer_time){.ns = (int64_t)((double)ms * 1e6), .ran = ran};
         snprintf(out[i].name, sizeof out[i].name, "%s", step->name);
         snprintf(out[i].type, sizeof out[i].type, "%s", step->type);
-        exec_name(step, out[i].exec, sizeof out[i].exec);
+        omcu_exec_name(step, out[i].exec, sizeof out[i].exec);
     }
     return top->n_steps;
 }
