@@ -105,7 +105,7 @@ static int lower(om_plan *plan, const om_compile_params *params, int batch, bool
     if (plan->desc->prep.layout == OM_LAYOUT_NHWC)
         in = om_shape_make(4, (int64_t)batch, (int64_t)plan->height, (int64_t)plan->width, (int64_t)c);
     om_graph *g = NULL;
-    omcu_build how = {.half = half, .picture_nhwc = p->nhwc};
+    omcu_build how = {.half = half, .picture_nhwc = p->nhwc, .store = p->store};
     int err = omcu_settle(params->graph, &in, 1, &g);
     bool shared = rung && p->chains[0];
     if (!err && !shared) err = omcu_lower(p->device, g, &how, &p->programs[rung]);
@@ -160,6 +160,7 @@ static void cuda_plan_fini(om_plan *plan)
         omcu_program_destroy(p->programs[i]);
         omcu_chain_destroy(p->chains[i]);
     }
+    omcu_store_unref(p->store);
     if (p->own_device) om_device_close(p->device);
 }
 
@@ -177,21 +178,23 @@ static int cuda_compile(om_plan *plan, const om_compile_params *params)
     told = true;
     p->profiling = params->profiling;
     choose_prep(plan, params, half);
-    err = build_rungs(plan, params, half);
+    err = omcu_store_create(p->device, &p->store);
+    if (!err) err = build_rungs(plan, params, half);
     if (err) return err;
     plan->sessions = params->sessions                  ? params->sessions
                      : params->mode == OM_MODE_LATENCY ? 1
                                                        : DEFAULT_SESSIONS;
     const omcu_program *first = omcu_first_program(p);
-    char shared[160] = "";
-    if (p->chains[0]) omcu_chain_note(p->chains[0], shared, sizeof shared);
+    char how[120];
+    size_t held, asked;
     if (!first) return om_fail(OM_ERR_UNSUPPORTED, "nothing of the model runs on the GPU");
-    if (shared[0])
-        snprintf(plan->note, sizeof plan->note, "cuda %s %s, %s", p->device->id, half ? "f16" : "f32",
-                 shared);
-    else
-        snprintf(plan->note, sizeof plan->note, "cuda %s %s, %s, %zu MB", p->device->id, half ? "f16" : "f32",
-                 omcu_tuner_note(first->tuner), (first->arena + first->constants) >> 20);
+    omcu_store_sizes(p->store, &held, &asked);
+    if (p->chains[0]) omcu_chain_note(p->chains[0], how, sizeof how);
+    else snprintf(how, sizeof how, "%s", omcu_tuner_note(first->tuner));
+    snprintf(plan->note, sizeof plan->note, "cuda %.12s %s, %.100s, %d MB of weights", p->device->id,
+             half ? "f16" : "f32", how, (int)(held >> 20));
+    om_log(OM_LOG_DEBUG, "cuda: weights of %d batch sizes: %.1f MB, each once (%.1f MB apart)", p->n_rungs,
+           (double)held / 1e6, (double)asked / 1e6);
     return OM_OK;
 }
 

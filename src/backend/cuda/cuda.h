@@ -14,6 +14,7 @@
 typedef struct omcu_plan {
     om_device *device; /* the GPU: plan->memory, or our own where the caller's memory is the host's */
     bool own_device, profiling, nhwc;
+    omcu_store *store; /* the constants of all programs */
     omcu_program *programs[OMCU_RUNGS]; /* for falling batches; the first for the plan's */
     omcu_chain *chains[OMCU_RUNGS]; /* in their place, where the CPU backend does a part of the model */
     int rungs[OMCU_RUNGS], n_rungs;

@@ -9,6 +9,7 @@
 #define OM_BACKEND_CUDA_ENGINE_H
 
 #include "backend/cuda/kernels.h"
+#include "backend/cuda/store.h"
 #include "base/tensor.h"
 #include "device/device.h"
 #include "model/model.h"
@@ -33,7 +34,7 @@ typedef struct omcu_buffer {
     int first, last; /* steps that touch it; -1: none */
     size_t offset;   /* in the arena */
     int index;       /* of the input or output */
-    void *data;      /* constants: device memory of the program's */
+    void *data;      /* constants: device memory of the store's */
 } omcu_buffer;
 
 typedef enum omcu_kind {
@@ -99,6 +100,7 @@ typedef struct omcu_program {
     om_tensor *out; /* of the outputs: shape and type (f32) */
     size_t arena, constants, workspace;
     struct omcu_tuner *tuner;
+    omcu_store *store; /* its constants; a reference */
 } omcu_program;
 
 typedef struct omcu_build {
@@ -106,6 +108,7 @@ typedef struct omcu_build {
     bool picture_nhwc; /* the first input is [n, h, w, c] in memory, f16 if `half`; else as the graph has it,
                           f32 */
     bool no_fusion;    /* every node by itself, for comparisons */
+    omcu_store *store; /* where constants are kept, for programs that share them; NULL: a store of its own */
     char *refused;     /* OMCU_REFUSED bytes that get the first output of a node that cannot be done; NULL */
 } omcu_build;
 

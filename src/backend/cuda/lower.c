@@ -435,7 +435,9 @@ static int lower(om_device *device, const om_graph *g, const omcu_build *how, om
     if (err) goto fail;
     l.p->device = device;
     l.p->half = how->half;
-    err = list_users(&l);
+    l.p->store = omcu_store_ref(how->store);
+    if (!l.p->store) err = omcu_store_create(device, &l.p->store);
+    if (!err) err = list_users(&l);
     if (!err) err = add_inputs(&l);
     if (!err) err = add_outputs(&l);
     if (!err) err = omcu_plan_layout(&l);

@@ -29,8 +29,7 @@ int omcu_add_const(omcu_program *p, const void *data, size_t bytes)
     int n = omcu_add_buffer(p, OMCU_IN_CONST, bytes);
     if (n < 0) return n;
     omcu_buffer *b = &p->buffers[n];
-    int err = om_device_mem_alloc(p->device, bytes, &b->data);
-    if (!err) err = om_device_copy(p->device, OM_COPY_TO_DEVICE, b->data, data, bytes, NULL);
+    int err = omcu_store_get(p->store, data, bytes, &b->data);
     p->constants += bytes;
     return err ? err : n;
 }
@@ -56,8 +55,7 @@ void omcu_program_destroy(omcu_program *p)
 {
     if (!p) return;
     omcu_tuner_destroy(p->tuner);
-    for (int i = 0; i < p->n_buffers; i++)
-        if (p->buffers[i].data) om_device_mem_free(p->device, p->buffers[i].data);
+    omcu_store_unref(p->store);
     for (int i = 0; i < p->n_outputs && p->out; i++) p->out[i].data = NULL;
     om_free(p->buffers);
     om_free(p->steps);

@@ -177,7 +177,7 @@ static int list_wires(split *s)
     for (int i = 0; i < c->n_wires; i++) {
         const omcu_wire *w = &c->wires[i];
         if (w->maker < 0) continue;
-        if (w->from_gpu && (w->to_cpu || w->is_output)) c->down += w->bytes;
+        if (w->from_gpu && w->to_cpu) c->down += w->bytes;
         if (!w->from_gpu && w->to_gpu) c->up += w->bytes;
     }
     return OM_OK;
@@ -380,6 +380,6 @@ void omcu_chain_note(const omcu_chain *c, char *out, size_t size)
 {
     const char *what = "";
     for (int i = 1; i < c->n_stages && !what[0]; i += 2) what = c->stages[i].what;
-    snprintf(out, size, "%d nodes on the CPU (%.48s), %.1f MB down, %.1f MB up a batch", c->cpu_nodes, what,
+    snprintf(out, size, "%d nodes on the CPU (%.40s), %.1f MB down, %.1f MB up a batch", c->cpu_nodes, what,
              (double)c->down / 1e6, (double)c->up / 1e6);
 }
