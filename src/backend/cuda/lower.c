@@ -444,6 +444,7 @@ static int lower(om_device *device, const om_graph *g, const omcu_build *how, om
     for (int i = 0; i < g->n_nodes && !err; i++)
         if (!g->nodes[i].dead && !l.done[i]) err = lower_node(&l, i);
     if (!err) err = finish_outputs(&l);
+    if (!err) err = l.error;
     if (!err) err = omcu_place_buffers(l.p);
     if (err) goto fail;
     fini(&l);
