@@ -29,6 +29,7 @@ typedef struct omcu_session {
     struct CUgraphExec_st *graphs[OMCU_RUNGS]; /* NULL: the program is launched step by step */
     om_cuda_head *head;                        /* made when the first decode tells which */
     const om_head *head_of;
+    const void *head_outputs[OM_HEAD_GRIDS]; /* device_outputs in the order the head wants them */
     bool head_ran;             /* behind the last submit */
     struct CUevent_st **marks; /* profiling: before each step, and behind the last */
     bool started;
