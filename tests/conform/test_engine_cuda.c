@@ -335,7 +335,8 @@ static int one(const char *folder, const char *name, const double bound[2], bool
         if (shared && ways[i].tuned) continue;
         err = shared ? run_chain(&c, ways[i].half, ways[i].fused, mean, &worst)
                      : run(&c, ways[i].half, ways[i].tuned, ways[i].fused, mean, &worst);
-        if (err == OM_ERR_UNSUPPORTED && strncmp(name, "node_", 5) == 0) {
+        if ((err == OM_ERR_UNSUPPORTED && strncmp(name, "node_", 5) == 0) ||
+            (err == OM_ERR_NOT_FOUND && shared)) {
             printf("skipped %s: %s\n", name, om_error_message());
             failed = -1;
             break;
