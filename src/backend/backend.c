@@ -40,6 +40,7 @@ static const char *ops_problem(const om_backend_ops *ops)
         return "lacks an entry that every backend must have";
     if (!ops->plan_export != !ops->plan_import)
         return "has one of plan_export and plan_import without the other";
+    if (ops->plan_parts && !ops->plan_export) return "has plan_parts without plan_export";
     return NULL;
 }
 
