@@ -133,6 +133,13 @@ int om_operators_load(const char *path)
     return om_operators_add(get(), path);
 }
 
+int om_operators_load_list(const om_strlist *paths)
+{
+    int err = OM_OK;
+    for (size_t i = 0; i < paths->n && !err; i++) err = om_operators_load(paths->items[i]);
+    return err;
+}
+
 int om_operators_load_env(void)
 {
     static bool done; /* guarded by env_lock */

@@ -12,6 +12,7 @@
  * omma_operators(), was built for another interface, an entry is missing, an operator is there already. A
  * file that is loaded already is fine. */
 int om_operators_load(const char *path);
+int om_operators_load_list(const om_strlist *paths); /* in their order, until one fails */
 /* Those that $OMMA_OPERATORS names, parted by ':'; once a process. */
 int om_operators_load_env(void);
 /* Checks and adds a list that lies in the process; `path` stands in messages. */
