@@ -33,20 +33,22 @@ static const char *misfit_here(const om_plan_file *f, char why[512])
     return why;
 }
 
-/* What a compiled form holds, as the backend reads it; 0: it says nothing, or is not to be had here. */
+/* What a compiled form holds, as the backend reads it; 0: it says nothing, or is not to be had here; negative:
+ * the form is not what it should be. */
 static int parts_of(const om_plan_file *f, const om_plan_blob *b, om_plan_part out[MAX_PARTS])
 {
     const om_backend_ops *ops;
     const char *device;
     if (!b->len || om_backend_select(f->info.device, &ops, &device) || !ops->plan_parts) return 0;
     int n = ops->plan_parts(b->data, b->len, out, MAX_PARTS);
-    return n < 0 ? 0 : n < MAX_PARTS ? n : MAX_PARTS;
+    return n < MAX_PARTS ? n : MAX_PARTS;
 }
 
 static void show_parts(const om_plan_file *f, const om_plan_blob *b)
 {
     om_plan_part parts[MAX_PARTS];
     int n = parts_of(f, b, parts);
+    if (n < 0) printf("             is refused: %s\n", om_error_message());
     for (int i = 0; i < n; i++)
         printf("             batch %d: %d steps, products %s, %.1f MB\n", parts[i].batch, parts[i].steps,
                parts[i].products, (double)parts[i].bytes / 1e6);
@@ -56,7 +58,8 @@ static void put_parts(om_json *j, const om_plan_file *f, const om_plan_blob *b)
 {
     om_plan_part parts[MAX_PARTS];
     int n = parts_of(f, b, parts);
-    if (!n) return;
+    if (n < 0) om_json_key_string(j, "refused", om_error_message());
+    if (n <= 0) return;
     om_json_key(j, "parts");
     om_json_begin_array(j);
     for (int i = 0; i < n; i++) {
