@@ -43,6 +43,7 @@ static const char *ops_problem(const om_backend_ops *ops)
     const om_part_ops *p = ops->parts;
     if (p && (!p->compile || !p->destroy || !p->open || !p->close || !p->run))
         return "takes parts of models but lacks an entry for them";
+    if (ops->plan_parts && !ops->plan_export) return "has plan_parts without plan_export";
     return NULL;
 }
 

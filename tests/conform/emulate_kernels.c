@@ -192,7 +192,9 @@ int omcu_conv_first_launch(const omcu_conv *c, struct CUstream_st *stream)
     return convolve(c, OMCU_F16, tap_first);
 }
 
-int omcu_conv_depthwise_launch(bool half, const omcu_conv *c, struct CUstream_st *stream)
+int omcu_depthwise_guess(bool half, const omcu_conv *c) { return c->r == 3 && c->groups % 8 == 0 ? 0 : -1; }
+
+int omcu_depthwise_launch(int form, bool half, const omcu_conv *c, struct CUstream_st *stream)
 {
     return convolve(c, half ? OMCU_F16 : OMCU_F32, tap_depthwise);
 }

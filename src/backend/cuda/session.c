@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "backend/cuda/cuda.h"
+#include "backend/cuda/user_op.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -385,7 +386,10 @@ void omcu_exec_name(const omcu_step *s, char *out, size_t size)
     static const char *const kinds[] = {"conv",   "depthwise", "transposed conv", "pointwise", "pool",
                                         "sppf",   "resize",    "reduce",          "softmax",   "layer norm",
                                         "matmul", "attention", "gather",          "clear",     "lstm"};
-    if (s->kind != OMCU_STEP_CONV) snprintf(out, size, "own %s", kinds[s->kind]);
+    if (s->kind == OMCU_STEP_DEPTHWISE)
+        snprintf(out, size, "own depthwise %s", omcu_depthwise_form_name(s->tactic - OMCU_TACTIC_DEPTHWISE));
+    else if (s->kind == OMCU_STEP_USER) snprintf(out, size, "user %s", omcu_user_name(s->u.user));
+    else if (s->kind != OMCU_STEP_CONV) snprintf(out, size, "own %s", kinds[s->kind]);
     else if (s->cudnn) snprintf(out, size, "cudnn %d", s->tactic - OMCU_TACTIC_CUDNN);
     else if (s->lt) snprintf(out, size, "cublaslt %d", s->tactic - OMCU_TACTIC_LT);
     else if (s->tactic == OMCU_TACTIC_FIRST) snprintf(out, size, "own first conv");
