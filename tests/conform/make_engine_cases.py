@@ -135,6 +135,16 @@ def convolutions():
                                ("BatchNormalization", ["d", "s", "b", "m", "v"], ["c"], {}),
                                ("Sigmoid", ["c"], ["g"], {}), ("Mul", ["c", "g"], ["y"], {})], {"x": (2, 32, 30, 21)},
          {"w": w(32, 1, 3, 3), "s": w(32) + 1, "b": w(32), "m": w(32), "v": np.abs(w(32)) + 0.5})
+    for k, stride, res in [(16, 1, False), (24, 2, False), (32, 1, True), (96, 1, False), (160, 2, False)]:
+        nodes = [("Relu", ["x"], ["r"], {}), ("Conv", ["r", "w", "b"], ["d"], dict(dw, strides=[stride] * 2)),
+                 ("Clip", ["d", "lo", "hi"], ["e"], {}), ("Conv", ["e", "w2", "b2"], ["p"], {})]
+        case(f"depthwise_pointwise_{k}_{stride}_{int(res)}",
+             nodes + ([("Add", ["p", "r"], ["y"], {})] if res else [("Identity", ["p"], ["y"], {})]),
+             {"x": (2, 32, 19, 13)}, {"w": w(32, 1, 3, 3), "b": w(32), "w2": w(k, 32, 1, 1), "b2": w(k),
+                                      "lo": np.float32(0), "hi": np.float32(6)})
+    case("depthwise_pointwise_wide", [("Conv", ["x", "w", "b"], ["d"], dict(group=144, kernel_shape=[3, 3], pads=[1] * 4)),
+                                      ("Relu", ["d"], ["e"], {}), ("Conv", ["e", "w2", "b2"], ["y"], {})],
+         {"x": (1, 144, 30, 31)}, {"w": w(144, 1, 3, 3), "b": w(144), "w2": w(24, 144, 1, 1), "b2": w(24)})
     case("conv_groups_relu", [("Conv", ["x", "w", "b"], ["c"], dict(group=4, kernel_shape=[3, 3], pads=[1] * 4)),
                               ("Relu", ["c"], ["y"], {})], {"x": (2, 64, 9, 9)}, {"w": w(64, 16, 3, 3), "b": w(64)})
     case("conv_groups", [("Conv", ["x", "w"], ["y"], dict(group=4, kernel_shape=[3, 3], pads=[1] * 4))],

@@ -114,8 +114,11 @@ static int lower(om_plan *plan, const om_compile_params *params, int batch, bool
         in = om_shape_make(4, (int64_t)batch, (int64_t)plan->height, (int64_t)plan->width, (int64_t)c);
     om_graph *g = NULL;
     const char *without = getenv("OMMA_CUDA_WITHOUT");
-    omcu_build how = {
-        .half = half, .picture_nhwc = p->nhwc, .no_depthwise = without && strstr(without, "depthwise")};
+    omcu_build how = {.half = half,
+                      .picture_nhwc = p->nhwc,
+                      .no_depthwise = without && strstr(without, "depthwise"),
+                      .no_blocks = without && strstr(without, "blocks"),
+                      .no_joins = without && strstr(without, "joins")};
     int err = omcu_settle(params->graph, &in, 1, &g);
     /* Whoever computes convolutions in our place gets them with what would be folded into ours. */
     if (!err && om_operators_find("", "Conv")) err = fold_batchnorm(g);

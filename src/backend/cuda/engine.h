@@ -81,6 +81,8 @@ typedef struct omcu_step {
         const struct omcu_user *user; /* user_op.h; the program's */
     } u;
     bool half, has_res, has_scale, has_bias;
+    bool pair, joined; /* a depthwise convolution: the next step could do it too (join.h); does */
+    int joins;         /* the number of the step that this one does too, plus 1; 0: none */
     int tactic;
     struct omcu_cudnn_plan *cudnn; /* of the tactic; the program's tuner owns it */
     struct omcu_lt_plan *lt;
@@ -109,6 +111,8 @@ typedef struct omcu_build {
                           f32 */
     bool no_fusion;    /* every node by itself, for comparisons */
     bool no_depthwise; /* depthwise convolutions as those of any groups, for comparisons */
+    bool no_blocks;    /* those one number a thread, for comparisons */
+    bool no_joins;     /* and pointwise ones behind them always apart, for comparisons */
 } omcu_build;
 
 /* Where one run's memory lies: device pointers. */
