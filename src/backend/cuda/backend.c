@@ -105,7 +105,8 @@ static int fold_batchnorm(om_graph *g)
     return n < 0 ? n : om_graph_infer_shapes(g);
 }
 
-static int lower(om_plan *plan, const om_compile_params *params, int batch, bool half, omcu_program **out)
+/* The whole model as a program, or as a chain where the engine lacks operators of it. */
+static int lower(om_plan *plan, const om_compile_params *params, int batch, bool half, int rung)
 {
     omcu_plan *p = plan->priv;
     int c = plan->prep.channels == OM_CHANNELS_GRAY ? 1 : 3;
@@ -118,13 +119,42 @@ static int lower(om_plan *plan, const om_compile_params *params, int batch, bool
                       .picture_nhwc = p->nhwc,
                       .no_depthwise = without && strstr(without, "depthwise"),
                       .no_blocks = without && strstr(without, "blocks"),
-                      .no_joins = without && strstr(without, "joins")};
+                      .no_joins = without && strstr(without, "joins"),
+                      .store = p->store};
     int err = omcu_settle(params->graph, &in, 1, &g);
     /* Whoever computes convolutions in our place gets them with what would be folded into ours. */
     if (!err && om_operators_find("", "Conv")) err = fold_batchnorm(g);
-    if (!err) err = omcu_lower(p->device, g, &how, out);
+    bool shared = rung && p->chains[0];
+    if (!err && !shared) err = omcu_lower(p->device, g, &how, &p->programs[rung]);
+    if (err == OM_ERR_UNSUPPORTED && g && !rung) {
+        om_log(OM_LOG_DEBUG, "cuda: %s", om_error_message());
+        shared = true;
+        err = OM_OK;
+    }
+    if (!err && shared) err = omcu_chain_build(p->device, g, &how, params->threads, &p->chains[rung]);
     om_graph_destroy(g);
     return err;
+}
+
+static int tune(const omcu_plan *p, int rung, const omcu_tune_params *params)
+{
+    const omcu_chain *chain = p->chains[rung];
+    int err = chain ? OM_OK : omcu_tune(p->programs[rung], params);
+    for (int i = 0; chain && i < chain->n_stages && !err; i++)
+        if (chain->stages[i].program) err = omcu_tune(chain->stages[i].program, params);
+    return err;
+}
+
+/* What a plan file says was made of the same steps. */
+static int check_form(const omcu_plan *p, int rung, const omcu_form_rung *from)
+{
+    if (!from) return OM_OK;
+    if (p->chains[rung])
+        return om_fail(OM_ERR_FORMAT, "it was made of a model that runs on the GPU as a whole");
+    int n = p->programs[rung]->n_steps;
+    return from->steps == n
+               ? OM_OK
+               : om_fail(OM_ERR_FORMAT, "it was made of %d steps, which are %d now", from->steps, n);
 }
 
 /* The plan's batch, and smaller ones for what a part of it fills. `form`: what a plan file says of them;
@@ -140,18 +170,16 @@ static int build_rungs(om_plan *plan, const om_compile_params *params, bool half
         const omcu_form_rung *from = form ? &form->rungs[p->n_rungs] : NULL;
         if (form && (p->n_rungs >= form->n_rungs || from->batch != batch))
             return om_fail(OM_ERR_FORMAT, "it holds nothing for batch %d", batch);
-        omcu_tune_params tune = {.cache_dir = top ? params->cache_dir : NULL,
-                                 .seconds = TUNE_SECONDS,
-                                 .libraries = top,
-                                 .threads = params->threads,
-                                 .recall = from};
-        err = lower(plan, params, batch, half, &p->programs[p->n_rungs]);
+        omcu_tune_params how = {.cache_dir = top ? params->cache_dir : NULL,
+                                .seconds = TUNE_SECONDS,
+                                .libraries = top,
+                                .threads = params->threads,
+                                .recall = from};
+        err = lower(plan, params, batch, half, p->n_rungs);
         if (err) break;
         p->rungs[p->n_rungs++] = batch;
-        if (from && from->steps != p->programs[p->n_rungs - 1]->n_steps)
-            return om_fail(OM_ERR_FORMAT, "it was made of %d steps, which are %d now", from->steps,
-                           p->programs[p->n_rungs - 1]->n_steps);
-        err = omcu_tune(p->programs[p->n_rungs - 1], &tune);
+        err = check_form(p, p->n_rungs - 1, from);
+        if (!err) err = tune(p, p->n_rungs - 1, &how);
         int next = 1;
         while (next * RUNG_STEP < batch) next *= RUNG_STEP;
         if (batch == 1 || params->profiling) break;
@@ -163,7 +191,11 @@ static int build_rungs(om_plan *plan, const om_compile_params *params, bool half
 static void cuda_plan_fini(om_plan *plan)
 {
     omcu_plan *p = plan->priv;
-    for (int i = 0; i < OMCU_RUNGS; i++) omcu_program_destroy(p->programs[i]);
+    for (int i = 0; i < OMCU_RUNGS; i++) {
+        omcu_program_destroy(p->programs[i]);
+        omcu_chain_destroy(p->chains[i]);
+    }
+    omcu_store_unref(p->store);
     if (p->own_device) om_device_close(p->device);
 }
 
@@ -179,14 +211,23 @@ static int prepare(om_plan *plan, const om_compile_params *params, const omcu_fo
     told = true;
     p->profiling = params->profiling;
     choose_prep(plan, params, half);
-    err = build_rungs(plan, params, half, form);
+    err = omcu_store_create(p->device, &p->store);
+    if (!err) err = build_rungs(plan, params, half, form);
     if (err) return err;
     plan->sessions = params->sessions                  ? params->sessions
                      : params->mode == OM_MODE_LATENCY ? 1
                                                        : DEFAULT_SESSIONS;
-    snprintf(plan->note, sizeof plan->note, "cuda %s %s, %s, %zu MB", p->device->id, half ? "f16" : "f32",
-             omcu_tuner_note(p->programs[0]->tuner),
-             (p->programs[0]->arena + p->programs[0]->constants) >> 20);
+    const omcu_program *first = omcu_first_program(p);
+    char how[120];
+    size_t held, asked;
+    if (!first) return om_fail(OM_ERR_UNSUPPORTED, "nothing of the model runs on the GPU");
+    omcu_store_sizes(p->store, &held, &asked);
+    if (p->chains[0]) omcu_chain_note(p->chains[0], how, sizeof how);
+    else snprintf(how, sizeof how, "%s", omcu_tuner_note(first->tuner));
+    snprintf(plan->note, sizeof plan->note, "cuda %.12s %s, %.100s, %d MB of weights", p->device->id,
+             half ? "f16" : "f32", how, (int)(held >> 20));
+    om_log(OM_LOG_DEBUG, "cuda: weights of %d batch sizes: %.1f MB, each once (%.1f MB apart)", p->n_rungs,
+           (double)held / 1e6, (double)asked / 1e6);
     return OM_OK;
 }
 
@@ -210,6 +251,10 @@ static int cuda_export(om_plan *plan, char **blob, size_t *len)
 {
     const omcu_plan *p = plan->priv;
     omcu_form form = {.n_rungs = p->n_rungs};
+    *blob = NULL;
+    *len = 0;
+    /* What is shared with the CPU's backend is compiled when it is run. */
+    if (p->chains[0]) return OM_OK;
     int err = capability(p->device, &form.major, &form.minor);
     for (int i = 0; i < p->n_rungs && !err; i++) {
         err = omcu_tuner_export(p->programs[i], &form.rungs[i]);

@@ -9,12 +9,14 @@
 #define OM_BACKEND_CUDA_ENGINE_H
 
 #include "backend/cuda/kernels.h"
+#include "backend/cuda/store.h"
 #include "base/tensor.h"
 #include "device/device.h"
 #include "model/model.h"
 
 #define OMCU_ARENA_ALIGN ((size_t)256)
 #define OMCU_NAME 96
+#define OMCU_REFUSED 256
 
 /* A tensor somewhere in a buffer, dims in the graph's order, strides as they fall. */
 typedef struct omcu_view {
@@ -32,7 +34,7 @@ typedef struct omcu_buffer {
     int first, last; /* steps that touch it; -1: none */
     size_t offset;   /* in the arena */
     int index;       /* of the input or output */
-    void *data;      /* constants: device memory of the program's */
+    void *data;      /* constants: device memory of the store's */
 } omcu_buffer;
 
 typedef enum omcu_kind {
@@ -50,6 +52,7 @@ typedef enum omcu_kind {
     OMCU_STEP_ATTENTION,
     OMCU_STEP_PICK,
     OMCU_STEP_CLEAR,
+    OMCU_STEP_LSTM,
     OMCU_STEP_USER
 } omcu_kind;
 
@@ -78,6 +81,7 @@ typedef struct omcu_step {
         omcu_matmul matmul;
         omcu_attention attention;
         omcu_pick pick;
+        omcu_lstm lstm; /* in: gates, recurrent weights, then the states there are */
         const struct omcu_user *user; /* user_op.h; the program's */
     } u;
     bool half, has_res, has_scale, has_bias;
@@ -103,6 +107,7 @@ typedef struct omcu_program {
     struct omcu_tuner *tuner;
     struct omcu_user **users; /* of users' operators */
     int n_users, cap_users;
+    omcu_store *store; /* its constants; a reference */
 } omcu_program;
 
 typedef struct omcu_build {
@@ -113,6 +118,8 @@ typedef struct omcu_build {
     bool no_depthwise; /* depthwise convolutions as those of any groups, for comparisons */
     bool no_blocks;    /* those one number a thread, for comparisons */
     bool no_joins;     /* and pointwise ones behind them always apart, for comparisons */
+    omcu_store *store; /* where constants are kept, for programs that share them; NULL: a store of its own */
+    char *refused;     /* OMCU_REFUSED bytes that get the first output of a node that cannot be done; NULL */
 } omcu_build;
 
 /* Where one run's memory lies: device pointers. */
