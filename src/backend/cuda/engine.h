@@ -81,7 +81,7 @@ typedef struct omcu_step {
         omcu_matmul matmul;
         omcu_attention attention;
         omcu_pick pick;
-        omcu_lstm lstm; /* in: gates, recurrent weights, then the states there are */
+        omcu_lstm lstm;               /* in: gates, recurrent weights, then the states there are */
         const struct omcu_user *user; /* user_op.h; the program's */
     } u;
     bool half, has_res, has_scale, has_bias;

@@ -17,7 +17,8 @@ int omcu_form_write(const omcu_form *f, char **blob, size_t *len)
     for (int i = 0; i < f->n_rungs; i++) {
         const omcu_form_rung *r = &f->rungs[i];
         om_str_addf(&s, "rung\t%d\t%d\t%zu\t%zu\t%zu\t%d\t%d\t%d\t%s\t%d\n", r->batch, r->steps, r->arena,
-                    r->constants, r->workspace, r->products[0], r->products[1], r->products[2], r->pairs, r->n_choices);
+                    r->constants, r->workspace, r->products[0], r->products[1], r->products[2], r->pairs,
+                    r->n_choices);
         for (int k = 0; k < r->n_choices; k++) {
             const omcu_choice *c = &r->choices[k];
             om_str_addf(&s, "%s\t%s\t%.0f\t%zu\n", c->key, c->tactic, c->ns, c->engine ? c->engine_len : 0);
