@@ -107,7 +107,7 @@ typedef struct om_backend_ops {
     int (*plan_import)(om_plan *plan, const om_compile_params *params, const void *blob, size_t len);
     /* Optional: parts of other engines' models, on the CPU; NULL: it takes none. */
     const struct om_part_ops *parts;
-    /* Optional: what such bytes hold, read without the device; fills at most `max`, returns how many parts. */
+    /* Optional: what such bytes hold, read without the device; at most `max`; how many there are. */
     int (*plan_parts)(const void *blob, size_t len, om_plan_part *out, int max);
 } om_backend_ops;
 

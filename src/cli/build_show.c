@@ -33,8 +33,8 @@ static const char *misfit_here(const om_plan_file *f, char why[512])
     return why;
 }
 
-/* What a compiled form holds, as the backend reads it; 0: it says nothing, or is not to be had here; negative:
- * the form is not what it should be. */
+/* What a compiled form holds, as the backend reads it; 0: it says nothing, or is not to be had here;
+ * negative: the form is not what it should be. */
 static int parts_of(const om_plan_file *f, const om_plan_blob *b, om_plan_part out[MAX_PARTS])
 {
     const om_backend_ops *ops;

@@ -43,7 +43,7 @@ typedef struct om_run_options {
     int threads;
     char *cache_dir;
     om_strlist operators; /* files of users' operators */
-    int batch_size; /* fixed batch of the model; 0: chosen */
+    int batch_size;       /* fixed batch of the model; 0: chosen */
     int batch_min, batch_max;
     double batch_timeout_ms; /* 0: off */
     int in_flight;           /* 0: the engine's wish */

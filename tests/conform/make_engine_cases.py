@@ -4,8 +4,8 @@
 
 --node-tests adds the ONNX project's own node tests of the operators that the engine has. --models adds whole networks
 that `OMMA model synth` makes, at a small size; --real those of scripts/get-models that lie in FOLDER. --operators makes
-instead, and nothing else, what examples/user_depthwise.cu computes: nodes of a domain of its own, with ONNX Runtime's
-answers for the same in standard operators.
+instead, and nothing else, what examples/user_depthwise.cu computes: nodes of a domain of its own, with ONNX Runtime's answers
+for the same in standard operators.
 """
 
 import argparse
@@ -22,8 +22,8 @@ ap = argparse.ArgumentParser()
 ap.add_argument("out")
 ap.add_argument("--node-tests", action="store_true")
 ap.add_argument("--models")
-ap.add_argument("--real")
 ap.add_argument("--operators", action="store_true")
+ap.add_argument("--real")
 args = ap.parse_args()
 os.makedirs(args.out, exist_ok=True)
 rng = np.random.default_rng(7)
@@ -137,6 +137,16 @@ def convolutions():
                                ("BatchNormalization", ["d", "s", "b", "m", "v"], ["c"], {}),
                                ("Sigmoid", ["c"], ["g"], {}), ("Mul", ["c", "g"], ["y"], {})], {"x": (2, 32, 30, 21)},
          {"w": w(32, 1, 3, 3), "s": w(32) + 1, "b": w(32), "m": w(32), "v": np.abs(w(32)) + 0.5})
+    for k, stride, res in [(16, 1, False), (24, 2, False), (32, 1, True), (96, 1, False), (160, 2, False)]:
+        nodes = [("Relu", ["x"], ["r"], {}), ("Conv", ["r", "w", "b"], ["d"], dict(dw, strides=[stride] * 2)),
+                 ("Clip", ["d", "lo", "hi"], ["e"], {}), ("Conv", ["e", "w2", "b2"], ["p"], {})]
+        case(f"depthwise_pointwise_{k}_{stride}_{int(res)}",
+             nodes + ([("Add", ["p", "r"], ["y"], {})] if res else [("Identity", ["p"], ["y"], {})]),
+             {"x": (2, 32, 19, 13)}, {"w": w(32, 1, 3, 3), "b": w(32), "w2": w(k, 32, 1, 1), "b2": w(k),
+                                      "lo": np.float32(0), "hi": np.float32(6)})
+    case("depthwise_pointwise_wide", [("Conv", ["x", "w", "b"], ["d"], dict(group=144, kernel_shape=[3, 3], pads=[1] * 4)),
+                                      ("Relu", ["d"], ["e"], {}), ("Conv", ["e", "w2", "b2"], ["y"], {})],
+         {"x": (1, 144, 30, 31)}, {"w": w(144, 1, 3, 3), "b": w(144), "w2": w(24, 144, 1, 1), "b2": w(24)})
     case("conv_groups_relu", [("Conv", ["x", "w", "b"], ["c"], dict(group=4, kernel_shape=[3, 3], pads=[1] * 4)),
                               ("Relu", ["c"], ["y"], {})], {"x": (2, 64, 9, 9)}, {"w": w(64, 16, 3, 3), "b": w(64)})
     case("conv_groups", [("Conv", ["x", "w"], ["y"], dict(group=4, kernel_shape=[3, 3], pads=[1] * 4))],

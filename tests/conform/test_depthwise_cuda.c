@@ -16,6 +16,7 @@
 #include "cuda_plugin.h"
 
 static om_device *gpu;
+static om_stream *stream;
 static bool timing; /* what is in memory does not matter */
 static struct {
     int (*forms)(void);
@@ -222,7 +223,8 @@ static void every_form_is_right(void **state)
                 const layer *l = &layers[i];
                 setup(l, half, &g);
                 taken += dw.takes(form, half, &g.c);
-                assert_int_equal(dw.launch(form, half, &g.c, NULL), 0);
+                assert_int_equal(dw.launch(form, half, &g.c, (void *)stream), 0);
+                assert_int_equal(om_device_settle(gpu, stream), 0);
                 double worst = compare(l, &g, half), bound = half ? 2e-3 : 2e-5;
                 if (!(worst <= bound))
                     fail_msg("layer %zu, %s, form %s: differs by %g", i, half ? "f16" : "f32",
@@ -236,8 +238,6 @@ static void bench(void)
 {
     static const int shapes[][3] = {{112, 32, 1}, {112, 96, 2}, {56, 144, 1}, {56, 144, 2}, {28, 192, 1},
                                     {28, 192, 2}, {14, 384, 1}, {14, 576, 1}, {14, 576, 2}, {7, 960, 1}};
-    om_stream *s;
-    if (om_device_stream_create(gpu, 0, &s)) return;
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
         for (int half = 0; half < 2; half++) {
             layer l = {.n = 64,
@@ -256,8 +256,8 @@ static void bench(void)
                 int64_t best = INT64_MAX;
                 for (int k = 0; k < 5; k++) {
                     int64_t from = om_now_ns();
-                    for (int r = 0; r < 10; r++) dw.launch(form, half, &g.c, (void *)s);
-                    om_device_settle(gpu, s);
+                    for (int r = 0; r < 10; r++) dw.launch(form, half, &g.c, (void *)stream);
+                    om_device_settle(gpu, stream);
                     int64_t t = (om_now_ns() - from) / 10;
                     if (t < best) best = t;
                 }
@@ -267,7 +267,6 @@ static void bench(void)
             printf("\n");
             teardown(&g);
         }
-    om_device_stream_destroy(gpu, s);
 }
 
 int main(int argc, char **argv)
@@ -279,10 +278,12 @@ int main(int argc, char **argv)
     cuda_symbol("omcu_depthwise_takes", &dw.takes);
     cuda_symbol("omcu_depthwise_launch", &dw.launch);
     const struct CMUnitTest tests[] = {cmocka_unit_test(every_form_is_right)};
-    int failed = 0;
+    int failed = om_device_stream_create(gpu, 0, &stream);
+    if (failed) return 1;
     timing = argc > 1;
     if (timing) bench();
     else failed = cmocka_run_group_tests(tests, NULL, NULL);
+    om_device_stream_destroy(gpu, stream);
     om_device_close(gpu);
     return failed ? 1 : 0;
 }

@@ -117,8 +117,10 @@ static int lower(om_plan *plan, const om_compile_params *params, int batch, bool
     const char *without = getenv("OMMA_CUDA_WITHOUT");
     omcu_build how = {.half = half,
                       .picture_nhwc = p->nhwc,
-                      .store = p->store,
-                      .no_depthwise = without && strstr(without, "depthwise")};
+                      .no_depthwise = without && strstr(without, "depthwise"),
+                      .no_blocks = without && strstr(without, "blocks"),
+                      .no_joins = without && strstr(without, "joins"),
+                      .store = p->store};
     int err = omcu_settle(params->graph, &in, 1, &g);
     /* Whoever computes convolutions in our place gets them with what would be folded into ours. */
     if (!err && om_operators_find("", "Conv")) err = fold_batchnorm(g);
@@ -143,6 +145,18 @@ static int tune(const omcu_plan *p, int rung, const omcu_tune_params *params)
     return err;
 }
 
+/* What a plan file says was made of the same steps. */
+static int check_form(const omcu_plan *p, int rung, const omcu_form_rung *from)
+{
+    if (!from) return OM_OK;
+    if (p->chains[rung])
+        return om_fail(OM_ERR_FORMAT, "it was made of a model that runs on the GPU as a whole");
+    int n = p->programs[rung]->n_steps;
+    return from->steps == n
+               ? OM_OK
+               : om_fail(OM_ERR_FORMAT, "it was made of %d steps, which are %d now", from->steps, n);
+}
+
 /* The plan's batch, and smaller ones for what a part of it fills. `form`: what a plan file says of them;
  * NULL: everything is found out. */
 static int build_rungs(om_plan *plan, const om_compile_params *params, bool half, const omcu_form *form)
@@ -163,12 +177,9 @@ static int build_rungs(om_plan *plan, const om_compile_params *params, bool half
                                 .recall = from};
         err = lower(plan, params, batch, half, p->n_rungs);
         if (err) break;
-        const omcu_program *made = p->programs[p->n_rungs];
         p->rungs[p->n_rungs++] = batch;
-        if (from && (!made || from->steps != made->n_steps))
-            return om_fail(OM_ERR_FORMAT, "it was made of %d steps, which are %d now", from->steps,
-                           made ? made->n_steps : 0);
-        err = tune(p, p->n_rungs - 1, &how);
+        err = check_form(p, p->n_rungs - 1, from);
+        if (!err) err = tune(p, p->n_rungs - 1, &how);
         int next = 1;
         while (next * RUNG_STEP < batch) next *= RUNG_STEP;
         if (batch == 1 || params->profiling) break;
@@ -240,8 +251,10 @@ static int cuda_export(om_plan *plan, char **blob, size_t *len)
 {
     const omcu_plan *p = plan->priv;
     omcu_form form = {.n_rungs = p->n_rungs};
-    if (p->chains[0])
-        return om_fail(OM_ERR_UNSUPPORTED, "parts of the model run on the CPU: it is tuned at each start");
+    *blob = NULL;
+    *len = 0;
+    /* What is shared with the CPU's backend is compiled when it is run. */
+    if (p->chains[0]) return OM_OK;
     int err = capability(p->device, &form.major, &form.minor);
     for (int i = 0; i < p->n_rungs && !err; i++) {
         err = omcu_tuner_export(p->programs[i], &form.rungs[i]);

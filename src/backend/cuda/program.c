@@ -147,6 +147,10 @@ omcu_conv omcu_conv_bound(const omcu_program *p, const omcu_step *s, const omcu_
 static int run_conv(const omcu_program *p, const omcu_step *s, const omcu_binding *b, cudaStream_t stream)
 {
     omcu_conv c = omcu_conv_bound(p, s, b);
+    if (s->joins) {
+        omcu_conv d = omcu_conv_bound(p, &p->steps[s->joins - 1], b);
+        return omcu_joined_launch(&d, &c, stream);
+    }
     if (s->cudnn) return omcu_cudnn_run(p, s, &c, b->workspace, stream);
     if (s->lt) return omcu_lt_run(p, s, &c, b->workspace, stream);
     if (s->tactic == OMCU_TACTIC_FIRST) return omcu_conv_first_launch(&c, stream);
@@ -259,6 +263,7 @@ static int launch(const omcu_program *p, const omcu_step *s, const omcu_binding 
     switch (s->kind) {
     case OMCU_STEP_CONV: return run_conv(p, s, b, stream);
     case OMCU_STEP_DEPTHWISE:
+        if (s->joined) return cudaSuccess;
         c = omcu_conv_bound(p, s, b);
         return omcu_depthwise_launch(s->tactic - OMCU_TACTIC_DEPTHWISE, s->half, &c, stream);
     case OMCU_STEP_DECONV: c = omcu_conv_bound(p, s, b); return omcu_deconv_launch(s->half, &c, stream);
@@ -267,8 +272,8 @@ static int launch(const omcu_program *p, const omcu_step *s, const omcu_binding 
     case OMCU_STEP_LAYER_NORM: return run_rows(p, s, b, stream);
     case OMCU_STEP_MATMUL:
     case OMCU_STEP_ATTENTION: return run_matmul(p, s, b, stream);
-    case OMCU_STEP_LSTM: return run_lstm(p, s, b, stream);
     case OMCU_STEP_USER: return omcu_user_run(p, s, b, stream);
+    case OMCU_STEP_LSTM: return run_lstm(p, s, b, stream);
     default: return run_moving(p, s, b, stream);
     }
 }

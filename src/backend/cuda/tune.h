@@ -11,8 +11,7 @@ typedef struct omcu_tune_params {
     double seconds;        /* for building and timing candidates; 0: none are timed */
     bool libraries;        /* cuDNN and cuBLASLt take part, where they are there */
     int threads;           /* that build candidates; 0: as many as there are cores, at most 16 */
-    const struct omcu_form_rung
-        *recall; /* what a plan file says of this batch: nothing is timed; NULL: none */
+    const struct omcu_form_rung *recall; /* of a plan file: nothing is timed; NULL: none */
 } omcu_tune_params;
 
 /* Chooses tactics for all steps of a placed program; its arena is allocated for the while. */
