@@ -64,7 +64,8 @@ static int make_wires(om_session *s, const omcu_chain *chain, way *w)
         const omcu_wire *wire = &chain->wires[i];
         if (wire->maker < 0) w->device[i] = c->inputs[0];
         if (wire->maker < 0 || !wire->bytes) continue;
-        if (wire->from_gpu || wire->to_gpu) err = om_device_mem_alloc(p->device, wire->bytes, &w->device[i]);
+        if (wire->from_gpu || wire->to_gpu)
+            err = om_device_mem_alloc_for(p->device, OM_PURPOSE_WORK, wire->bytes, &w->device[i]);
         bool on_host = !wire->from_gpu || wire->to_cpu || wire->is_output;
         if (!err && on_host) err = om_device_pinned_alloc(p->device, wire->bytes, &w->host[i]);
         if (!err && on_host) memset(w->host[i], 0, wire->bytes);

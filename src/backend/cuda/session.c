@@ -56,7 +56,7 @@ static int alloc_outputs(om_session *s)
         s->outputs[i] = top->out[i];
         size_t bytes = top->buffers[top->outputs[i]].bytes;
         err = om_device_pinned_alloc(p->device, bytes, &s->outputs[i].data);
-        if (!err) err = om_device_mem_alloc(p->device, bytes, &c->device_outputs[i]);
+        if (!err) err = om_device_mem_alloc_for(p->device, OM_PURPOSE_OUTPUTS, bytes, &c->device_outputs[i]);
     }
     return err;
 }
@@ -78,7 +78,7 @@ static int alloc_input(om_session *s)
     if (!first || bytes != first->buffers[first->inputs[0]].bytes)
         return om_fail(OM_ERR_UNSUPPORTED, "the model's input has not the %lld channels of a picture",
                        (long long)ch);
-    int err = om_device_mem_alloc(p->device, bytes, &c->inputs[0]);
+    int err = om_device_mem_alloc_for(p->device, OM_PURPOSE_INPUTS, bytes, &c->inputs[0]);
     if (!err && is_staged(s)) err = om_device_pinned_alloc(p->device, bytes, &s->input.data);
     if (!err && !is_staged(s)) s->input.data = c->inputs[0];
     if (!err && is_staged(s)) memset(s->input.data, 0, bytes);
@@ -119,8 +119,8 @@ int omcu_session_init(om_session *s)
     if (!err)
         err = check(p, cudaEventCreateWithFlags(&c->done, cudaEventDisableTiming | cudaEventBlockingSync),
                     "making an event");
-    if (!err) err = om_device_mem_alloc(p->device, arena, &c->binding.arena);
-    if (!err) err = om_device_mem_alloc(p->device, workspace, &c->binding.workspace);
+    if (!err) err = om_device_mem_alloc_for(p->device, OM_PURPOSE_WORK, arena, &c->binding.arena);
+    if (!err) err = om_device_mem_alloc_for(p->device, OM_PURPOSE_WORK, workspace, &c->binding.workspace);
     if (!err && !p->chains[0]) err = alloc_outputs(s);
     if (!err) err = alloc_input(s);
     if (!err && p->chains[0]) err = omcu_chain_session_init(s);
@@ -230,6 +230,7 @@ static int fetch_outputs(om_session *s)
                                     c->stream),
                     "fetching an output");
     }
+    om_device_count_sync(p->device);
     return err ? err : check(p, cudaStreamSynchronize(c->stream), "fetching the outputs");
 }
 

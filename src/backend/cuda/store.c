@@ -79,7 +79,7 @@ int omcu_store_get(omcu_store *s, const void *data, size_t bytes, void **out)
     }
     *out = NULL;
     int err = om_grow((void **)&s->items, &s->cap, s->n + 1, sizeof *s->items);
-    if (!err) err = om_device_mem_alloc(s->device, bytes, &h.data);
+    if (!err) err = om_device_mem_alloc_for(s->device, OM_PURPOSE_WEIGHTS, bytes, &h.data);
     if (!err) err = om_device_copy(s->device, OM_COPY_TO_DEVICE, h.data, data, bytes, NULL);
     if (err) {
         if (h.data) om_device_mem_free(s->device, h.data);

@@ -120,10 +120,10 @@ static int make_memory(om_cuda_head *k)
     size_t keys = n * (size_t)b->capacity * sizeof(*b->keys), kept = boxes * sizeof(*b->kept);
     size_t class_of = n * anchors * sizeof(*b->class_of), counts = n * sizeof(*b->counts);
     size_t rects = n * anchors * 4 * sizeof(float), points = boxes * 2 * (size_t)b->points * sizeof(float);
-    int err = om_device_mem_alloc(k->device,
-                                  piece(keys) + piece(kept) + piece(rects) + piece(class_of) +
-                                      2 * piece(counts) + piece((size_t)b->classes),
-                                  &k->memory);
+    int err = om_device_mem_alloc_for(k->device, OM_PURPOSE_HEADS,
+                                      piece(keys) + piece(kept) + piece(rects) + piece(class_of) +
+                                          2 * piece(counts) + piece((size_t)b->classes),
+                                      &k->memory);
     if (!err)
         err = om_device_pinned_alloc(k->device, piece(kept) + piece(counts) + piece(points), &k->pinned);
     if (err < 0) return err;
