@@ -352,13 +352,24 @@ static int decode_here(om_session *s, const om_head *head, int n, const om_geome
     return err;
 }
 
+/* Once a plan: the run's log says where boxes that suppress each other are made. */
+static void say_host(omcu_plan *p, const om_head *head)
+{
+    if (head->own_iou < 1 && !atomic_exchange(&p->told_host, true))
+        om_log(OM_LOG_INFO, "cuda: %s is decoded on the host, from one copy of the raw outputs a batch",
+               head->ops->name);
+}
+
 int omcu_decode(om_session *s, const om_head *head, int n, const om_geometry *geo, om_dets *out)
 {
-    const omcu_plan *p = s->plan->priv;
+    omcu_plan *p = s->plan->priv;
     omcu_session *c = s->priv;
     om_cuda_head_params params;
     om_head_grids grids;
-    if (c->chain || !head_params(s, head, &grids, &params)) return decode_here(s, head, n, geo, out);
+    if (c->chain || !head_params(s, head, &grids, &params)) {
+        say_host(p, head);
+        return decode_here(s, head, n, geo, out);
+    }
     if (c->head_of != head) {
         om_cuda_head_destroy(c->head);
         c->head = NULL;
