@@ -403,13 +403,24 @@ static void calibration_fini(om_calibration *c)
     om_free(c->geo);
 }
 
+/* Where all channels have the same. */
+static int set_levels(om_calibration *c)
+{
+    const om_prep *p = &c->desc->prep;
+    for (int i = 1; i < 3; i++)
+        if (p->mean[i] != p->mean[0] || p->scale[i] != p->scale[0]) return OM_OK;
+    int err = om_quantizer_set_levels(c->q, (double)p->mean[0], (double)p->scale[0]);
+    return err < 0 ? err : OM_OK;
+}
+
 /* From the float graph on, which it takes over. */
 static int quantise(om_calibration *c, om_graph *g, om_graph **out)
 {
     const om_quant_job *j = c->job;
     int err = om_quantizer_create(g, &j->params, &c->q);
     if (err < 0) return om_fail_prefix(err, "%s", j->model);
-    err = make_tapped(c);
+    err = set_levels(c);
+    if (!err) err = make_tapped(c);
     if (!err) err = om_judge_init(&c->judge, c->desc, c->n_outputs, most_kept(j));
     if (!err) err = open_device(c);
     if (!err) err = scout(c);

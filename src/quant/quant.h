@@ -131,6 +131,9 @@ typedef struct om_quantizer om_quantizer;
  * quantizer. OM_ERR_UNSUPPORTED: nothing in it can be int8. */
 int om_quantizer_create(om_graph *g, const om_quant_params *p, om_quantizer **out);
 void om_quantizer_destroy(om_quantizer *q);
+/* Before anything is shown: the model's input is (level - mean) * scale of a picture's 256 levels, each of
+ * which gets a place of its grid. What om_quantizer_graph() is may change. */
+int om_quantizer_set_levels(om_quantizer *q, double mean, double scale);
 /* The tensors to be shown, by name, in rising number. */
 size_t om_quantizer_taps(const om_quantizer *q);
 const char *om_quantizer_tap(const om_quantizer *q, size_t i);
