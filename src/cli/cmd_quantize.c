@@ -49,8 +49,8 @@ static const om_option flag_table[] = {
 
     {"check", 0, OM_OPT_LIST, FLAG(check), NULL, 0, 0, NULL, "DIR|FILE|VIDEO", "Accuracy",
      "pictures to judge the int8 model by; default: some of the calibration's"},
-    {"check-frames", 0, OM_OPT_INT, FLAG(check_frames), "32", 1, 100000, NULL, NULL, NULL,
-     "how many of them, where memory allows"},
+    {"check-frames", 0, OM_OPT_INT, FLAG(check_frames), "0", 0, 100000, NULL, NULL, NULL,
+     "how many of them, where memory allows; 0: 256 where texts or classes are counted, else 32"},
     {"floor", 0, OM_OPT_DOUBLE, FLAG(floor), "0", 0, 1, NULL, NULL, NULL,
      "least agreement with the float model: AP50 of boxes, equal texts or classes, else cosine of the outputs; "
      "below it there is advice, and the exit code is 1; 0: none"},

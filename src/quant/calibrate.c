@@ -143,11 +143,11 @@ void om_calibration_progress(const om_calibration *c, const char *what, size_t d
 
 static size_t n_check(const om_quant_job *j) { return j->check ? j->check->n : 0; }
 
-/* Inferences to judge by. */
+/* Inferences to judge by; 0: as the metric needs. */
 static size_t most_kept(const om_quant_job *j)
 {
     bool scored = j->floor > 0 || j->mixed || n_check(j);
-    return scored && j->check_frames > 0 ? (size_t)j->check_frames : MAX_KEPT;
+    return scored ? (size_t)j->check_frames : MAX_KEPT;
 }
 
 static void done(void *user) { (void)user; }
@@ -328,30 +328,36 @@ static int show_check(om_calibration *c)
 {
     const om_quant_job *j = c->job;
     if (!n_check(j)) return OM_OK;
-    int err = feed_all(c, OM_SHOW_CHECK, j->check, (size_t)j->check_frames);
+    int err = feed_all(c, OM_SHOW_CHECK, j->check, c->judge.most);
     if (!err && !c->judge.n)
         err = om_fail(OM_ERR_ARG, "%s: no picture to judge by could be read", j->check->items[0]);
     c->r->judged_apart = !err;
     return err;
 }
 
-int om_calibration_judge(om_calibration *c, const om_graph *g, size_t most, om_judgement *v,
-                         om_quant_output *outputs)
+static int judge_graph(om_calibration *c, const om_graph *g, size_t most, double floor, om_judgement *v,
+                       om_quant_output *outputs)
 {
     om_plan *plan = NULL;
     om_session *s = NULL;
     int err = om_calibration_compile(c, g, false, &plan, &s);
-    if (!err) err = om_judge_run(&c->judge, s, most ? most : c->judge.n, v, outputs);
+    if (!err) err = om_judge_run(&c->judge, s, most ? most : c->judge.n, floor, v, outputs);
     om_session_destroy(s);
     om_plan_destroy(plan);
     return err;
 }
 
-int om_calibration_try(om_calibration *c, const om_quant_variant *variant, size_t most, om_judgement *v)
+int om_calibration_judge(om_calibration *c, const om_graph *g, size_t most, om_judgement *v,
+                         om_quant_output *outputs)
+{
+    return judge_graph(c, g, most, 0, v, outputs);
+}
+
+int om_calibration_try(om_calibration *c, const om_quant_variant *variant, double floor, om_judgement *v)
 {
     om_graph *g;
     int err = om_quantizer_make(c->q, variant, &g, NULL);
-    if (!err) err = om_calibration_judge(c, g, most, v, NULL);
+    if (!err) err = judge_graph(c, g, 0, floor, v, NULL);
     om_graph_destroy(g);
     return err;
 }

@@ -172,7 +172,7 @@ typedef struct om_quant_job {
     int normalize, channels, fit; /* as om_model_desc_set_input() */
     om_quant_params params;
     const om_strlist *check; /* pictures to judge by; NULL or empty: some of those it is calibrated with */
-    int check_frames;        /* how many of them */
+    int check_frames;        /* how many of them; 0: as the metric needs */
     bool mixed;              /* layers go back to float until `floor` is met, or while `speed` is */
     double floor;            /* of the metric; 0: none */
     double speed;            /* times the float model's; 0: as fast as can be */
