@@ -306,6 +306,11 @@ static int rewrite(om_quantizer *q, const om_quant_variant *v, om_quant_report *
 
 size_t om_quantizer_layers(const om_quantizer *q) { return (size_t)q->n_layers; }
 
+double om_quantizer_work(const om_quantizer *q, size_t layer)
+{
+    return products(q->g, &q->g->nodes[q->layers[layer].node]);
+}
+
 bool om_quantizer_takes(const om_quantizer *q, size_t layer) { return q->layers[layer].quantised; }
 
 int om_quantizer_make(om_quantizer *q, const om_quant_variant *v, om_graph **out, om_quant_report *r)

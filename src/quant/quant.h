@@ -147,6 +147,8 @@ const om_graph *om_quantizer_graph(const om_quantizer *q);
 /* Layers with weights, and whether one may be int8. */
 size_t om_quantizer_layers(const om_quantizer *q);
 bool om_quantizer_takes(const om_quantizer *q, size_t layer);
+/* Its multiplications; 0: its size is not known. */
+double om_quantizer_work(const om_quantizer *q, size_t layer);
 
 /* One way to write the model. */
 typedef struct om_quant_variant {
