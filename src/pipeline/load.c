@@ -29,6 +29,7 @@ void om_pipeline_sample_gpu(om_pipeline *p)
     add(&l->sum.compute_percent, u.compute_percent);
     add(&l->sum.decode_percent, u.decode_percent);
     add(&l->sum.power_w, u.power_w);
+    l->held_back = u.held_back < 0 || l->held_back < 0 ? -1 : l->held_back + u.held_back;
     if (u.memory_used > l->memory_peak) l->memory_peak = u.memory_used;
     if (u.memory_process > l->memory_process_peak) l->memory_process_peak = u.memory_process;
     l->samples++;

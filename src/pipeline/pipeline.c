@@ -236,6 +236,8 @@ static int make_seconds(om_pipeline *p)
 static int make_logs(om_pipeline *p)
 {
     if (!p->config.run.profile && !p->config.run.metrics_file) return OM_OK;
+    om_device *gpu = om_engine_gpu(p->engine);
+    if (gpu && p->config.run.profile) om_device_work_watch(gpu, true);
     int err = om_batch_log_create(&p->engine->log);
     if (!err) err = om_census_create(&p->census);
     return err ? err : om_stages_create(&p->gone_stages);

@@ -81,6 +81,40 @@ static void engine_json(om_engine *e, om_json *j)
     om_batch_log_json(e->log, j);
 }
 
+/* What a device of its own did for the run: its clocks' times, and their shares of all it did. */
+static void device_json(om_pipeline *p, om_json *j)
+{
+    static const char *const names[OM_WORKS] = {"gather", "infer", "head"};
+    om_device *d = om_engine_gpu(p->engine);
+    om_device_work w;
+    double all = 0;
+    if (!d || d->ops->memory == OM_MEMORY_HOST) return;
+    om_device_work_get(d, &w);
+    for (int i = 0; i < OM_WORKS; i++) all += w.seconds[i];
+    om_json_key(j, "device");
+    om_json_begin_object(j);
+    om_json_key_string(j, "id", d->id);
+    for (int i = 0; i < OM_WORKS; i++) {
+        om_json_key(j, names[i]);
+        om_json_begin_object(j);
+        om_json_key_uint(j, "times", w.times[i]);
+        om_json_key_num(j, "mean_ms", w.times[i] ? 1e3 * w.seconds[i] / (double)w.times[i] : 0, 5);
+        om_json_key_num(j, "seconds", w.seconds[i], 5);
+        om_json_key_num(j, "share", all > 0 ? w.seconds[i] / all : 0, 5);
+        om_json_end_object(j);
+    }
+    om_json_key_uint(j, "bytes_to_device", w.bytes_to_device);
+    om_json_key_uint(j, "bytes_to_host", w.bytes_to_host);
+    om_pipeline_gpu_json(p, j);
+    pthread_mutex_lock(&p->lock);
+    om_gpu_load l = p->gpu;
+    pthread_mutex_unlock(&p->lock);
+    if (l.samples && l.last.power_limit_w > 0)
+        om_json_key_num(j, "gpu_power_limit_w", l.last.power_limit_w, 4);
+    if (l.samples && l.held_back >= 0) om_json_key_num(j, "held_back", (double)l.held_back / l.samples, 4);
+    om_json_end_object(j);
+}
+
 static void sinks_json(om_pipeline *p, om_json *j)
 {
     om_json_key(j, "sinks");
@@ -102,6 +136,7 @@ void om_pipeline_profile_json(om_pipeline *p, om_json *j)
     om_json_begin_object(j);
     frames_json(p, j, &frames);
     engine_json(p->engine, j);
+    device_json(p, j);
     om_census_json(p->census, frames, j);
     sinks_json(p, j);
     if (all && one) {

@@ -25,8 +25,10 @@ typedef struct omcu_session {
     struct CUgraphExec_st *graphs[OMCU_RUNGS]; /* NULL: the program is launched step by step */
     om_cuda_head *head;                        /* made when the first decode tells which */
     const om_head *head_of;
-    bool head_ran;             /* behind the last submit */
-    struct CUevent_st **marks; /* profiling: before each step, and behind the last */
+    bool head_ran;              /* behind the last submit */
+    struct CUevent_st **marks;  /* profiling: before each step, and behind the last */
+    struct CUevent_st *work[3]; /* where it is watched: before the inference, behind it, behind the head */
+    bool timed;                 /* the last submit was */
     bool started;
     int n; /* of the last submit */
 } omcu_session;
