@@ -137,7 +137,9 @@ static void add_tail(om_str *out, const char *path)
 static int explain(int err, om_tool tool, const char *a, const char *b)
 {
     om_str said = {0};
+    char ended[300]; /* reading the files writes the slot anew */
     if (!err) return OM_OK;
+    snprintf(ended, sizeof ended, "%s", om_error_message());
     add_tail(&said, a);
     add_tail(&said, b);
     const char *text = om_str_get(&said);
@@ -147,11 +149,7 @@ static int explain(int err, om_tool tool, const char *a, const char *b)
             "%s: this user may not read the GPU's counters (ERR_NVGPUCTRPERM): run as root, or load the "
             "driver with NVreg_RestrictProfilingToAdminUsers=0",
             tools[tool].flag);
-    else {
-        char ended[300]; /* the slot is about to be written anew */
-        snprintf(ended, sizeof ended, "%s", om_error_message());
-        err = om_fail(err, "%s: %s: %s", tools[tool].flag, ended, text);
-    }
+    else err = om_fail(err, "%s: %s: %s", tools[tool].flag, ended, text);
     om_str_fini(&said);
     return err;
 }
