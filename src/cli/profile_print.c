@@ -275,6 +275,27 @@ static int add_threads(const om_json_value *threads, int width, om_str *out)
     return err;
 }
 
+static double share(const om_json_value *device, const char *what)
+{
+    const om_json_value *v = om_json_get(device, what);
+    return v && v->type == OM_JSON_OBJ ? 100 * om_json_get_num(v, "share", 0) : 0;
+}
+
+static void add_device(const om_json_value *d, int width, om_str *out)
+{
+    char line[400];
+    if (!d || d->type != OM_JSON_OBJ) return;
+    snprintf(
+        line, sizeof line,
+        "%s: of its time on the run %.1f%% wrote inputs, %.1f%% was the model, %.1f%% read its outputs; %.1f MB copied to "
+        "it, %.1f MB from it; busy %.0f%%, decoders %.0f%%, %.0f W (negative: not told)",
+        om_json_get_string(d, "id"), share(d, "gather"), share(d, "infer"), share(d, "head"),
+        om_json_get_num(d, "bytes_to_device", 0) / 1e6, om_json_get_num(d, "bytes_to_host", 0) / 1e6,
+        om_json_get_num(d, "gpu_percent", -1), om_json_get_num(d, "nvdec_percent", -1),
+        om_json_get_num(d, "gpu_power_w", -1));
+    wrapped(out, line, width);
+}
+
 int om_profile_print_run(const om_profile *p, int width, om_str *out)
 {
     const om_json_value *stages = om_json_get(p->run, "stages"), *threads = om_json_get(p->run, "threads");
@@ -295,6 +316,7 @@ int om_profile_print_run(const om_profile *p, int width, om_str *out)
         om_json_get_num(p->run, "cores_busy", 0), om_json_get_num(p->run, "cores", 0));
     om_str_addc(out, '\n');
     wrapped(out, line, width);
+    add_device(om_json_get(p->run, "device"), width, out);
     if (power && power->type == OM_JSON_OBJ) {
         snprintf(line, sizeof line, "%.1f W, %.3f J a frame", om_json_get_num(power, "watts", 0),
                  om_json_get_num(power, "joules_a_frame", 0));
