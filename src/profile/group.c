@@ -276,6 +276,12 @@ static void claim(grouping *q, const char *name, int layer)
         int node = om_tag_next(&text);
         if (node >= 0 && node < q->g->n_nodes && q->owner[node] == OM_NO_LAYER) q->owner[node] = layer;
     }
+    /* A step may be called by the value it makes. */
+    for (int v = 0; v < q->g->n_values && !strchr(name, '@'); v++) {
+        int node = q->g->values[v].producer;
+        if (node < 0 || !q->g->values[v].name || strcmp(q->g->values[v].name, name)) continue;
+        if (q->owner[node] == OM_NO_LAYER) q->owner[node] = layer;
+    }
 }
 
 /* "@12@/abc" with the nodes' own names instead of the tags. */

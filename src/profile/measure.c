@@ -57,12 +57,13 @@ typedef struct bench {
     const om_backend_ops *backend;
     const char *device;
     om_device *memory;
-    bool apart;      /* the device has memory of its own */
+    bool apart;   /* the device has memory of its own */
+    bool watched; /* by a tool, which slows all down and wants one inference with marks: no times are taken */
     char *cache_dir; /* what its engine chose is remembered there, so that each plan is the same; NULL:
                         nowhere */
     om_tags tags;
-    om_plan *plain_plan;
-    om_session *plain;
+    om_plan *plain_plan, *marked_plan; /* marked: with the engine's clocks */
+    om_session *plain, *marked;
     om_layer_time *times, *warm; /* of the profiled session; n_times */
     int n_times;
     samples *layers; /* by time entry */
@@ -264,12 +265,28 @@ static int keep_outputs(bench *b)
     return OM_OK;
 }
 
+static void close_marked(bench *b)
+{
+    if (b->marked != b->plain) om_session_destroy(b->marked);
+    om_plan_destroy(b->marked_plan);
+    b->marked = NULL;
+    b->marked_plan = NULL;
+}
+
+/* A CPU engine lays its memory out anew for each plan, and is slower or faster by it; a GPU's takes long to
+ * make one and is not. */
+static int open_marked(bench *b)
+{
+    if (b->watched) b->marked = b->plain;
+    if (b->marked) return OM_OK;
+    int err = compile(b, true, &b->marked_plan);
+    return err ? err : om_session_create(b->marked_plan, &b->marked);
+}
+
 static int measured_round(bench *b, int iterations)
 {
-    om_session *s = NULL;
-    om_plan *plan = NULL;
-    int err = compile(b, true, &plan);
-    if (!err) err = om_session_create(plan, &s);
+    int err = open_marked(b);
+    om_session *s = b->marked;
     if (!err) err = warm_up(s);
     if (!err && !b->times) err = first_times(b, s);
     if (!err) err = read_times(b, s, b->warm);
@@ -284,8 +301,7 @@ static int measured_round(bench *b, int iterations)
         if (!err) err = note_times(b, s, last);
         if (last) break;
     }
-    om_session_destroy(s);
-    om_plan_destroy(plan);
+    if (!b->apart) close_marked(b);
     return err;
 }
 
@@ -303,8 +319,7 @@ static int plain_round(bench *b, int iterations)
 
 static int measure_rounds(bench *b)
 {
-    /* What a tool watches is slow, and its times mean nothing: one round is what it wants. */
-    int rounds = om_trace_has_tool() ? 1 : ROUNDS;
+    int rounds = b->watched ? 1 : ROUNDS;
     int each = (b->params->iterations + ROUNDS - 1) / ROUNDS, err = OM_OK;
     for (int r = 0; r < rounds && !err; r++) {
         char what[64];
@@ -476,6 +491,7 @@ static int describe(bench *b)
 static void bench_fini(bench *b)
 {
     om_tags_remove(&b->tags);
+    close_marked(b);
     om_session_destroy(b->plain);
     om_plan_destroy(b->plain_plan);
     for (int i = 0; b->layers && i < b->n_times; i++) om_free(b->layers[i].v);
@@ -504,12 +520,13 @@ int om_profile_measure(const om_profile_params *params, om_profile *p)
     if (!err) err = shape_graph(&b);
     if (!err) err = open_memory(&b);
     say(&b, "measuring the machine", 0);
+    b.watched = b.apart && om_trace_has_tool();
     if (!err && !b.apart) err = om_peaks_get(om_cpu_count(), params->fresh_peaks, &p->peaks);
-    if (!err && b.apart) err = om_peaks_get_device(b.memory, params->fresh_peaks, &p->peaks);
+    if (!err && b.apart && !b.watched) err = om_peaks_get_device(b.memory, params->fresh_peaks, &p->peaks);
     if (err == OM_ERR_UNSUPPORTED && b.apart) err = OM_OK; /* then nothing is known of its roofs */
     say(&b, "compiling the model", 0);
     if (!err) err = om_tags_put(b.graph, &b.tags);
-    if (!err) err = compile(&b, false, &b.plain_plan);
+    if (!err) err = compile(&b, b.watched, &b.plain_plan);
     if (!err) err = om_session_create(b.plain_plan, &b.plain);
     if (!err) err = warm_up(b.plain);
     if (!err) err = keep_outputs(&b);
