@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "profile/counters.h"
+#include "profile/html.h"
 
 #define HEADING                                                                                              \
     "\"ID\",\"Process ID\",\"Kernel Name\",\"thread Domain:Push/Pop_Range:PL_Type:PL_Value\","               \
@@ -246,6 +247,15 @@ static void counters_are_in_the_files(void **state)
     assert_non_null(strstr(text.data, ",dram_busy,sm_busy\n"));
     assert_non_null(strstr(text.data, ",2,9.0000,0.5000,0.2500,1000.0000,0.4000,\n"));
     assert_non_null(strstr(text.data, ",0,,,,,,\n"));
+    static const char run[] = "{\"frames\":9,\"device\":{\"gather\":{\"share\":0.015},\"gpu_percent\":61}}";
+    om_findings found;
+    assert_int_equal(om_json_parse(run, strlen(run), &q.run), OM_OK);
+    assert_int_equal(om_diagnose(&q, &found), OM_OK);
+    om_str_clear(&text);
+    om_profile_html(&q, &found, &text);
+    assert_non_null(strstr(text.data, "Counted by ncu"));
+    assert_non_null(strstr(text.data, "The GPU"));
+    om_findings_fini(&found);
     om_str_fini(&text);
     om_profile_fini(&p);
     om_profile_fini(&q);
