@@ -169,6 +169,8 @@ void om_trace_emit_flow(om_trace_flow_step step, int64_t id)
 
 void om_trace_emit_async(const char *name, int64_t id, bool begin)
 {
+    const om_trace_tool *t = atomic_load_explicit(&tool, memory_order_acquire);
+    if (t && t->async) t->async(name, id, begin);
     put((om_trace_event){
         .name = name, .value = id, .kind = begin ? OM_TRACE_ASYNC_BEGIN : OM_TRACE_ASYNC_END});
 }

@@ -34,6 +34,8 @@ void om_trace_emit_async(const char *name, int64_t id, bool begin);
 typedef struct om_trace_tool {
     void (*push)(const char *name, int64_t id);
     void (*pop)(void);
+    /* Of what may end in another thread, by name and id; NULL: not told. */
+    void (*async)(const char *name, int64_t id, bool begin);
 } om_trace_tool;
 void om_trace_set_tool(const om_trace_tool *tool);
 

@@ -28,6 +28,20 @@ static int pop(nvtxDomainHandle_t domain)
     return 0;
 }
 
+static nvtxRangeId_t start(nvtxDomainHandle_t domain, const nvtxEventAttributes_t *a)
+{
+    static nvtxRangeId_t last = 40;
+    fprintf(out, "start %s %llu\n", a->message.ascii, (unsigned long long)++last);
+    fflush(out);
+    return last;
+}
+
+static void end(nvtxDomainHandle_t domain, nvtxRangeId_t id)
+{
+    fprintf(out, "end %llu\n", (unsigned long long)id);
+    fflush(out);
+}
+
 static int want(NvtxFunctionTable table, unsigned size, unsigned which, NvtxFunctionPointer function)
 {
     if (which >= size) return 0;
@@ -46,5 +60,7 @@ int InitializeInjectionNvtx2(NvtxGetExportTableFunc_t get)
     if (!out || !callbacks || !callbacks->GetModuleFunctionTable(NVTX_CB_MODULE_CORE2, &table, &n)) return 0;
     return want(table, n, NVTX_CBID_CORE2_DomainCreateA, (NvtxFunctionPointer)domain_create) &&
            want(table, n, NVTX_CBID_CORE2_DomainRangePushEx, (NvtxFunctionPointer)push) &&
-           want(table, n, NVTX_CBID_CORE2_DomainRangePop, (NvtxFunctionPointer)pop);
+           want(table, n, NVTX_CBID_CORE2_DomainRangePop, (NvtxFunctionPointer)pop) &&
+           want(table, n, NVTX_CBID_CORE2_DomainRangeStartEx, (NvtxFunctionPointer)start) &&
+           want(table, n, NVTX_CBID_CORE2_DomainRangeEnd, (NvtxFunctionPointer)end);
 }

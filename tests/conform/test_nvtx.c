@@ -30,6 +30,11 @@ static int watched(void)
     }
     om_trace_end("inside");
     om_trace_end("a span");
+    om_trace_async("infer", 5, true);
+    om_trace_async("infer", 6, true);
+    om_trace_async("infer", 5, false);
+    om_trace_async("infer", 5, false); /* nobody began it */
+    om_trace_async("infer", 6, false);
     return om_trace_has_tool() ? 1 : 2;
 }
 
@@ -45,7 +50,8 @@ static int again(const char *self)
 static int told(const char *path)
 {
     static const char expected[] =
-        "push a span 7\npush inside -1\npush step#3 /model.0/conv 3\npop\npop\npop\n";
+        "push a span 7\npush inside -1\npush step#3 /model.0/conv 3\npop\npop\npop\n"
+        "start infer 41\nstart infer 42\nend 41\nend 42\n";
     char *text;
     size_t len;
     if (om_read_file(path, 1 << 20, &text, &len)) return printf("%s\n", om_error_message()), 1;
