@@ -235,9 +235,9 @@ static int make_seconds(om_pipeline *p)
 /* What a profiled run keeps. */
 static int make_logs(om_pipeline *p)
 {
-    if (!p->config.run.profile && !p->config.run.metrics_file) return OM_OK;
     om_device *gpu = om_engine_gpu(p->engine);
-    if (gpu && p->config.run.profile) om_device_work_watch(gpu, true);
+    if (gpu && (p->config.run.profile || p->config.run.trace)) om_device_work_watch(gpu, true);
+    if (!p->config.run.profile && !p->config.run.metrics_file) return OM_OK;
     int err = om_batch_log_create(&p->engine->log);
     if (!err) err = om_census_create(&p->census);
     return err ? err : om_stages_create(&p->gone_stages);

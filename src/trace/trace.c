@@ -110,7 +110,7 @@ static void put(om_trace_event event)
     if (!atomic_load_explicit(&recording, memory_order_relaxed)) return;
     om_trace_ring *ring = my_ring();
     if (!ring) return;
-    event.ns = om_now_ns();
+    if (!event.ns) event.ns = om_now_ns();
     pthread_mutex_lock(&ring->lock);
     make_room(ring);
     if (ring->count < ring->cap) {
@@ -173,4 +173,10 @@ void om_trace_emit_async(const char *name, int64_t id, bool begin)
     if (t && t->async) t->async(name, id, begin);
     put((om_trace_event){
         .name = name, .value = id, .kind = begin ? OM_TRACE_ASYNC_BEGIN : OM_TRACE_ASYNC_END});
+}
+
+void om_trace_emit_past(const char *name, int64_t id, int64_t begin_ns, int64_t end_ns)
+{
+    put((om_trace_event){.name = name, .value = id, .ns = begin_ns, .kind = OM_TRACE_ASYNC_BEGIN});
+    put((om_trace_event){.name = name, .value = id, .ns = end_ns, .kind = OM_TRACE_ASYNC_END});
 }

@@ -25,6 +25,9 @@ void om_trace_fini(void);
 void om_trace_emit_begin(const char *name, int64_t id);
 void om_trace_emit_end(const char *name);
 void om_trace_emit_counter(const char *name, int64_t value);
+/* Of what a device did while nobody looked: on a track by its id (a stream of the device's), at these times.
+ */
+void om_trace_emit_past(const char *name, int64_t id, int64_t begin_ns, int64_t end_ns);
 typedef enum om_trace_flow_step { OM_FLOW_START, OM_FLOW_STEP, OM_FLOW_END } om_trace_flow_step;
 void om_trace_emit_flow(om_trace_flow_step step, int64_t id);
 void om_trace_emit_async(const char *name, int64_t id, bool begin);
@@ -68,6 +71,10 @@ static inline void om_trace_flow(om_trace_flow_step step, int64_t id)
 static inline void om_trace_async(const char *name, int64_t id, bool begin)
 {
     if (om_trace_enabled()) om_trace_emit_async(name, id, begin);
+}
+static inline void om_trace_past(const char *name, int64_t id, int64_t begin_ns, int64_t end_ns)
+{
+    if (om_trace_enabled()) om_trace_emit_past(name, id, begin_ns, end_ns);
 }
 static inline void om_trace_counter(const char *name, int64_t value)
 {

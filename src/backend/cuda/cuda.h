@@ -29,6 +29,7 @@ typedef struct omcu_session {
     struct CUevent_st **marks;  /* profiling: before each step, and behind the last */
     struct CUevent_st *work[3]; /* where it is watched: before the inference, behind it, behind the head */
     bool timed;                 /* the last submit was */
+    int64_t seen_ns;            /* when its end was seen */
     bool started;
     int n; /* of the last submit */
 } omcu_session;

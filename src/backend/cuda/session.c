@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "backend/cuda/cuda.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -174,6 +175,8 @@ void omcu_session_fini(om_session *s)
 static void CUDART_CB on_done(cudaStream_t stream, cudaError_t status, void *user)
 {
     om_session *s = user;
+    omcu_session *c = s->priv;
+    if (c->timed) c->seen_ns = om_now_ns();
     s->done(s->user);
 }
 
@@ -198,6 +201,10 @@ static void count_work(const omcu_plan *p, omcu_session *c)
         (void)cudaGetLastError();
         return;
     }
+    int64_t track = (int64_t)(intptr_t)c->stream, end = c->seen_ns,
+            behind = end - (int64_t)((double)head * 1e6);
+    om_trace_past("gpu infer", track, behind - (int64_t)((double)infer * 1e6), behind);
+    if (c->head_ran) om_trace_past("gpu head", track, behind, end);
     om_device_count_work(p->device, OM_WORK_INFER, (double)infer / 1e3);
     if (c->head_ran) om_device_count_work(p->device, OM_WORK_HEAD, (double)head / 1e3);
 }

@@ -1,9 +1,11 @@
 /* Slots: a batch's descriptors, its uploaded pictures and its frames, kept until its work is done. */
 #include <cuda_runtime_api.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/mem.h"
 #include "device/cuda/cuda_slot.h"
+#include "trace/trace.h"
 
 #define GROW_STEP ((size_t)1 << 20)
 
@@ -70,9 +72,13 @@ static void count_time(om_device *d, om_cuda_slot *slot)
     float ms = 0;
     if (!slot->timed) return;
     slot->timed = false;
-    if (cudaEventElapsedTime(&ms, slot->began, slot->ended) == cudaSuccess)
-        om_device_count_work(d, OM_WORK_GATHER, (double)ms / 1e3);
-    else (void)cudaGetLastError();
+    if (cudaEventElapsedTime(&ms, slot->began, slot->ended) != cudaSuccess) {
+        (void)cudaGetLastError();
+        return;
+    }
+    int64_t now = om_now_ns();
+    om_trace_past("gpu gather", (int64_t)(intptr_t)slot, now - (int64_t)((double)ms * 1e6), now);
+    om_device_count_work(d, OM_WORK_GATHER, (double)ms / 1e3);
 }
 
 void om_cuda_reclaim(om_device *d)
