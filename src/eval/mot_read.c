@@ -13,6 +13,8 @@
 #define OM_MOT_FILE_MAX ((size_t)1 << 31)
 #define OM_MOT_FRAME_MAX 2000000000.0
 
+#define BOX_MAX 1e9 /* areas, and sums of them, stay exact enough and finite */
+
 typedef struct om_reader {
     const char *path, *stream;
     int line;
@@ -25,8 +27,9 @@ static int add(om_reader *r, double frame, double id, const double box[4])
 {
     om_mot_boxes *b = r->out;
     for (int i = 0; i < 4; i++)
-        if (!isfinite(box[i]))
-            return om_fail(OM_ERR_FORMAT, "%s:%d: a box of numbers that are not finite", r->path, r->line);
+        if (!(fabs(box[i]) <= BOX_MAX))
+            return om_fail(OM_ERR_FORMAT, "%s:%d: a box of numbers that are not finite, or beyond 1e9",
+                           r->path, r->line);
     if (!(frame >= 0 && frame <= OM_MOT_FRAME_MAX && frame == floor(frame)) || !(fabs(id) <= 9e15) ||
         id != floor(id))
         return om_fail(OM_ERR_FORMAT, "%s:%d: frame and id have to be whole numbers", r->path, r->line);

@@ -43,6 +43,12 @@ typedef struct av_priv {
     bool draining;
     int end_code; /* why the demuxer ended; OM_ERR_EOF at its end */
     char end_message[256];
+    /* The first picture, decoded before its time. */
+    bool priming, primed; /* under way; there is one, or the error that came instead */
+    om_frame *first;
+    int64_t first_ns; /* its last packet's place in the timeline */
+    int first_code;
+    char first_message[256];
 } av_priv;
 
 static int interrupted(void *opaque)
@@ -301,6 +307,7 @@ static int start_round(om_source *s)
                             .camera = s->camera,
                             .source = &s->params,
                             .economy = &s->economy,
+                            .on_cpu = &s->on_cpu,
                             .shown = s->shown,
                             .counts = s->counts};
     return om_decoder_open(&dp, &p->dec);
@@ -438,6 +445,15 @@ static void count_bytes(om_source *s, int size)
     atomic_fetch_add_explicit(&c->bytes, (unsigned long long)size, memory_order_relaxed);
 }
 
+/* Before the start nothing is due, and nothing late. */
+static int wait_turn(av_priv *p, int64_t dts, int64_t *due)
+{
+    p->first_ns = p->priming ? dts : p->first_ns;
+    if (!p->priming) return om_pace_wait(&p->pace, dts, due);
+    *due = om_now_ns();
+    return OM_OK;
+}
+
 static int feed(om_source *s)
 {
     av_priv *p = s->priv;
@@ -448,7 +464,7 @@ static int feed(om_source *s)
     count_bytes(s, p->pkt->size);
     int64_t due, dts = to_ns(p->pkt->dts, p->time_base);
     dts = s->camera ? om_timeline_map_live(&p->dts, dts, om_now_ns()) : om_timeline_map(&p->dts, dts);
-    rc = om_pace_wait(&p->pace, dts, &due);
+    rc = wait_turn(p, dts, &due);
     if (rc == OM_OK) rc = om_decoder_send(p->dec, p->pkt, due);
     av_packet_unref(p->pkt);
     return rc;
@@ -483,7 +499,7 @@ static void stamp(om_source *s, om_frame *f, int64_t ts)
     f->pts_ns = om_timeline_map_live(&p->pts, ts, p->picture_ns);
 }
 
-static int av_read(om_source *s, om_frame **out)
+static int read_next(om_source *s, om_frame **out)
 {
     av_priv *p = s->priv;
     if (!p->dec) return OM_ERR_EOF; /* a loop could not start again */
@@ -505,9 +521,49 @@ static int av_read(om_source *s, om_frame **out)
     }
 }
 
+/* Not returned yet, it does not count as decoded. */
+static int av_prime(om_source *s)
+{
+    av_priv *p = s->priv;
+    p->priming = true;
+    p->first_code = read_next(s, &p->first);
+    p->priming = false;
+    p->primed = true;
+    if (p->first_code != OM_OK) snprintf(p->first_message, sizeof p->first_message, "%s", om_error_message());
+    else atomic_fetch_sub_explicit(&s->counts->decoded, 1, memory_order_relaxed);
+    return p->first_code;
+}
+
+/* What om_source_prime() left, when its time has come. */
+static int read_first(om_source *s, om_frame **out)
+{
+    av_priv *p = s->priv;
+    int64_t due;
+    p->primed = false;
+    if (p->first_code == OM_ERR_EOF) return OM_ERR_EOF;
+    if (p->first_code != OM_OK) return om_fail(p->first_code, "%s", p->first_message);
+    int rc = om_pace_wait(&p->pace, p->first_ns, &due);
+    p->primed = rc != OM_OK;
+    if (rc != OM_OK) return rc;
+    *out = p->first;
+    p->first = NULL;
+    om_source_count(&s->counts->decoded);
+    (*out)->due_ns = due;
+    (*out)->wall_us = p->pace.wall_us + (*out)->pts_ns / 1000;
+    return OM_OK;
+}
+
+static int av_read(om_source *s, om_frame **out)
+{
+    return ((av_priv *)s->priv)->primed ? read_first(s, out) : read_next(s, out);
+}
+
 static void av_close(om_source *s)
 {
     av_priv *p = s->priv;
+    if (p->first) om_source_count(&s->counts->unread);
+    om_frame_unref(p->first);
+    p->first = NULL;
     close_input(s);
     av_packet_free(&p->pkt);
 }
@@ -517,4 +573,4 @@ const om_source_ops om_source_rtsp = {"rtsp",  sizeof(av_priv), rtsp_accepts, av
 const om_source_ops om_source_http = {"http",  sizeof(av_priv), http_accepts, av_open,
                                       av_read, av_close,        true};
 const om_source_ops om_source_file = {"file",  sizeof(av_priv), file_accepts, av_open,
-                                      av_read, av_close,        false};
+                                      av_read, av_close,        false,        av_prime};

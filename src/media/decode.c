@@ -56,8 +56,10 @@ struct om_decoder {
     uint64_t key_number;                /* of the last key packet that went in */
     uint64_t damage_from, damage_until; /* numbers of packets whose pictures are made of damage */
     om_h264_order order;
-    const atomic_int *economy;
+    const atomic_int *economy, *on_cpu;
     om_economy level; /* in force */
+    AVPacket *parked; /* the first of another decoder, while this one gives what it holds; else NULL */
+    bool left_gpu;    /* it failed this stream */
     bool intra;       /* every picture is a key picture */
     bool pulse;       /* told to give up the one picture it holds */
     bool replaying;
@@ -122,11 +124,31 @@ static int open_codec(om_decoder *d, om_hwaccel *accel)
     return OM_OK;
 }
 
-/* A GPU that is lost already is not asked. */
+/* The GPU that is to decode, or NULL. One that is lost already, or has failed this stream, is not asked. */
 static om_hwaccel *usable_accel(const om_decoder *d)
 {
     om_hwaccel *accel = d->source->hwaccel;
-    return accel && !om_device_is_lost(om_hwaccel_device(accel), false) ? accel : NULL;
+    if (!accel || d->left_gpu || atomic_load_explicit(d->on_cpu, memory_order_relaxed)) return NULL;
+    return om_device_is_lost(om_hwaccel_device(accel), false) ? NULL : accel;
+}
+
+static void note_refusal(om_decoder *d)
+{
+    d->left_gpu = true;
+    atomic_fetch_add_explicit(&d->counts->refused, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&d->counts->fallbacks, 1, memory_order_relaxed);
+}
+
+/* On the GPU, or where that does not even begin on the CPU. */
+static int open_somewhere(om_decoder *d)
+{
+    int rc = open_codec(d, usable_accel(d));
+    if (rc == OM_OK || !d->surfaces) return rc;
+    om_log(OM_LOG_WARN, "%s: decoded on the CPU: the GPU's decoder does not open: %s", d->shown,
+           om_error_message());
+    note_refusal(d);
+    close_codec(d);
+    return open_codec(d, NULL);
 }
 
 int om_decoder_open(const om_decoder_params *p, om_decoder **out)
@@ -140,6 +162,7 @@ int om_decoder_open(const om_decoder_params *p, om_decoder **out)
     d->time_base = p->time_base;
     d->live = p->live;
     d->economy = p->economy;
+    d->on_cpu = p->on_cpu;
     d->damage_from = d->damage_until = UINT64_MAX;
     d->camera = p->camera;
     d->await = p->camera ? AWAIT_FIRST : AWAIT_NONE;
@@ -148,12 +171,7 @@ int om_decoder_open(const om_decoder_params *p, om_decoder **out)
     d->par = avcodec_parameters_alloc();
     int rc = OM_OK;
     if (!d->frame || !d->par || avcodec_parameters_copy(d->par, p->par) < 0) rc = om_fail_nomem("a decoder");
-    om_hwaccel *accel = usable_accel(d);
-    if (rc == OM_OK) rc = open_codec(d, accel);
-    if (rc < 0 && d->surfaces) { /* the CPU may do what the GPU's decoder would not even begin */
-        close_codec(d);
-        rc = open_codec(d, NULL);
-    }
+    if (rc == OM_OK) rc = open_somewhere(d);
     if (rc != OM_OK) {
         om_decoder_close(d);
         return rc;
@@ -185,6 +203,7 @@ void om_decoder_rewind(om_decoder *d, AVRational time_base)
     d->replaying = d->draining = false;
     d->drain_errors = 0;
     d->time_base = d->ctx->pkt_timebase = time_base;
+    av_packet_free(&d->parked);
 }
 
 static void count(atomic_ullong *counter) { atomic_fetch_add_explicit(counter, 1, memory_order_relaxed); }
@@ -255,9 +274,12 @@ void om_decoder_expect(om_decoder *d, int64_t wall_us)
     count(&d->counts->received);
 }
 
+/* The decoder is to give all it holds. */
+static bool ends(const om_decoder *d) { return d->draining || d->parked; }
+
 static void refuse(om_decoder *d, int averror)
 {
-    packet_slot *s = d->draining || last_slot(d)->state != SLOT_OPEN ? oldest_open(d) : last_slot(d);
+    packet_slot *s = ends(d) || last_slot(d)->state != SLOT_OPEN ? oldest_open(d) : last_slot(d);
     char words[AV_ERROR_MAX_STRING_SIZE] = "";
     av_strerror(averror, words, sizeof words);
     if (!s) return;
@@ -282,7 +304,9 @@ static int leave_gpu(om_decoder *d, int averror)
 {
     const char *why = leave_reason(d, averror);
     if (!why) return 0;
-    atomic_fetch_add_explicit(&d->counts->fallbacks, 1, memory_order_relaxed);
+    if (om_surfaces_refused(d->surfaces)) note_refusal(d);
+    else atomic_fetch_add_explicit(&d->counts->fallbacks, 1, memory_order_relaxed);
+    d->left_gpu |= !om_device_is_lost(om_hwaccel_device(d->source->hwaccel), false);
     om_log(OM_LOG_WARN, "%s: decoded on the CPU from here on: %s", d->shown, why);
     av_frame_unref(d->frame);
     close_codec(d);
@@ -307,7 +331,7 @@ static void replay_one(om_decoder *d)
     uint64_t number;
     const AVPacket *pkt = om_replay_next(&d->replay, &number);
     if (!pkt) d->replaying = false;
-    if (!pkt && !d->draining) return;
+    if (!pkt && !ends(d)) return;
     int rc = give(d, pkt, number);
     packet_slot *s = rc < 0 && pkt ? find_slot(d, (int64_t)number) : NULL;
     if (!s || s->state != SLOT_OPEN) return;
@@ -330,6 +354,42 @@ static int send_somewhere(om_decoder *d, const AVPacket *pkt, int *err)
     *err = moved < 0 ? moved : OM_OK;
     if (moved <= 0) return rc;
     return d->replaying ? 0 : give(d, pkt, d->next - 1);
+}
+
+/* The stream is wished elsewhere, and may go there with this packet. */
+static bool may_change(const om_decoder *d, const AVPacket *pkt)
+{
+    bool there = usable_accel(d) && om_hwaccel_codec(d->source->hwaccel, d->par->codec_id);
+    if (there == (d->surfaces != NULL) || !d->source->hwaccel) return false;
+    bool lost = d->surfaces && om_device_is_lost(om_hwaccel_device(d->source->hwaccel), false);
+    return !lost && !d->replaying && om_nal_fresh_start(d->par, pkt);
+}
+
+/* The packet waits until what was sent before is out. False: it does not, and nothing has changed. */
+static bool begin_change(om_decoder *d, const AVPacket *pkt)
+{
+    d->parked = av_packet_clone(pkt);
+    if (!d->parked) return false;
+    give(d, NULL, 0);
+    return true;
+}
+
+/* The old decoder is empty: the new one begins with the parked packet. */
+static int end_change(om_decoder *d)
+{
+    AVPacket *pkt = d->parked;
+    for (packet_slot *s; (s = oldest_open(d)) && s->number != d->next - 1;) settle_empty(d, s);
+    om_log(OM_LOG_INFO, "%s: decoded on the %s from here on", d->shown, d->surfaces ? "CPU" : "GPU");
+    d->parked = NULL;
+    d->drain_errors = 0;
+    om_replay_drop(&d->replay);
+    close_codec(d);
+    int err = open_somewhere(d), rc = 0;
+    if (err == OM_OK) atomic_fetch_add_explicit(&d->counts->changes, 1, memory_order_relaxed);
+    if (err == OM_OK) rc = send_somewhere(d, pkt, &err);
+    av_packet_free(&pkt);
+    if (err == OM_OK && rc < 0) refuse(d, rc);
+    return err;
 }
 
 /* The decoder's own switches, where the wish has changed. */
@@ -427,6 +487,7 @@ int om_decoder_send(om_decoder *d, const AVPacket *pkt, int64_t due_ns)
         last_slot(d)->key = pkt->flags & AV_PKT_FLAG_KEY;
         last_slot(d)->thrift = d->level >= OM_ECONOMY_REFERENCES;
     }
+    if (pkt && may_change(d, pkt) && begin_change(d, pkt)) return OM_OK;
     int err = OM_OK, rc = send_somewhere(d, pkt, &err);
     if (err != OM_OK) return err;
     if (rc == 0 && pkt) rc = give_up_picture(d);
@@ -487,7 +548,7 @@ static int receive_somewhere(om_decoder *d, int *err)
         if (moved < 0) return 0;
         if (d->replaying && (moved || rc == AVERROR(EAGAIN))) replay_one(d);
         else if (!moved && !(d->replaying && rc < 0)) return rc;
-        else if (moved && d->draining) give(d, NULL, 0);
+        else if (moved && ends(d)) give(d, NULL, 0);
     }
 }
 
@@ -522,7 +583,13 @@ int om_decoder_receive(om_decoder *d, om_frame **out, int64_t *ts)
             settle_rest(d);
             return OM_ERR_AGAIN;
         }
-        if (rc == AVERROR_EOF || (rc < 0 && d->draining && ++d->drain_errors > RING)) {
+        bool dry = rc == AVERROR_EOF || (rc < 0 && ends(d) && ++d->drain_errors > RING);
+        if (dry && d->parked) {
+            err = end_change(d);
+            if (err != OM_OK) return err;
+            continue;
+        }
+        if (dry) {
             settle_rest(d);
             return OM_ERR_EOF;
         }
@@ -542,6 +609,7 @@ void om_decoder_close(om_decoder *d)
     settle_unread(d);
     sws_freeContext(d->scaler);
     av_frame_free(&d->frame);
+    av_packet_free(&d->parked);
     close_codec(d);
     om_replay_drop(&d->replay);
     avcodec_parameters_free(&d->par);

@@ -16,8 +16,11 @@
  *
  * Where a GPU decodes, the packets since the last key picture are kept. When the GPU does not take the
  * stream, fails, or is lost, the CPU goes on from that key picture: what had been returned before is decoded
- * again and not returned, so no picture is lost. Counted in counts->fallbacks and logged. Thread-safety: one
- * thread; the counts are read by any. */
+ * again and not returned, so no picture is lost. Counted in counts->fallbacks and logged.
+ *
+ * A stream that is wished elsewhere goes there at a key packet of which on nothing is made of what came
+ * before: the old decoder gives all it holds, then the new one begins. Nothing is lost or decoded twice.
+ * Thread-safety: one thread; the counts are read by any. */
 #ifndef OM_MEDIA_DECODE_H
 #define OM_MEDIA_DECODE_H
 
@@ -34,6 +37,7 @@ typedef struct om_decoder_params {
     bool camera;                    /* begins anywhere, and may be damaged */
     const om_source_params *source; /* threads, hwaccel, hold, cancel */
     const atomic_int *economy;      /* an om_economy: how much to leave undone */
+    const atomic_int *on_cpu;       /* not 0: the CPU is to decode; see om_source_decode_on_cpu() */
     const char *shown;              /* names the source in messages */
     om_source_counts *counts;       /* with those before outlives the decoder */
 } om_decoder_params;

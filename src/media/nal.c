@@ -76,6 +76,20 @@ int om_nal_first_slice(const AVCodecParameters *par, const AVPacket *pkt)
     return 0;
 }
 
+bool om_nal_fresh_start(const AVCodecParameters *par, const AVPacket *pkt)
+{
+    int type = om_nal_first_slice(par, pkt);
+    switch (par->codec_id) {
+    case AV_CODEC_ID_H264: return (type & 31) == 5;
+    case AV_CODEC_ID_HEVC: return type && (type >> 1 & 63) >= 16 && (type >> 1 & 63) <= 20; /* BLA and IDR */
+    case AV_CODEC_ID_VP8:
+    case AV_CODEC_ID_VP9:
+    case AV_CODEC_ID_AV1:
+    case AV_CODEC_ID_MJPEG: return pkt->flags & AV_PKT_FLAG_KEY;
+    default: return false;
+    }
+}
+
 bool om_nal_disposable(const AVCodecParameters *par, const AVPacket *pkt)
 {
     int header = om_nal_first_slice(par, pkt);

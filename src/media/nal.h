@@ -9,6 +9,9 @@
 
 /* The first byte of the first slice's header; 0: there is none, or the codec is another. */
 int om_nal_first_slice(const AVCodecParameters *par, const AVPacket *pkt);
+/* A key packet from which on no picture is made of any before it, in the order of the packets. False where
+ * that is not known. */
+bool om_nal_fresh_start(const AVCodecParameters *par, const AVPacket *pkt);
 /* No other picture is made of this one: leaving it out harms nothing. False where that is not known. */
 bool om_nal_disposable(const AVCodecParameters *par, const AVPacket *pkt);
 

@@ -45,6 +45,7 @@ static int fill(om_source *s, const char *uri, const om_source_params *params, o
     if (s->params.decode_threads <= 0) s->params.decode_threads = 1;
     s->info.live = params->live;
     atomic_init(&s->economy, (int)params->economy);
+    atomic_init(&s->on_cpu, params->on_cpu);
     s->uri = om_strdup(uri);
     s->shown = om_uri_redact(uri);
     return s->uri && s->shown ? OM_OK : OM_ERR_NOMEM;
@@ -91,6 +92,19 @@ int om_source_read(om_source *s, om_frame **out)
     int rc = s->connection ? om_camera_read(s, out) : s->ops->read(s, out);
     om_trace_end("source read");
     return rc;
+}
+
+void om_source_decode_on_cpu(om_source *s, bool on_cpu)
+{
+    atomic_store_explicit(&s->on_cpu, on_cpu, memory_order_relaxed);
+}
+
+void om_source_prime(om_source *s)
+{
+    if (!s->ops->prime || s->connection || om_cancelled(s->params.cancel)) return;
+    om_trace_begin("source prime", -1);
+    s->ops->prime(s);
+    om_trace_end("source prime");
 }
 
 void om_source_economy(om_source *s, om_economy level)

@@ -74,6 +74,7 @@ typedef struct om_source_params {
     const char *credentials;
     bool until_key; /* after damage, a camera's pictures up to the next key picture count as damaged too */
     om_economy economy;  /* to begin with */
+    bool on_cpu;         /* with hwaccel: decoded on the CPU to begin with */
     om_size decode_size; /* the CPU's decoder halves pictures down to this where it can (Motion JPEG, MPEG-1,
                             2 and 4), and never below; 0x0: whole */
     int64_t late_ns; /* packets due longer ago are not decoded, nor those that follow up to a key picture that
@@ -101,7 +102,9 @@ typedef struct om_source_counts {
     atomic_ullong reconnects; /* times that a camera was reached again */
     atomic_int state;         /* an om_source_state */
     atomic_int decoder;       /* an om_decoder_kind: what decodes now */
-    atomic_int fallbacks;     /* times that a stream went from the GPU's decoders to the CPU */
+    atomic_int fallbacks; /* times that a stream went from the GPU's decoders to the CPU as these failed */
+    atomic_int refused;   /* of those, times that the GPU did not take the stream */
+    atomic_int changes;   /* times that it went from one to the other by om_source_decode_on_cpu() */
 } om_source_counts;
 
 typedef enum om_decoder_kind { OM_DECODER_NONE, OM_DECODER_CPU, OM_DECODER_CUDA } om_decoder_kind;
@@ -127,6 +130,7 @@ typedef struct om_source_ops {
     void (*close)(om_source *s); /* counts what was left unread; also after a failed open */
     bool
         camera; /* may be one: open() says so of each in s->camera; open and close may come again and again */
+    int (*prime)(om_source *s); /* optional: see om_source_prime() */
 } om_source_ops;
 
 /* Thread-safety: one thread opens, reads and closes; counts from any; cancel's token stops the rest. */
@@ -138,6 +142,7 @@ struct om_source {
     om_source_counts *counts; /* the caller's, outlives the source */
     om_source_info info;
     atomic_int economy;           /* the om_economy wished for */
+    atomic_int on_cpu;            /* who is to decode */
     bool camera;                  /* known once it is open */
     bool finite;                  /* a camera's recording, whose end is the end */
     struct om_camera *connection; /* of a camera; NULL: it is not connected to again */
@@ -152,9 +157,17 @@ int om_source_open(const char *uri, const om_source_params *params, om_source_co
 /* The next picture, owned by the caller. OM_ERR_EOF at the end; OM_ERR_CANCELLED; other errors end the stream
  * (what could be decoded before was returned). Damaged packets are counted and skipped, not errors. */
 int om_source_read(om_source *s, om_frame **out);
+/* Decodes the first picture before its time, so that the decoder is made; om_source_read() gives it when it
+ * is due. Once, before the first read; of kinds that make no decoder nothing happens. What fails here fails
+ * in the read. */
+void om_source_prime(om_source *s);
 void om_source_close(om_source *s);
 /* How much the decoder leaves undone from the next packet on. Any thread, while the source is open. */
 void om_source_economy(om_source *s, om_economy level);
+/* Who decodes a stream that has a hwaccel: the CPU, or again the GPU. It goes there at its next key picture,
+ * without losing one; a stream that the GPU has refused or lost stays on the CPU. Any thread, while the
+ * source is open. */
+void om_source_decode_on_cpu(om_source *s, bool on_cpu);
 
 /* The text without user:password. Caller frees with om_free(). */
 char *om_uri_redact(const char *uri);

@@ -209,6 +209,7 @@ static int open_decoder(om_source *s, const struct pixels *chosen)
                             .camera = true,
                             .source = &s->params,
                             .economy = &s->economy,
+                            .on_cpu = &s->on_cpu,
                             .shown = s->shown,
                             .counts = s->counts};
     int rc = om_decoder_open(&dp, &p->dec);

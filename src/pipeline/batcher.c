@@ -52,7 +52,8 @@ om_batcher *om_batcher_current(om_batcher *b)
 
 bool om_batcher_reads(const om_batcher *b, const om_frame *f)
 {
-    return f->memory == OM_MEMORY_HOST || f->memory == b->plan->memory->ops->memory;
+    /* What lies on a GPU lies on the first one, whose decoder made it: after a move that is another. */
+    return f->memory == OM_MEMORY_HOST || (!b->generation && f->memory == b->plan->memory->ops->memory);
 }
 
 void om_batcher_succeed(om_batcher *b, om_batcher *to)

@@ -5,7 +5,13 @@
 #include "backend/backend.h"
 #include "base/option.h"
 
-typedef enum om_decode { OM_DECODE_AUTO, OM_DECODE_CPU, OM_DECODE_CUDA, OM_DECODE_CUDA_HOST } om_decode;
+typedef enum om_decode {
+    OM_DECODE_AUTO,
+    OM_DECODE_CPU,
+    OM_DECODE_CUDA,
+    OM_DECODE_CUDA_HOST,
+    OM_DECODE_HYBRID
+} om_decode;
 
 /* Which pictures of a camera count as damaged. */
 typedef enum om_damaged { OM_DAMAGED_UNTIL_KEY, OM_DAMAGED_FLAGGED } om_damaged;

@@ -31,6 +31,8 @@ struct om_engine {
     const char *device_name;  /* the backend's name of it, or NULL; points into options */
     om_device *device;        /* where input tensors lie */
     om_device *first_device;  /* what `device` was at the start; the same, while it is not lost */
+    om_device *between;       /* the refuge, once that was lost too */
+    bool settled;             /* the work has gone to --fallback */
     om_device *decode_device; /* whose hardware decodes, or NULL; `first_device` or one of its own */
     om_hwaccel *hwaccel;      /* of it, or NULL */
     bool download;            /* what it decodes has to be copied to host memory */
@@ -44,12 +46,15 @@ struct om_engine {
     bool keep_frames;  /* some sink wants pictures; set before the first batcher */
     om_batch_log *log; /* owned; NULL unless the run is profiled; set before the first batcher */
     om_engine_failed_fn on_failed;
+    /* Another of the run's devices that takes over where this one is lost; NULL: there is none, --fallback
+     * does. May be NULL itself. Any thread. */
+    const char *(*refuge)(void *user, const om_engine *e);
     void *user;
 
     pthread_mutex_t compile_lock; /* guards batchers, n_batchers; held while compiling */
     om_batcher *batchers[OM_MAX_RECTANGLES];
     int n_batchers;
-    om_batcher *retired[OM_MAX_RECTANGLES]; /* of the device that was lost */
+    om_batcher *retired[2 * OM_MAX_RECTANGLES]; /* of the devices that were lost */
     int n_retired;
     int batch_cap; /* largest batch that the device had memory for; 0: no bound */
     om_move move;
@@ -65,8 +70,8 @@ struct om_engine {
     atomic_bool dead;
     char note[160]; /* guarded by compile_lock */
 
-    atomic_int generation; /* 1 once the work has gone to the fall-back device */
-    atomic_bool moving;    /* somebody has begun to take it there */
+    atomic_int generation; /* how often the work has gone to another device */
+    atomic_bool moving;    /* somebody takes it there, or has taken it to the last */
     om_thread mover;
     char move_cause[256]; /* for `mover`, written before it starts */
 };

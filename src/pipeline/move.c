@@ -50,6 +50,7 @@ void om_engine_close_devices(om_engine *e)
     om_hwaccel_destroy(e->hwaccel);
     if (e->decode_device != e->first_device) om_device_close(e->decode_device);
     if (e->device != e->first_device) om_device_close(e->device);
+    om_device_close(e->between);
     om_device_close(e->first_device);
 }
 
@@ -59,28 +60,36 @@ om_device *om_engine_gpu(const om_engine *e)
     return e->first_device && e->first_device->ops->usage ? e->first_device : NULL;
 }
 
+/* Where the work goes now: another device of the run once, then the fall-back. */
+static const char *target(const om_engine *e)
+{
+    const char *other = e->refuge && !atomic_load(&e->generation) ? e->refuge(e->user, e) : NULL;
+    return other ? other : e->options->fallback;
+}
+
 /* There is somewhere to go, and it is not where the work is. */
 static bool may_move(const om_engine *e)
 {
-    const char *to = e->options->fallback;
+    const char *to = target(e);
     return to && strcmp(to, "none") && strcmp(e->first_device->id, "cpu");
 }
 
 /* The other backend and its memory. compile_lock held. */
-static int change_device(om_engine *e)
+static int change_device(om_engine *e, const char *to)
 {
     const om_backend_ops *backend;
     const char *name;
     om_device *device;
-    int err = om_backend_select(e->options->fallback, &backend, &name);
+    int err = om_backend_select(to, &backend, &name);
     if (!err) err = open_memory(backend, name, &device);
     if (err) return err;
     snprintf(e->move.from, sizeof(e->move.from), "%s", e->device->id);
-    snprintf(e->move.to, sizeof(e->move.to), "%s", e->options->fallback);
+    snprintf(e->move.to, sizeof(e->move.to), "%s", to);
     e->backend = backend;
     e->device_name = name;
+    if (e->device != e->first_device) e->between = e->device;
     e->device = device;
-    atomic_store(&e->generation, 1);
+    atomic_fetch_add(&e->generation, 1);
     atomic_store(&e->failures_in_a_row, 0);
     return OM_OK;
 }
@@ -111,16 +120,28 @@ static int replace_batchers(om_engine *e)
     return OM_OK;
 }
 
+/* What cannot be done there can be done on the fall-back. compile_lock held. */
+static int change(om_engine *e, const char *to)
+{
+    int err = change_device(e, to);
+    if (!err) err = replace_batchers(e);
+    e->settled = !strcmp(to, e->options->fallback);
+    if (!err || e->settled || !strcmp(e->options->fallback, "none")) return err;
+    om_log(OM_LOG_WARN, "device '%s' does not take it: %s", to, om_error_message());
+    retire_all(e);
+    return change(e, e->options->fallback);
+}
+
 /* compile_lock held. */
 static int move(om_engine *e, const char *cause)
 {
-    if (e->move.at_ns) return e->move.failed;
+    if (e->move.at_ns && e->settled) return e->move.failed;
+    const char *to = target(e);
     e->move.at_ns = om_now_ns();
     snprintf(e->move.cause, sizeof(e->move.cause), "%s", cause);
-    om_log(OM_LOG_ERROR, "%s; everything goes on to device '%s'", cause, e->options->fallback);
+    om_log(OM_LOG_ERROR, "%s; everything goes on to device '%s'", cause, to);
     retire_all(e);
-    int err = change_device(e);
-    if (!err) err = replace_batchers(e);
+    int err = change(e, to);
     e->move.took_ns = om_now_ns() - e->move.at_ns;
     if (err) e->move.failed = om_fail_prefix(err, "after the loss of %s (%s)", e->first_device->id, cause);
     else
@@ -134,6 +155,7 @@ static void *mover_main(void *arg)
     om_engine *e = arg;
     pthread_mutex_lock(&e->compile_lock);
     int err = move(e, e->move_cause);
+    if (!err && !e->settled) atomic_store(&e->moving, false); /* it may be lost there once more */
     pthread_mutex_unlock(&e->compile_lock);
     if (err && !atomic_exchange(&e->dead, true)) e->on_failed(e->user, err);
     return NULL;
@@ -144,8 +166,9 @@ bool om_engine_move(om_engine *e)
     if (!may_move(e)) return false;
     if (atomic_exchange(&e->moving, true)) return true;
     pthread_mutex_lock(&e->lock);
-    e->serving = 1; /* at once: whatever is started from here on would be lost */
+    e->serving = atomic_load(&e->generation) + 1; /* at once: what is started from here on would be lost */
     pthread_mutex_unlock(&e->lock);
+    om_thread_join(&e->mover); /* of the device before; it has said that it is done */
     snprintf(e->move_cause, sizeof(e->move_cause), "%s", om_error_message());
     return om_thread_start(&e->mover, "om-mover", mover_main, e) == OM_OK;
 }

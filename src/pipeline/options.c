@@ -13,9 +13,11 @@ static const om_choice policies[] = {
 };
 
 static const om_choice decode_choices[] = {
-    {"auto", OM_DECODE_AUTO, "on the GPU that runs the model, else on the CPU"},
+    {"auto", OM_DECODE_AUTO,
+     "on the GPU that runs the model, and on idle cores what is too much for its decoders; else on the CPU"},
     {"cpu", OM_DECODE_CPU, NULL},
-    {"cuda", OM_DECODE_CUDA, "on the GPU, whatever runs the model"},
+    {"cuda", OM_DECODE_CUDA, "on the GPU alone, whatever runs the model"},
+    {"hybrid", OM_DECODE_HYBRID, "on the GPU and on cores beside it from the start, then as auto"},
     {"cuda-host", OM_DECODE_CUDA_HOST, "on the GPU, then copied to host memory (to compare)"},
     {NULL, 0, NULL},
 };
@@ -114,7 +116,8 @@ const om_option om_run_option_table[] = {
      "a further model that looks at what the first one finds: model=FILE,name=plate,parent-classes=car;bus, ...; keys: docs/secondary.md"},
 
     {"device", 'd', OM_OPT_STRING, RUN(device), "auto", 0, 0, NULL, "DEVICE", "Engine",
-     "auto, cpu, openvino:GPU, cuda:0, null; 'omma info' lists them"},
+     "auto, cpu, openvino:GPU, cuda:0, null; 'omma info' lists them; several with commas, or cuda:all: each stream goes to "
+     "one"},
     {"fallback", 0, OM_OPT_STRING, RUN(fallback), "cpu", 0, 0, NULL, "DEVICE|none", NULL,
      "where everything goes when the device is lost"},
     {"precision", 0, OM_OPT_CHOICE, RUN(precision), "auto", 0, 0, om_precision_choices, NULL, NULL,

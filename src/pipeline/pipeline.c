@@ -14,6 +14,9 @@
 #define OM_STOP_LANES_NS (900 * OM_NS_PER_MS)
 #define OM_SETTLE_NS (10 * OM_NS_PER_SEC) /* an inference on a machine that is far too slow */
 #define OM_JOIN_NS (800 * OM_NS_PER_MS)   /* a camera's goodbye may take 500 */
+#define OM_GATE_PATIENCE_NS (30 * OM_NS_PER_SEC)
+#define OM_GATE_PLACES_MIN 4
+#define OM_GATE_PLACES_MAX 16
 
 int om_pipeline_create(om_pipeline **out)
 {
@@ -139,6 +142,7 @@ static int64_t look_after(om_pipeline *p, bool gpu, int64_t *sample, int64_t *re
     int64_t now = om_now_ns();
     if (gpu && now >= *sample) {
         om_pipeline_sample_gpu(p);
+        om_decoding_look(p);
         *sample = now + OM_GPU_SAMPLE_NS;
     }
     if (attention || now >= *reap) *reap = om_roster_reap(p);
@@ -152,7 +156,8 @@ static int64_t look_after(om_pipeline *p, bool gpu, int64_t *sample, int64_t *re
 /* Until all lanes have ended; after a stop only so long. True when they did. */
 static bool wait_for_lanes(om_pipeline *p)
 {
-    bool gpu = om_engine_gpu(p->engine) != NULL;
+    bool gpu = false;
+    for (int i = 0; i < p->n_units; i++) gpu |= om_engine_gpu(p->units[i].engine) != NULL;
     int64_t next = 0, sample = 0, reap = OM_NEVER;
     pthread_mutex_lock(&p->lock);
     while (!is_over(p)) {
@@ -226,19 +231,22 @@ static int start_threads(om_pipeline *p)
 /* Secondary models look at pictures in the lanes. */
 static int make_seconds(om_pipeline *p)
 {
-    p->engine->keep_frames = p->sinks_want_frames = wants_frames(&p->config);
-    if (!p->config.n_seconds) return OM_OK;
-    p->engine->keep_frames = true;
-    return om_seconds_create(&p->config, p->engine, &p->seconds);
+    p->sinks_want_frames = wants_frames(&p->config);
+    for (int i = 0; i < p->n_units; i++)
+        p->units[i].engine->keep_frames = p->sinks_want_frames || p->config.n_seconds;
+    return p->config.n_seconds ? om_units_make_seconds(p) : OM_OK;
 }
 
 /* What a profiled run keeps. */
 static int make_logs(om_pipeline *p)
 {
-    om_device *gpu = om_engine_gpu(p->engine);
-    if (gpu && (p->config.run.profile || p->config.run.trace)) om_device_work_watch(gpu, true);
+    for (int i = 0; i < p->n_units && (p->config.run.profile || p->config.run.trace); i++) {
+        om_device *gpu = om_engine_gpu(p->units[i].engine);
+        if (gpu) om_device_work_watch(gpu, true);
+    }
     if (!p->config.run.profile && !p->config.run.metrics_file) return OM_OK;
     int err = om_batch_log_create(&p->engine->log);
+    for (int i = 1; i < p->n_units; i++) p->units[i].engine->log = p->engine->log; /* one for all */
     if (!err) err = om_census_create(&p->census);
     return err ? err : om_stages_create(&p->gone_stages);
 }
@@ -254,6 +262,7 @@ static int make_streams(om_pipeline *p, int *local)
         if (err) break;
         s->listed = true;
         s->gated = s->local;
+        s->on_cpu = om_decoding_begins_on_cpu(s->unit);
         *local += s->local;
         err = om_roster_insert(p, s);
         if (err) om_stream_destroy(s);
@@ -269,6 +278,13 @@ static int open_outputs(om_pipeline *p)
     return err;
 }
 
+/* How many sources are opened at a time. */
+static int opening_places(void)
+{
+    int n = om_cpu_count();
+    return n < OM_GATE_PLACES_MIN ? OM_GATE_PLACES_MIN : n > OM_GATE_PLACES_MAX ? OM_GATE_PLACES_MAX : n;
+}
+
 int om_pipeline_start(om_pipeline *p)
 {
     int local = 0;
@@ -281,10 +297,13 @@ int om_pipeline_start(om_pipeline *p)
     p->start_wall_us = om_wall_us();
     om_policy_init(&p->policy, p->config.run.latency_bound_ms);
     om_pipeline_watch_network_init(p);
-    err = om_engine_create(&p->config.run, &p->engine);
+    err = om_units_create(p);
     if (err) return err;
-    p->engine->on_failed = engine_failed;
-    p->engine->user = p;
+    for (int i = 0; i < p->n_units; i++) {
+        p->units[i].engine->on_failed = engine_failed;
+        p->units[i].engine->user = p;
+        p->units[i].engine->refuge = om_units_refuge;
+    }
     err = make_seconds(p);
     if (err) return err;
     p->gone = om_calloc(OM_GONE_MAX, sizeof(*p->gone));
@@ -292,12 +311,13 @@ int om_pipeline_start(om_pipeline *p)
     err = make_logs(p);
     if (!err && p->config.run.drift)
         err = om_drift_create(p->config.run.drift, p->config.run.max_age * 86400, &p->drift);
+    om_decoding_init(p);
     if (!err) err = make_streams(p, &local);
     if (!err) om_pipeline_tell_decoders(p);
     if (!err) err = open_outputs(p);
     if (err) return err;
-    om_gate_init(&p->gate, local);
-    if (!local) om_gate_open(&p->gate);
+    om_gate_init(&p->gate, local, opening_places(), OM_GATE_PATIENCE_NS);
+    if (!local) om_pipeline_open_gate(p);
     p->started = true;
     return start_threads(p);
 }
@@ -323,7 +343,8 @@ void om_pipeline_stop(om_pipeline *p)
     pthread_cond_broadcast(&p->changed);
     pthread_mutex_unlock(&p->lock);
     if (again) return;
-    if (p->seconds) om_seconds_cancel(p->seconds);
+    for (int i = 0; i < p->n_units; i++)
+        if (p->units[i].seconds) om_seconds_cancel(p->units[i].seconds);
     pthread_mutex_lock(&p->roster);
     for (size_t i = 0; i < p->n_streams; i++) om_stream_cancel(p->streams[i]);
     pthread_mutex_unlock(&p->roster);
@@ -339,14 +360,13 @@ void om_pipeline_destroy(om_pipeline *p)
         om_pipeline_stop(p);
         om_thread_join(&p->supervisor);
         if (p->abandoned) return; /* threads that hang in a foreign library still refer to it */
-        if (!om_engine_settle(p->engine, om_now_ns() + OM_SETTLE_NS)) return; /* so do its inferences */
+        if (!om_units_settle(p, om_now_ns() + OM_SETTLE_NS)) return; /* so do its inferences */
         om_gate_fini(&p->gate);
     }
     om_pipeline_close_sinks(p);
     om_roster_fini(p);
     if (p->started) om_lane_pool_fini(&p->pool);
-    om_seconds_destroy(p->seconds);
-    om_engine_destroy(p->engine);
+    om_units_destroy(p);
     om_census_destroy(p->census);
     om_drift_destroy(p->drift);
     om_config_fini(&p->config);

@@ -4,26 +4,51 @@
 
 #include "pipeline/census.h"
 #include "pipeline/engine.h"
+#include "pipeline/gate.h"
+#include "pipeline/hybrid.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/policy.h"
 #include "pipeline/second.h"
 #include "quant/drift.h"
 #include "sink/sink.h"
 
-/* Opens when every local source has been opened (or has failed): live streams start together, and rectangles
- * are shared out in the order of the streams, not of their threads. Guarded by its own lock but for start_ns.
- */
-typedef struct om_gate {
-    pthread_mutex_t lock;
-    pthread_cond_t open;
-    int missing;
-    atomic_llong start_ns; /* 0 until it opens */
-} om_gate;
+/* What the run's GPU did, sampled twice a second. */
+typedef struct om_gpu_load {
+    om_device_usage last, sum; /* sum: of the shares and the power */
+    int64_t memory_peak, memory_process_peak;
+    int held_back; /* samples in which it slowed itself down for power or heat; negative: not told */
+    int samples;   /* 0: no GPU, or it does not tell */
+} om_gpu_load;
+
+/* Who decodes what. The supervisor's. */
+typedef struct om_decoding {
+    bool active; /* the CPU may help the GPU's decoders */
+    bool told;
+    int streams, first, begun; /* of the configuration; those that begin on the CPU; asked about so far */
+    om_hybrid hybrid;
+    int64_t next_ns, looked_ns, looked_cpu_ns;
+    long long looked_idle;
+} om_decoding;
+
+/* An engine of the run, and what belongs to it alone: there is one for each device. Constant after the start
+ * but for what is said to be guarded. */
+typedef struct om_unit {
+    int index;
+    char *device;       /* as --device names it */
+    om_run_options run; /* the run's, but for the device */
+    om_engine *engine;
+    om_seconds *seconds; /* NULL: none */
+    om_gpu_load gpu;     /* guarded by the pipeline's lock, as `rate` */
+    double rate;         /* what a stream takes of the device, by its weight; see om_units_place() */
+    int rated;           /* the sample that `rate` is of */
+    om_decoding decoding;
+} om_unit;
 
 /* A stream in a run. It comes with om_pipeline_add() and stays where it is until om_roster_reap() frees it,
  * once nothing of it is left in mailbox, engine and lane. */
 typedef struct om_stream_run {
     om_pipeline *pipeline;
+    om_unit *unit;         /* whose engine it goes through */
     om_stream_options own; /* owned; priority, weight, fps and every: guarded by the pipeline's lock */
     const om_stream_options *options; /* `own` */
     int index;                        /* its number: they grow, and none is given twice */
@@ -42,9 +67,10 @@ typedef struct om_stream_run {
     bool remote; /* its packets come over the network */
     bool gated;  /* takes part in the gate */
     atomic_bool arrived;
-    bool added;   /* while the run went on: its failure is not the run's */
-    bool listed;  /* in a list that is read again: a reload may remove it */
-    int sched_fd; /* the thread's own, while the run is profiled */
+    atomic_llong start_ns; /* when its first packet is due, before the phase; 0: it does not know yet */
+    bool added;            /* while the run went on: its failure is not the run's */
+    bool listed;           /* in a list that is read again: a reload may remove it */
+    int sched_fd;          /* the thread's own, while the run is profiled */
     bool live;
     /* The thread's own: where a camera goes on that was paused. */
     uint64_t seq_base, next_seq;
@@ -64,6 +90,7 @@ typedef struct om_stream_run {
     om_stream_state state;
     om_source_info info;
     int64_t position_ns;
+    bool on_cpu;     /* wished to be decoded there though there is a GPU */
     char error[256]; /* the last */
     bool away;       /* a camera that is not reached */
     bool paused;
@@ -75,10 +102,11 @@ typedef struct om_stream_run {
 /* What is left of a stream that was removed. */
 typedef struct om_gone {
     int index;
+    const om_unit *unit;
     char *name, *shown;
     char error[256];
     om_source_info info;
-    int decoder, fallbacks;
+    int decoder, fallbacks, refused, changes;
     uint64_t reconnects;
     om_tally tally;
     uint64_t *marks; /* of each shared sink: where its last record stands */
@@ -87,18 +115,11 @@ typedef struct om_gone {
 #define OM_GONE_MAX 64   /* streams that are listed after their removal */
 #define OM_ENDED_MAX 256 /* of a run that goes on without streams: those listed after their end */
 
-/* What the run's GPU did, sampled twice a second. */
-typedef struct om_gpu_load {
-    om_device_usage last, sum; /* sum: of the shares and the power */
-    int64_t memory_peak, memory_process_peak;
-    int held_back; /* samples in which it slowed itself down for power or heat; negative: not told */
-    int samples; /* 0: no GPU, or it does not tell */
-} om_gpu_load;
-
 struct om_pipeline {
     om_config config; /* its streams: what is added before the start */
-    om_engine *engine;
-    om_seconds *seconds; /* NULL: none */
+    om_unit *units;
+    int n_units;
+    om_engine *engine; /* the first one's */
     bool sinks_want_frames;
     om_lane_pool pool;
     om_sink **shared_sinks;
@@ -143,8 +164,8 @@ struct om_pipeline {
     bool stopping, closing, finished;
     bool attention; /* some stream has ended or was removed since the supervisor looked */
     int64_t stop_ns, end_ns, end_cpu_ns;
-    om_gpu_load gpu;
-    int error; /* the first, with its message */
+    int64_t begin_ns, begin_cpu_ns; /* when the gate opened; 0: it has not */
+    int error;                      /* the first, with its message */
     char error_text[512];
 };
 
@@ -152,13 +173,6 @@ struct om_pipeline {
 void *om_stream_main(void *arg);
 /* Remembers the first failure of the run; the message is in the error slot. */
 void om_pipeline_note_error(om_pipeline *p, int code);
-int om_gate_init(om_gate *g, int expected);
-void om_gate_fini(om_gate *g);
-/* One local source is open or has failed. True for the last of them, who must then call om_gate_open(). */
-bool om_gate_arrive(om_gate *g);
-void om_gate_open(om_gate *g);
-/* OM_ERR_CANCELLED when the run is stopped first. */
-int om_gate_wait(om_gate *g, om_cancel *c);
 
 /* load.c */
 #define OM_GPU_SAMPLE_NS (500 * OM_NS_PER_MS)
@@ -166,8 +180,33 @@ int om_gate_wait(om_gate *g, om_cancel *c);
 void om_pipeline_tell_decoders(om_pipeline *p);
 /* Takes the pipeline's lock itself. */
 void om_pipeline_sample_gpu(om_pipeline *p);
+/* The samples taken so far were of a run that had not begun. Takes the lock itself. */
+void om_pipeline_forget_gpu(om_pipeline *p);
 /* The members gpu_percent ... of the report, into an open object; null where there is nothing to say. */
 void om_pipeline_gpu_json(om_pipeline *p, om_json *j);
+/* Likewise of one device. */
+void om_pipeline_unit_gpu_json(om_pipeline *p, const om_unit *u, om_json *j);
+
+/* units.c */
+/* The devices that --device names, one by one: cuda:all is each there is. OM_ERR_ARG, OM_ERR_NOT_FOUND. */
+int om_units_parse(const char *text, om_strlist *out);
+int om_units_create(om_pipeline *p);
+int om_units_make_seconds(om_pipeline *p);
+/* An om_engine.refuge: another device that is there and has room. */
+const char *om_units_refuge(void *pipeline, const om_engine *e);
+bool om_units_settle(om_pipeline *p, int64_t deadline_ns);
+void om_units_destroy(om_pipeline *p);
+/* Which of them takes another stream: the one that would be least busy with it, by what its streams decode
+ * and, once that is known, by how much of the device they take. Those whose device is lost come last. Admin
+ * held. */
+om_unit *om_units_place(om_pipeline *p);
+
+/* decoding.c: who decodes which stream. */
+void om_decoding_init(om_pipeline *p);
+/* Whether the unit's next stream of the configuration begins on the CPU. */
+bool om_decoding_begins_on_cpu(om_unit *u);
+/* Sends streams from the GPU's decoders to the CPU and back. The supervisor's, without locks. */
+void om_decoding_look(om_pipeline *p);
 
 /* network.c: what cameras send, against what the link carries. The supervisor's. */
 void om_pipeline_watch_network_init(om_pipeline *p);

@@ -98,7 +98,7 @@ static int batch_for(const om_engine *e)
     if (!e->desc->dynamic_batch && s->rank > 0 && s->dim[0] > 0) return (int)s->dim[0];
     /* A GPU's plans serve any batch up to theirs; a CPU's are made for one size, and the wish was not for the
      * CPU that work has fallen back to. */
-    bool gpu = e->device->ops->memory != OM_MEMORY_HOST, fallen = atomic_load(&e->generation) > 0;
+    bool gpu = e->device->ops->memory != OM_MEMORY_HOST, fallen = !gpu && atomic_load(&e->generation) > 0;
     int planned = om_plan_file_batch(e->plan_file, gpu);
     int batch = fallen              ? 1
                 : o->batch_size > 0 ? o->batch_size
@@ -128,7 +128,7 @@ int om_engine_compile(om_engine *e, int width, int height, om_plan **out)
 int om_engine_compile_batch(om_engine *e, int width, int height, int batch, om_plan **out)
 {
     const om_run_options *o = e->options;
-    bool fallen = atomic_load(&e->generation) > 0;
+    bool fallen = e->device->ops->memory == OM_MEMORY_HOST && atomic_load(&e->generation) > 0;
     om_compile_params p = {
         .graph = e->graph,
         .desc = e->desc,

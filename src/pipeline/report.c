@@ -221,6 +221,7 @@ void om_pipeline_describe(om_pipeline *p, om_str *out)
         om_str_addf(out, "%s %dx%d", i ? "," : ", input", e->batchers[i]->plan->width,
                     e->batchers[i]->plan->height);
     pthread_mutex_unlock(&e->compile_lock);
+    if (p->n_units > 1) om_str_addf(out, ", on %d devices: %s", p->n_units, p->config.run.device);
 }
 
 const char *om_stream_state_name(om_stream_state s)
@@ -230,7 +231,7 @@ const char *om_stream_state_name(om_stream_state s)
     return names[s];
 }
 
-static void decoder_json(int decoder, int fallbacks, om_json *j)
+static void decoder_json(int decoder, int fallbacks, int refused, int changes, om_json *j)
 {
     static const char *const names[] = {
         [OM_DECODER_NONE] = NULL, [OM_DECODER_CPU] = "cpu", [OM_DECODER_CUDA] = "cuda"};
@@ -239,12 +240,16 @@ static void decoder_json(int decoder, int fallbacks, om_json *j)
     else om_json_null(j);
     om_json_key(j, "decoder_fallbacks");
     om_json_uint(j, (uint64_t)fallbacks);
+    om_json_key(j, "decoder_refused");
+    om_json_uint(j, (uint64_t)refused);
+    om_json_key(j, "decoder_changes");
+    om_json_uint(j, (uint64_t)changes);
 }
 
-/* The work's change of device; null: it did not happen. Lock held. */
-static void move_json(om_pipeline *p, om_json *j)
+/* The work's change of device; null: it did not happen. compile_lock held. */
+static void move_json(om_pipeline *p, const om_engine *e, om_json *j)
 {
-    const om_move *m = &p->engine->move;
+    const om_move *m = &e->move;
     om_json_key(j, "moved");
     if (!m->at_ns) {
         om_json_null(j);
@@ -281,7 +286,10 @@ static void stream_json(om_stream_run *s, om_json *j)
     row_of(s, &r);
     om_json_begin_object(j);
     status_json(&r.status, s->shown, j);
-    decoder_json(atomic_load(&s->account.source.decoder), atomic_load(&s->account.source.fallbacks), j);
+    om_json_key_string(j, "device", s->unit->device);
+    const om_source_counts *c = &s->account.source;
+    decoder_json(atomic_load(&c->decoder), atomic_load(&c->fallbacks), atomic_load(&c->refused),
+                 atomic_load(&c->changes), j);
     om_json_key_num(j, "priority", r.priority, 0);
     om_json_key_string(j, "economy", r.economy);
     om_account_tally(&s->account, &t);
@@ -295,7 +303,8 @@ static void gone_json(const om_gone *g, om_json *j)
     status_of_gone(g, &st);
     om_json_begin_object(j);
     status_json(&st, g->shown, j);
-    decoder_json(g->decoder, g->fallbacks, j);
+    om_json_key_string(j, "device", g->unit->device);
+    decoder_json(g->decoder, g->fallbacks, g->refused, g->changes, j);
     om_tally_json(&g->tally, j);
     om_json_end_object(j);
 }
@@ -323,8 +332,6 @@ static void streams_json(om_pipeline *p, om_json *j)
 
 static void batches_json(om_engine *e, om_json *j)
 {
-    om_json_key(j, "rectangles");
-    om_json_begin_array(j);
     pthread_mutex_lock(&e->compile_lock);
     for (int i = 0; i < e->n_batchers; i++) {
         om_batcher *b = e->batchers[i];
@@ -336,9 +343,70 @@ static void batches_json(om_engine *e, om_json *j)
         om_json_key_num(j, "height", b->plan->height, 0);
         om_json_key_num(j, "batches", (double)batches, 0);
         om_json_key_num(j, "mean_batch", batches ? (double)items / (double)batches : 0, 3);
+        om_json_key_string(j, "device", e->options->device);
         om_json_end_object(j);
     }
     pthread_mutex_unlock(&e->compile_lock);
+}
+
+static void rectangles_json(om_pipeline *p, om_json *j)
+{
+    om_json_key(j, "rectangles");
+    om_json_begin_array(j);
+    for (int i = 0; i < p->n_units; i++) batches_json(p->units[i].engine, j);
+    om_json_end_array(j);
+}
+
+/* The first device whose work has gone elsewhere, or the first. */
+static om_engine *moved_engine(om_pipeline *p)
+{
+    om_engine *found = NULL;
+    for (int i = 0; i < p->n_units && !found; i++) {
+        om_engine *e = p->units[i].engine;
+        pthread_mutex_lock(&e->compile_lock);
+        if (e->move.at_ns) found = e;
+        pthread_mutex_unlock(&e->compile_lock);
+    }
+    return found ? found : p->engine;
+}
+
+/* What the unit's streams have come to, with those that are listed after their removal. */
+static void unit_streams_json(om_pipeline *p, const om_unit *u, om_json *j)
+{
+    uint64_t streams = 0, received = 0, inferred = 0;
+    om_tally t;
+    pthread_mutex_lock(&p->roster);
+    for (size_t i = 0; i < p->n_streams + p->n_gone; i++) {
+        const om_gone *g = i < p->n_streams ? NULL : &p->gone[i - p->n_streams];
+        om_stream_run *s = g ? NULL : p->streams[i];
+        if ((g ? g->unit : s->unit) != u) continue;
+        if (s) om_account_tally(&s->account, &t);
+        streams++;
+        received += s ? t.received : g->tally.received;
+        inferred += s ? t.inferred : g->tally.inferred;
+    }
+    pthread_mutex_unlock(&p->roster);
+    om_json_key_uint(j, "streams", streams);
+    om_json_key_uint(j, "received", received);
+    om_json_key_uint(j, "inferred", inferred);
+}
+
+static void devices_json(om_pipeline *p, om_json *j)
+{
+    om_json_key(j, "devices");
+    om_json_begin_array(j);
+    for (int i = 0; i < p->n_units; i++) {
+        om_unit *u = &p->units[i];
+        om_json_begin_object(j);
+        om_json_key_string(j, "device", u->device);
+        pthread_mutex_lock(&u->engine->compile_lock);
+        om_json_key_string(j, "engine", u->engine->note);
+        move_json(p, u->engine, j);
+        pthread_mutex_unlock(&u->engine->compile_lock);
+        unit_streams_json(p, u, j);
+        om_pipeline_unit_gpu_json(p, u, j);
+        om_json_end_object(j);
+    }
     om_json_end_array(j);
 }
 
@@ -352,9 +420,12 @@ static void model_json(om_pipeline *p, om_json *j)
     pthread_mutex_lock(&e->compile_lock);
     om_json_key_string(j, "backend", e->backend->name);
     om_json_key_string(j, "engine", e->note);
-    move_json(p, j);
     pthread_mutex_unlock(&e->compile_lock);
-    batches_json(e, j);
+    e = moved_engine(p);
+    pthread_mutex_lock(&e->compile_lock);
+    move_json(p, e, j);
+    pthread_mutex_unlock(&e->compile_lock);
+    rectangles_json(p, j);
     om_json_end_object(j);
 }
 
@@ -384,11 +455,26 @@ static void sinks_json(om_pipeline *p, om_json *j)
     om_json_end_array(j);
 }
 
+/* Where the run's own time began, for rates that leave the opening of files and models out. */
+static void begin_json(om_pipeline *p, om_json *j)
+{
+    pthread_mutex_lock(&p->lock);
+    int64_t begin = p->begin_ns, cpu = p->begin_cpu_ns;
+    pthread_mutex_unlock(&p->lock);
+    om_json_key(j, "begin_s");
+    if (begin) om_json_num(j, (double)(begin - p->start_ns) / 1e9, 3);
+    else om_json_null(j);
+    om_json_key(j, "begin_cpu_s");
+    if (begin) om_json_num(j, (double)(cpu - p->start_cpu_ns) / 1e9, 3);
+    else om_json_null(j);
+}
+
 static void machine_json(om_pipeline *p, double seconds, double cpu, om_json *j)
 {
     struct rusage u = {0};
     getrusage(RUSAGE_SELF, &u);
     om_json_key_num(j, "seconds", seconds, 3);
+    begin_json(p, j);
     om_json_key_num(j, "cpu_percent", seconds > 0 ? 100.0 * cpu / seconds / om_cpu_count() : 0, 1);
     om_json_key_num(j, "cpu_seconds", cpu, 3);
     om_json_key_num(j, "memory_peak_mb", (double)u.ru_maxrss / 1024.0, 1);
@@ -415,8 +501,11 @@ int om_pipeline_report(om_pipeline *p, char **out)
     om_json_key_string(&j, "cpu", om_cpu_model());
     om_json_key_num(&j, "cores", om_cpu_count(), 0);
     model_json(p, &j);
+    devices_json(p, &j);
     om_json_key(&j, "secondary");
-    om_seconds_json(p->seconds, p->census != NULL, &j);
+    om_json_begin_array(&j);
+    for (int i = 0; i < p->n_units; i++) om_seconds_json(p->units[i].seconds, p->census != NULL, &j);
+    om_json_end_array(&j);
     om_pipeline_policy_json(p, &j);
     streams_json(p, &j);
     sinks_json(p, &j);

@@ -55,11 +55,11 @@ static size_t count_streams(om_pipeline *p)
     return n;
 }
 
-static int ring_size(om_pipeline *p)
+static int ring_size(om_pipeline *p, const om_engine *e)
 {
     size_t there = count_streams(p), n = p->config.n_streams > there ? p->config.n_streams : there + 1;
     int share = OM_RING_GPU / (int)(n < OM_RING_GPU ? n : OM_RING_GPU);
-    if (!p->engine->hwaccel || share < OM_RING_FILE) return OM_RING_FILE;
+    if (!e->hwaccel || share < OM_RING_FILE) return OM_RING_FILE;
     return share < OM_MAILBOX_MAX ? share : OM_MAILBOX_MAX;
 }
 
@@ -68,7 +68,8 @@ static void kick_lane(void *user) { om_lane_kick(user); }
 static int make_lane(om_stream_run *s, int credits)
 {
     om_pipeline *p = s->pipeline;
-    const om_tracking *tracking = &p->engine->tracking;
+    const om_tracking *tracking = &s->unit->engine->tracking;
+    om_seconds *seconds = s->unit->seconds;
     int err = om_lane_init(&s->lane, &p->pool, &s->mailbox, &s->account, credits);
     if (err) return err;
     s->lane.stream = s->name;
@@ -79,16 +80,17 @@ static int make_lane(om_stream_run *s, int credits)
     s->lane.callback = p->callback;
     s->lane.callback_user = p->callback_user;
     s->lane.conf = tracking->conf;
-    s->lane.drops_pictures = p->seconds && !p->sinks_want_frames;
+    s->lane.drops_pictures = seconds && !p->sinks_want_frames;
     if (tracking->ops) err = om_tracker_create(tracking->ops, &tracking->params, &s->lane.tracker);
-    if (err || !p->seconds) return err;
-    return om_second_stream_create(p->seconds, s->name, !s->live, kick_lane, &s->lane, &s->lane.second);
+    if (err || !seconds) return err;
+    return om_second_stream_create(seconds, s->name, !s->live, kick_lane, &s->lane, &s->lane.second);
 }
 
 static int make_parts(om_stream_run *s)
 {
     om_pipeline *p = s->pipeline;
     const om_run_options *o = &p->config.run;
+    om_engine *e = s->unit->engine;
     s->local = !is_remote(s->own.uri);
     s->live = !s->local || (s->own.live >= 0 ? s->own.live : o->live);
     s->remote = !s->local && strncasecmp(s->own.uri, "v4l2:", 5);
@@ -96,20 +98,20 @@ static int make_parts(om_stream_run *s)
     s->name = om_strdup(s->own.name);
     s->shown = om_uri_redact(s->own.uri);
     if (!s->name || !s->shown) return OM_ERR_NOMEM;
-    int credits = o->stream_credits > 0    ? o->stream_credits
-                  : p->engine->keep_frames ? OM_CREDITS_PICTURES
-                                           : OM_CREDITS;
-    om_mailbox_params mp = {.lock = &p->engine->lock,
+    int credits = o->stream_credits > 0 ? o->stream_credits
+                  : e->keep_frames      ? OM_CREDITS_PICTURES
+                                        : OM_CREDITS;
+    om_mailbox_params mp = {.lock = &e->lock,
                             .lane = &s->lane,
                             .account = &s->account,
-                            .cap = ring_size(p),
+                            .cap = ring_size(p, e),
                             .credits = credits,
                             .priority = s->own.priority,
                             .weight = s->own.weight,
                             .replace = s->live,
                             .on_end = stream_ended,
                             .user = s};
-    int err = p->engine->log ? om_stages_create(&s->account.stages) : OM_OK;
+    int err = e->log ? om_stages_create(&s->account.stages) : OM_OK;
     if (!err) err = om_mailbox_init(&s->mailbox, &mp);
     return err ? err : make_lane(s, credits);
 }
@@ -123,6 +125,7 @@ int om_stream_create(om_pipeline *p, om_stream_options *own, om_stream_run **out
         return OM_ERR_NOMEM;
     }
     s->pipeline = p;
+    s->unit = om_units_place(p);
     s->own = *own;
     s->options = &s->own;
     memset(own, 0, sizeof(*own));
@@ -276,9 +279,11 @@ static void fold(om_pipeline *p, om_stream_run *s)
     p->n_streams--;
     if (p->n_gone == OM_GONE_MAX) drop_oldest(p);
     om_gone *g = &p->gone[p->n_gone++];
-    *g = (om_gone){.index = s->index, .name = s->name, .shown = s->shown, .info = s->info};
+    *g = (om_gone){.index = s->index, .unit = s->unit, .name = s->name, .shown = s->shown, .info = s->info};
     g->decoder = atomic_load(&s->account.source.decoder);
     g->fallbacks = atomic_load(&s->account.source.fallbacks);
+    g->refused = atomic_load(&s->account.source.refused);
+    g->changes = atomic_load(&s->account.source.changes);
     g->reconnects = atomic_load(&s->account.source.reconnects);
     memcpy(g->error, s->error, sizeof(g->error));
     s->name = s->shown = NULL;

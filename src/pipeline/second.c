@@ -188,12 +188,12 @@ static void moved_json(const om_move *m, om_json *j)
 
 void om_seconds_json(om_seconds *all, bool profile, om_json *j)
 {
-    om_json_begin_array(j);
     for (int i = 0; all && i < all->n; i++) {
         om_second *s = &all->items[i];
         om_json_begin_object(j);
         om_json_key(j, "name");
         om_json_string(j, s->name);
+        om_json_key_string(j, "device", s->engine->options->device);
         om_json_key(j, "model");
         om_json_string(j, s->run.model);
         om_json_key(j, "family");
@@ -210,5 +210,4 @@ void om_seconds_json(om_seconds *all, bool profile, om_json *j)
         stats_json(s, profile, j);
         om_json_end_object(j);
     }
-    om_json_end_array(j);
 }

@@ -21,7 +21,7 @@ int om_seconds_create(const om_config *c, om_engine *primary, om_seconds **out);
 void om_seconds_cancel(om_seconds *s);
 /* Waits for what is in the engines. After om_second_stream_close() of all streams. NULL is allowed. */
 void om_seconds_destroy(om_seconds *s);
-/* The array "secondary" of the report; `profile`: with batch sizes. Any thread. */
+/* The members of the array "secondary" of the report; `profile`: with batch sizes. NULL: none. Any thread. */
 void om_seconds_json(om_seconds *s, bool profile, om_json *j);
 
 /* `wait`: the stream waits for its answers. `answered` is called from other threads when there is something

@@ -138,7 +138,7 @@ static void inherit(om_second *s)
     const om_run_options *run = &s->all->config->run;
     om_run_options *o = &s->run;
     *o = s->options->run;
-    if (!o->device) o->device = run->device;
+    if (!o->device) o->device = s->all->primary->options->device;
     if (!o->fallback) o->fallback = run->fallback;
     if (!o->precision) o->precision = run->precision;
     if (!o->threads) o->threads = run->threads;

@@ -19,45 +19,6 @@
 #define OM_HELD_BY_SINKS 8
 #define OM_ALL_KEYS 8 /* key pictures in a row: the source has no others */
 
-int om_gate_init(om_gate *g, int expected)
-{
-    g->missing = expected;
-    atomic_init(&g->start_ns, 0);
-    pthread_mutex_init(&g->lock, NULL);
-    return om_cond_init(&g->open);
-}
-
-void om_gate_fini(om_gate *g)
-{
-    pthread_cond_destroy(&g->open);
-    pthread_mutex_destroy(&g->lock);
-}
-
-bool om_gate_arrive(om_gate *g)
-{
-    pthread_mutex_lock(&g->lock);
-    bool last = --g->missing == 0;
-    pthread_mutex_unlock(&g->lock);
-    return last;
-}
-
-void om_gate_open(om_gate *g)
-{
-    pthread_mutex_lock(&g->lock);
-    atomic_store(&g->start_ns, om_now_ns() + 10 * OM_NS_PER_MS);
-    pthread_cond_broadcast(&g->open);
-    pthread_mutex_unlock(&g->lock);
-}
-
-int om_gate_wait(om_gate *g, om_cancel *c)
-{
-    pthread_mutex_lock(&g->lock);
-    while (!atomic_load(&g->start_ns) && !om_cancelled(c))
-        om_cond_wait_until(&g->open, &g->lock, om_now_ns() + 50 * OM_NS_PER_MS);
-    pthread_mutex_unlock(&g->lock);
-    return om_cancelled(c) ? OM_ERR_CANCELLED : OM_OK;
-}
-
 static void set_state(om_stream_run *s, om_stream_state state)
 {
     om_pipeline *p = s->pipeline;
@@ -68,21 +29,26 @@ static void set_state(om_stream_run *s, om_stream_state state)
     pthread_mutex_unlock(&p->lock);
 }
 
-typedef struct sizes {
-    om_size *items;
+typedef struct want {
+    om_engine *engine;
+    om_size size;
+} want;
+
+typedef struct wants {
+    want *items;
     size_t n;
-} sizes;
+} wants;
 
 /* Of the open local sources, in the order of the streams. */
-static sizes local_sizes(om_pipeline *p)
+static wants local_wants(om_pipeline *p)
 {
     pthread_mutex_lock(&p->roster);
-    sizes all = {.items = om_calloc(p->n_streams + 1, sizeof(om_size))};
+    wants all = {.items = om_calloc(p->n_streams + 1, sizeof(want))};
     pthread_mutex_lock(&p->lock);
     for (size_t i = 0; i < p->n_streams && all.items; i++) {
         const om_stream_run *s = p->streams[i];
         bool there = s->local && s->state != OM_STREAM_FAILED && s->info.width > 0 && s->info.height > 0;
-        if (there) all.items[all.n++] = (om_size){s->info.width, s->info.height};
+        if (there) all.items[all.n++] = (want){s->unit->engine, {s->info.width, s->info.height}};
     }
     pthread_mutex_unlock(&p->lock);
     pthread_mutex_unlock(&p->roster);
@@ -91,16 +57,21 @@ static sizes local_sizes(om_pipeline *p)
 
 void om_pipeline_open_gate(om_pipeline *p)
 {
-    sizes all = local_sizes(p);
+    wants all = local_wants(p);
     om_batcher *b;
     pthread_mutex_lock(&p->lock);
     if (p->stopping) all.n = 0;
     pthread_mutex_unlock(&p->lock);
     for (size_t i = 0; i < all.n; i++)
-        if (om_engine_batcher(p->engine, all.items[i].width, all.items[i].height, &b))
+        if (om_engine_batcher(all.items[i].engine, all.items[i].size.width, all.items[i].size.height, &b))
             break; /* the stream meets the error itself */
     om_free(all.items);
     om_census_restart(p->census);
+    om_pipeline_forget_gpu(p);
+    pthread_mutex_lock(&p->lock);
+    p->begin_ns = om_now_ns();
+    p->begin_cpu_ns = om_process_cpu_ns();
+    pthread_mutex_unlock(&p->lock);
     om_gate_open(&p->gate);
 }
 
@@ -169,7 +140,7 @@ static void source_params(om_stream_run *s, om_source_params *out)
         .decode_threads = o->decode_threads,
         .decode_size = o->decode_size,
         .phase_ns = (int64_t)(s->options->phase >= 0 ? s->options->phase * 1e9 : phase * period * 1e9),
-        .start_ns = s->gated ? &p->gate.start_ns : NULL,
+        .start_ns = s->gated ? &s->start_ns : NULL,
         .open_timeout_ms = (int)(o->open_timeout * 1e3),
         .read_timeout_ms = (int)(o->read_timeout * 1e3),
         .rtsp_transport = o->rtsp_transport,
@@ -182,8 +153,9 @@ static void source_params(om_stream_run *s, om_source_params *out)
         .credentials = o->credentials,
         .until_key = o->damaged == OM_DAMAGED_UNTIL_KEY,
         .economy = sample_mode(s) == OM_SAMPLE_KEYFRAMES ? OM_ECONOMY_KEYFRAMES : OM_ECONOMY_NONE,
-        .hwaccel = p->engine->hwaccel,
-        .hold = s->mailbox.cap + OM_HELD_BEYOND + (p->engine->keep_frames ? OM_HELD_BY_SINKS : 0),
+        .hwaccel = s->unit->engine->hwaccel,
+        .on_cpu = s->on_cpu,
+        .hold = s->mailbox.cap + OM_HELD_BEYOND + (s->unit->engine->keep_frames ? OM_HELD_BY_SINKS : 0),
         .late_ns = s->live ? 2 * p->policy.bound_ns : 0,
         .cancel = &s->halt,
     };
@@ -218,7 +190,7 @@ static void note_position(om_stream_run *s, const om_frame *f)
 static void make_readable(om_stream_run *s, const om_batcher *b, om_frame **f)
 {
     om_frame *copy;
-    if ((*f)->memory == OM_MEMORY_HOST || (om_batcher_reads(b, *f) && !s->pipeline->engine->download)) return;
+    if ((*f)->memory == OM_MEMORY_HOST || (om_batcher_reads(b, *f) && !s->unit->engine->download)) return;
     int err = om_frame_download(*f, &copy);
     if (err) om_log(OM_LOG_DEBUG, "stream '%s': %s", s->name, om_error_message());
     if (err) om_account_drop(&s->account, OM_DROP_DEVICE_LOST);
@@ -230,7 +202,7 @@ static int hand_over(om_stream_run *s, om_frame *f)
 {
     om_batcher *b;
     if (s->pipeline->drift) om_drift_look(s->pipeline->drift, s->index, s->name, f);
-    int err = om_engine_batcher(s->pipeline->engine, f->image.width, f->image.height, &b);
+    int err = om_engine_batcher(s->unit->engine, f->image.width, f->image.height, &b);
     if (!err) make_readable(s, b, &f);
     if (!err) return f ? om_mailbox_put(&s->mailbox, b, f) : OM_OK;
     om_account_skip(&s->account, OM_SKIP_STOPPED);
@@ -413,6 +385,7 @@ static void show_source(om_stream_run *s, om_source *source)
     pthread_mutex_lock(&p->lock);
     s->source = source;
     if (source) om_stream_economise(s);
+    if (source) om_source_decode_on_cpu(source, s->on_cpu);
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -432,14 +405,42 @@ static int open_source(om_stream_run *s, om_source **out)
     return OM_OK;
 }
 
+/* Files are opened so many at a time, with their first picture: then their decoders are made. */
+static int open_in_turn(om_stream_run *s, om_source **out)
+{
+    om_gate *g = &s->pipeline->gate;
+    if (!s->local) return open_source(s, out);
+    int err = om_gate_enter(g, &s->cancel);
+    if (err) return err;
+    err = open_source(s, out);
+    if (!err) om_source_prime(*out);
+    om_gate_leave(g);
+    return err;
+}
+
+/* Until all have been opened. */
+static int wait_for_start(om_stream_run *s)
+{
+    om_pipeline *p = s->pipeline;
+    int64_t start;
+    int err = om_gate_wait(&p->gate, &s->cancel, &start);
+    if (err == OM_ERR_TIMEOUT) {
+        om_log(OM_LOG_WARN, "some streams take too long to open: the others begin without them");
+        om_pipeline_open_gate(p);
+        err = om_gate_wait(&p->gate, &s->cancel, &start);
+    }
+    if (!err) atomic_store(&s->start_ns, start);
+    return err;
+}
+
 static int run_once(om_stream_run *s)
 {
     om_source *source = NULL;
-    int err = open_source(s, &source);
+    int err = open_in_turn(s, &source);
     arrive(s);
     if (err) return err;
     show_source(s, source);
-    if (s->gated) err = om_gate_wait(&s->pipeline->gate, &s->cancel);
+    if (s->gated) err = wait_for_start(s);
     if (!err) err = read_all(s, source);
     char message[400];
     snprintf(message, sizeof(message), "%s", om_error_message());

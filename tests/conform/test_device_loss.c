@@ -95,6 +95,30 @@ static void goes_on_elsewhere(void **state)
     }
 }
 
+/* Of two devices the one that is left takes over, before --fallback does; its own streams notice nothing. */
+static void another_device_of_the_run_takes_over(void **state)
+{
+    seen s;
+    char *report = NULL;
+    om_pipeline *p = make(&s, "flaky:17,null:300", "null:500", "pattern:160x120:frames=120");
+    check(om_pipeline_start(p));
+    check(om_pipeline_wait(p, 60000));
+    uint64_t lost = check_books(p, &s, FRAMES);
+    assert_in_range(lost, 1, 3 * STREAMS * 2);
+    for (int i = 1; i < STREAMS; i += 2) {
+        om_stream_stats st;
+        check(om_pipeline_stats(p, i, &st));
+        assert_int_equal(st.inferred, FRAMES);
+    }
+    check(om_pipeline_report(p, &report));
+    const char *moved = strstr(report, "\"moved\": {");
+    assert_non_null(moved);
+    assert_non_null(strstr(moved, "\"from\": \"flaky:"));
+    assert_non_null(strstr(moved, "\"to\": \"null:300\""));
+    om_free_string(report);
+    om_pipeline_destroy(p);
+}
+
 /* Live: the streams go on at their pace. */
 static void live_streams_go_on(void **state)
 {
@@ -219,6 +243,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(goes_on_elsewhere),
         cmocka_unit_test(a_secondary_goes_on_elsewhere),
+        cmocka_unit_test(another_device_of_the_run_takes_over),
         cmocka_unit_test(live_streams_go_on),
         cmocka_unit_test(a_run_without_a_way_out_ends),
         cmocka_unit_test(a_way_out_that_fails_ends_the_run),

@@ -99,8 +99,9 @@ static om_frame *like_gpu(const om_frame *cpu, om_pixfmt fmt)
     return f;
 }
 
-/* Decodes a clip on both and compares picture by picture. */
-static void compare_clip(om_hwaccel *accel, const char *path, bool may_refuse, int bound)
+/* Decodes a clip on both and compares picture by picture; each `turn` pictures (0: never) the stream that
+ * began on the GPU is wished to the CPU or back. */
+static void compare_clip(om_hwaccel *accel, const char *path, bool may_refuse, int bound, int turn)
 {
     om_source_counts on_gpu = {0}, on_cpu = {0};
     om_source_params params = {.decode_threads = 2}, hw = {.hwaccel = accel, .hold = 3};
@@ -120,7 +121,8 @@ static void compare_clip(om_hwaccel *accel, const char *path, bool may_refuse, i
         assert_int_equal(ra, rb);
         if (ra) break;
         bool refused = f->memory == OM_MEMORY_HOST;
-        assert_true(may_refuse || !refused);
+        assert_true(may_refuse || turn || !refused);
+        if (turn && n % turn == turn - 1) om_source_decode_on_cpu(a, n / turn % 2 == 0);
         assert_int_equal(f->seq, g->seq);
         assert_int_equal(f->packet, g->packet);
         assert_int_equal(f->pts_ns, g->pts_ns);
@@ -140,10 +142,13 @@ static void compare_clip(om_hwaccel *accel, const char *path, bool may_refuse, i
         om_frame_unref(g);
     }
     bool refused = atomic_load(&on_gpu.fallbacks) > 0;
-    printf("%s: %d pictures, %s, at most %d apart\n", path, n, refused ? "refused" : "on the GPU", most);
+    printf("%s: %d pictures, %s, %d changes, at most %d apart\n", path, n, refused ? "refused" : "on the GPU",
+           atomic_load(&on_gpu.changes), most);
     assert_true(n > 20);
     assert_true(most <= bound);
-    assert_int_equal(atomic_load(&on_gpu.decoder), refused ? OM_DECODER_CPU : OM_DECODER_CUDA);
+    if (turn) assert_true(atomic_load(&on_gpu.changes) >= 1);
+    else assert_int_equal(atomic_load(&on_gpu.decoder), refused ? OM_DECODER_CPU : OM_DECODER_CUDA);
+    assert_int_equal(atomic_load(&on_gpu.refused), refused);
     assert_true(atomic_load(&on_gpu.fallbacks) <= may_refuse);
     assert_int_equal(atomic_load(&on_gpu.received), atomic_load(&on_cpu.received));
     assert_int_equal(atomic_load(&on_gpu.decoded), n);
@@ -164,7 +169,24 @@ static void decodes_as_the_cpu(void **state)
     om_hwaccel *accel;
     check(om_hwaccel_create(gpu, &accel));
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
-        if (clip(all[i].name, path)) compare_clip(accel, path, all[i].may_refuse, all[i].bound);
+        if (clip(all[i].name, path)) compare_clip(accel, path, all[i].may_refuse, all[i].bound, 0);
+    om_hwaccel_destroy(accel);
+}
+
+/* A stream that goes to the CPU and back loses no picture on its way. */
+static void goes_to_the_cpu_and_back(void **state)
+{
+    char path[512];
+    om_hwaccel *accel;
+    check(om_hwaccel_create(gpu, &accel));
+    /* Key pictures lie 25 and 50 apart: each turn, with what a decoder holds back, meets one with another
+     * wish. */
+    static const struct {
+        const char *name;
+        int turn;
+    } all[] = {{"s_h264.mp4", 13}, {"s_h264.mp4", 20}, {"hd_h264.mp4", 40}, {"hd_h264.mp4", 45}};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        if (clip(all[i].name, path)) compare_clip(accel, path, false, 0, all[i].turn);
     om_hwaccel_destroy(accel);
 }
 
@@ -304,7 +326,8 @@ static void other_ways(void **state)
 {
     static const char *const ways[][3] = {{"decode", "cuda-host", NULL}, {"decode", "cpu", NULL},
                                           {"live", "yes", NULL},         {"stream-credits", "1", NULL},
-                                          {"batch-max", "1", NULL},      {"every", "3", NULL}};
+                                          {"batch-max", "1", NULL},      {"every", "3", NULL},
+                                          {"decode", "hybrid", NULL}};
     char path[512], target[] = "/tmp/omma-run-cuda-XXXXXX", sink[64];
     if (!clip("s_h264.mp4", path)) skip();
     for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
@@ -372,9 +395,8 @@ int main(int argc, char **argv)
         return 1;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(decodes_as_the_cpu),
-        cmocka_unit_test(crops_as_the_host),
-        cmocka_unit_test(frames_stay_on_the_gpu),
+        cmocka_unit_test(decodes_as_the_cpu), cmocka_unit_test(goes_to_the_cpu_and_back),
+        cmocka_unit_test(crops_as_the_host),  cmocka_unit_test(frames_stay_on_the_gpu),
         cmocka_unit_test(other_ways),
     };
     const struct CMUnitTest fault[] = {cmocka_unit_test(a_fault_moves_everything)};

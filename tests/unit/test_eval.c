@@ -76,6 +76,15 @@ static void test_what_is_no_text(void **state)
     assert_null(boxes.items);
 }
 
+static void test_boxes_whose_area_is_no_number(void **state)
+{
+    (void)state;
+    om_mot_boxes boxes;
+    assert_int_equal(om_mot_read(folder_file("t", "1,1,0,0,1e300,1e300\n"), NULL, true, &boxes),
+                     OM_ERR_FORMAT);
+    assert_non_null(strstr(om_error_message(), "t:1: a box of numbers"));
+}
+
 static void test_out_of_memory(void **state)
 {
     (void)state;
@@ -96,9 +105,8 @@ static void test_out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_broken_track),
-        cmocka_unit_test(test_pairs_stay_together),
-        cmocka_unit_test(test_what_is_no_text),
+        cmocka_unit_test(test_a_broken_track),  cmocka_unit_test(test_pairs_stay_together),
+        cmocka_unit_test(test_what_is_no_text), cmocka_unit_test(test_boxes_whose_area_is_no_number),
         cmocka_unit_test(test_out_of_memory),
     };
     return cmocka_run_group_tests(tests, folder_make, folder_remove);
