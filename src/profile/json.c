@@ -364,6 +364,13 @@ static void read_head(reader *r, const om_json_value *root, om_profile *p)
     p->latency_us = get_num(r, totals, "latency_us");
     p->profiled_us = get_num(r, totals, "profiled_us");
     p->parameters = get_count(r, totals, "parameters");
+    const om_json_value *moved = member(r, totals, "transfers", OM_JSON_OBJ);
+    const om_json_value *in_place = member(r, moved, "in_place", OM_JSON_BOOL);
+    p->in_place = !in_place || in_place->boolean;
+    p->input_bytes = get_count(r, moved, "input_bytes");
+    p->output_bytes = get_count(r, moved, "output_bytes");
+    p->to_device_us = get_num(r, moved, "to_device_us");
+    p->to_host_us = get_num(r, moved, "to_host_us");
     const om_json_value *gap = member(r, totals, "gap", OM_JSON_STR);
     if (gap && !(p->gap = om_strdup(gap->str)) && !r->err) r->err = OM_ERR_NOMEM;
     const om_json_value *system = member(r, root, "system", OM_JSON_OBJ);

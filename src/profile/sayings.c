@@ -110,7 +110,12 @@ void om_say_memory(const om_facts *f, om_finding *x)
                 "they move %.1f MB at %.1f GB/s; the machine's memory gives %.1f GB/s, its caches %.1f GB/s",
                 bytes / 1e6, gbs, p->peaks.memory_gbs, p->peaks.cache_gbs);
     if (f->depthwise > .2) om_evidence(x, "%.0f%% of the time is depthwise convolutions", 100 * f->depthwise);
-    if (f->wide_memory > .05)
+    double single = 0; /* of what is bound by memory: in f32 */
+    for (size_t i = 0; i < p->n_layers; i++)
+        if (p->layers[i].roof == OM_ROOF_MEMORY && !strcmp(p->layers[i].precision, "f32"))
+            single += p->layers[i].us / fmax(1, p->layers_us);
+    if (!p->in_place && single > .05) om_advise(x, om_gain(single, 2), "--precision f16: half the bytes");
+    if (p->in_place && f->wide_memory > .05)
         om_advise(x, om_gain(f->wide_memory, 4), "narrower numbers: int8 moves a quarter of the bytes");
     if (f->fusible_us > .02 * p->latency_us)
         om_advise(x, om_gain(f->fusible_us / p->latency_us, 100),

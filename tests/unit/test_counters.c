@@ -224,6 +224,7 @@ static void counters_are_in_the_files(void **state)
     close(fd);
     strcpy(p.counted_by, "ncu");
     p.layers_us = 20;
+    p.to_host_us = 7;
     p.layers[1].counters = (om_counters){.kernels = 2,
                                          .us = 9,
                                          .occupancy = .5,
@@ -242,6 +243,8 @@ static void counters_are_in_the_files(void **state)
     assert_int_equal(q.layers[1].counters.kernels, 2);
     near(q.layers[1].counters.dram_gbs, 1000);
     assert_true(q.layers[1].counters.sm_busy < 0);
+    assert_false(q.in_place);
+    near(q.to_host_us, 7);
     om_str_clear(&text);
     om_profile_csv(&q, &text);
     assert_non_null(strstr(text.data, ",dram_busy,sm_busy\n"));
