@@ -98,7 +98,27 @@ typedef struct om_backend_ops {
      * compile(). `import` is only given what the same version exported on a device of the same name. */
     int (*plan_export)(om_plan *plan, char **blob, size_t *len);
     int (*plan_import)(om_plan *plan, const om_compile_params *params, const void *blob, size_t len);
+    /* Optional: parts of other engines' models, on the CPU; NULL: it takes none. */
+    const struct om_part_ops *parts;
 } om_backend_ops;
+
+/* A part of a graph for an engine that lacks operators: any number of inputs and outputs of any types, in the
+ * host's memory, shapes of outputs left to the data where they do not follow from the inputs'.
+ * Thread-safety: a part is constant once compiled; a run belongs to one thread at a time. */
+typedef struct om_backend_part om_backend_part;
+typedef struct om_backend_part_run om_backend_part_run;
+typedef struct om_part_ops {
+    /* `g` is only read. Computed in 32-bit floats; threads 0: the engine decides. */
+    int (*compile)(const om_graph *g, int threads, om_backend_part **out);
+    void (*destroy)(om_backend_part *part); /* after its runs; NULL is allowed */
+    /* Binds the memory for the run's life: inputs, and those outputs whose data is not NULL. OM_ERR_ARG where
+     * types or numbers of ports differ from the part's. */
+    int (*open)(om_backend_part *part, const om_tensor *inputs, int n_inputs, const om_tensor *outputs,
+                int n_outputs, om_backend_part_run **out);
+    void (*close)(om_backend_part_run *run); /* NULL is allowed */
+    /* Computes now. Outputs that were not bound get shape and data, valid until the next call or close. */
+    int (*run)(om_backend_part_run *run, om_tensor *outputs);
+} om_part_ops;
 
 /* Thread-safety: constant after om_plan_compile(). */
 struct om_plan {

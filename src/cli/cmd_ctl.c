@@ -202,6 +202,19 @@ static void print_list(const om_json_value *answer)
     om_str_fini(&out);
 }
 
+/* "weights 30, surfaces 1200, driver 480, in MB of cuda:0, at most 4000" */
+static void print_gpu_memory(const om_json_value *m)
+{
+    const om_json_value *now = m ? om_json_get(m, "now") : NULL;
+    if (!now) return;
+    printf("gpu       ");
+    for (size_t i = 0; i < now->n; i++)
+        if (now->children[i].num >= 0.5) printf("%s %.0f, ", now->keys[i], now->children[i].num);
+    printf("in MB of %s", om_json_get_string(m, "device"));
+    if (om_json_get_num(m, "cap", 0) > 0) printf(", at most %.0f", om_json_get_num(m, "cap", 0));
+    printf("\n");
+}
+
 static void print_stats(const om_json_value *a)
 {
     const om_json_value *states = om_json_get(a, "states");
@@ -217,6 +230,7 @@ static void print_stats(const om_json_value *a)
            om_json_get_num(a, "latency_ms_p99", 0));
     if (om_json_get_num(a, "network_mbit_s", 0) > 0)
         printf("network   %.1f Mbit/s\n", om_json_get_num(a, "network_mbit_s", 0));
+    print_gpu_memory(om_json_get(a, "gpu_memory"));
     if (*om_json_get_string(a, "policy")) printf("policy    %s\n", om_json_get_string(a, "policy"));
 }
 

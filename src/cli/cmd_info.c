@@ -10,6 +10,7 @@
 #include "base/cpu.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "base/mem.h"
 #include "cli/command.h"
 #include "kernel/kernel.h"
 #include "media/media.h"
@@ -20,10 +21,13 @@
 
 typedef struct info_flags {
     bool json;
+    char *probe;
 } info_flags;
 
 static const om_option flag_table[] = {
     {"json", 0, OM_OPT_BOOL, offsetof(info_flags, json), "no", 0, 0, NULL, NULL, "Options", "as JSON"},
+    {"probe", 0, OM_OPT_STRING, offsetof(info_flags, probe), NULL, 0, 0, NULL, "DEVICE", NULL,
+     "only whether this device works: cuda:0, cpu; 1 MB goes there and back"},
     {0},
 };
 
@@ -250,6 +254,36 @@ static void say_parts(writer *w)
     end(w);
 }
 
+#define PROBE_BYTES ((size_t)1 << 20)
+
+static int there_and_back(om_device *d, uint8_t *out, uint8_t *back)
+{
+    void *memory;
+    for (size_t i = 0; i < PROBE_BYTES; i++) out[i] = (uint8_t)(i * 7 + (i >> 8));
+    int err = om_device_mem_alloc(d, PROBE_BYTES, &memory);
+    if (err) return err;
+    err = om_device_copy(d, OM_COPY_TO_DEVICE, memory, out, PROBE_BYTES, NULL);
+    if (!err) err = om_device_copy(d, OM_COPY_TO_HOST, back, memory, PROBE_BYTES, NULL);
+    if (!err && memcmp(out, back, PROBE_BYTES) != 0)
+        err = om_fail(OM_ERR_DEVICE, "device %s: what came back is not what went there", d->id);
+    om_device_mem_free(d, memory);
+    return err;
+}
+
+static int probe(const char *id)
+{
+    om_device *d = NULL;
+    uint8_t *both = om_alloc(2 * PROBE_BYTES);
+    if (!both) return OM_ERR_NOMEM;
+    (void)om_backend_list(); /* loads the plug-ins */
+    int err = om_device_open(id, &d);
+    if (!err) err = there_and_back(d, both, both + PROBE_BYTES);
+    if (!err) printf("%s works\n", d->id);
+    om_device_close(d);
+    om_free(both);
+    return err;
+}
+
 static int run(const om_args *args, int *status)
 {
     info_flags f;
@@ -259,6 +293,11 @@ static int run(const om_args *args, int *status)
     int err = om_options_init(flag_table, &f);
     if (!err) err = om_args_apply(args, flag_table, &f);
     if (!err) err = om_args_expect(args, 0, "no arguments");
+    if (!err && f.probe) {
+        err = probe(f.probe);
+        om_options_fini(flag_table, &f);
+        return err;
+    }
     if (err) return err;
     om_json_init(&j, &text, 2);
     writer w = {.json = f.json ? &j : NULL};
@@ -279,11 +318,11 @@ static int run(const om_args *args, int *status)
 const om_command om_cmd_info = {
     .name = "info",
     .summary = "what this machine offers: processors, engines, codecs",
-    .usage = "[--json]",
+    .usage = "[--json | --probe DEVICE]",
     .about =
         "Shows the processor and the kernels chosen for it, the devices models can run on with their precisions, which "
         "plug-ins were found and why others were not, and what can be decoded and written.",
-    .examples = "omma info\nomma info --json",
+    .examples = "omma info\nomma info --json\nomma info --probe cuda:0",
     .tables = tables,
     .run = run,
 };

@@ -1,5 +1,6 @@
 /* omma run: streams through a model into sinks. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -14,6 +15,8 @@
 #include "cli/run_watch.h"
 #include "cli/signals.h"
 #include "cli/summary.h"
+#include "cli/supervise.h"
+#include "cli/ward.h"
 #include "media/media.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/preflight.h"
@@ -27,7 +30,7 @@
 typedef struct run_flags {
     om_strlist inputs, outputs, lists;
     int test_streams;
-    bool check;
+    bool check, supervise;
 } run_flags;
 
 #define FLAG(field) offsetof(run_flags, field)
@@ -41,6 +44,8 @@ static const om_option run_flag_table[] = {
      "a list of streams, a line 'URI [name=NAME] [priority=N] [fps=N] ...' each, or YAML; read again on SIGHUP"},
     {"test-streams", 0, OM_OPT_INT, FLAG(test_streams), "0", 0, 100000, NULL, NULL, NULL,
      "so many streams of the videos given by -i, in turn, each again and again at its own pace, as cameras"},
+    {"supervise", 0, OM_OPT_BOOL, FLAG(supervise), "no", 0, 0, NULL, NULL, NULL,
+     "watch the run from a process of its own: when its GPU was lost and answers again, a new process takes over there"},
     {"check", 0, OM_OPT_BOOL, offsetof(run_flags, check), "no", 0, 0, NULL, NULL, NULL,
      "check the configuration and that its files exist, show what would run, and end"},
     {0},
@@ -163,6 +168,7 @@ typedef struct session {
     om_progress progress;
     om_run_watch watch;
     om_seen seen;
+    om_ward ward;
     char *report, *trace, *control_path;
     bool quiet, no_sink, stdout_taken;
     int64_t start_ns, start_cpu_ns;
@@ -173,7 +179,7 @@ static void stop(void *user) { om_pipeline_stop(user); }
 static int write_report(const session *s)
 {
     char *text;
-    if (!s->report) return OM_OK;
+    if (s->ward.fd >= 0 || !s->report) return OM_OK; /* the supervisor writes it */
     int err = om_pipeline_report(s->pipeline, &text);
     if (!err) err = om_write_file_atomic(s->report, text, strlen(text));
     om_free_string(text);
@@ -251,6 +257,7 @@ static int watch(session *s)
     om_signals_attach(stop, s->pipeline);
     while ((err = om_pipeline_wait(s->pipeline, 250)) == OM_ERR_TIMEOUT) {
         if (om_signals_take_hup()) reload(s);
+        om_ward_tick(&s->ward, s->pipeline);
         om_progress_tick(&s->progress, s->pipeline);
         om_run_watch_tick(&s->watch, s->pipeline);
     }
@@ -258,9 +265,24 @@ static int watch(session *s)
     int status = om_command_fail(err);
     if (!status && om_pipeline_failures(s->pipeline)) status = OM_EXIT_FAILED;
     summarize(s);
-    err = om_command_fail(write_report(s));
+    err = om_ward_end(&s->ward, s->pipeline);
+    err = om_command_fail(err ? err : write_report(s));
     int err2 = om_command_fail(om_run_watch_end(&s->watch, s->pipeline, s->stdout_taken ? stderr : stdout));
     return status ? status : err ? err : err2;
+}
+
+static int open_control(session *s)
+{
+    return s->control_path ? om_control_open(s->control_path, s->pipeline, &s->control) : OM_OK;
+}
+
+/* One that follows another run gets ready beside it, and begins when that has ended. */
+static int wait_for_turn(om_pipeline *p, void *user)
+{
+    session *s = user;
+    int err = om_ward_wait(&s->ward, p);
+    s->start_ns = om_now_ns();
+    return err ? err : open_control(s);
 }
 
 static int start_session(session *s, om_config *c)
@@ -271,9 +293,11 @@ static int start_session(session *s, om_config *c)
     if (!err && s->trace) err = om_trace_start(TRACE_EVENTS);
     if (!err && s->progress.line) om_console_status("loading the model");
     /* First the socket: two runs are not to share one, and the second must not begin. */
-    if (!err && s->control_path) err = om_control_open(s->control_path, s->pipeline, &s->control);
+    if (!err && !s->ward.follows) err = open_control(s);
+    if (!err && s->ward.follows) om_pipeline_on_ready(s->pipeline, wait_for_turn, s);
     if (!err) err = om_pipeline_start(s->pipeline);
     if (!err && s->control) err = om_control_start(s->control);
+    if (!err) om_ward_started(&s->ward);
     return err;
 }
 
@@ -290,6 +314,7 @@ static int close_session(session *s)
     om_progress_fini(&s->progress);
     om_run_watch_fini(&s->watch);
     om_seen_fini(&s->seen);
+    om_ward_fini(&s->ward);
     om_free(s->report);
     om_free(s->trace);
     om_free(s->control_path);
@@ -310,6 +335,7 @@ static int watch_streams(const om_args *args, om_config *c)
     session s;
     memset(&s, 0, sizeof s);
     s.args = args;
+    om_ward_init(&s.ward);
     if (can_reload(args)) om_signals_catch_hup();
     cpu_set_t cores;
     int err = om_cores_parse(c->run.core_bind, &cores);
@@ -337,6 +363,7 @@ static int run(const om_args *args, int *status)
     if (!err && config.run.profile && strcmp(config.run.profile, "-"))
         err = check_writable("profile", config.run.profile);
     if (!err && flags.check) err = check(&config);
+    else if (!err && flags.supervise && !getenv(OM_WARD_ENV)) err = om_supervise(config.run.report, status);
     else if (!err) *status = watch_streams(args, &config);
     om_config_fini(&config);
     om_options_fini(run_flag_table, &flags);

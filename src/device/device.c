@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "device/host.h"
+#include "device/ledger.h"
 #include "trace/trace.h"
 
 #define MAX_KINDS 8
@@ -21,12 +22,15 @@ static pthread_mutex_t registering = PTHREAD_MUTEX_INITIALIZER; /* guards writin
 
 typedef struct opened {
     om_device device; /* first, so that a device is its opened */
+    om_ledger *ledger;
     atomic_uint_fast64_t syncs;
     atomic_bool watched;
     atomic_int_fast64_t work_ns[OM_WORKS];
     atomic_uint_fast64_t work_times[OM_WORKS], copied[2]; /* to the device, to the host */
     max_align_t priv[];
 } opened;
+
+static om_ledger *ledger_of(om_device *d) { return ((opened *)d)->ledger; }
 
 const om_device_ops *om_device_find(const char *name)
 {
@@ -116,12 +120,18 @@ int om_device_open(const char *id, om_device **out)
     if (err < 0) return err;
     opened *o = om_calloc(1, sizeof(*o) + ops->priv_size);
     if (!o) return om_fail_nomem("device");
+    o->ledger = om_ledger_open(ops, index);
+    if (!o->ledger) {
+        om_free(o);
+        return om_fail_nomem("device");
+    }
     o->device = (om_device){.ops = ops, .index = index, .priv = o->priv};
     if (ops == &om_device_host) snprintf(o->device.id, sizeof(o->device.id), "cpu");
     else snprintf(o->device.id, sizeof(o->device.id), "%s:%d", ops->name, index);
     err = ops->open(&o->device, index);
     if (err < 0) {
         om_fail_prefix(err, "device %s", o->device.id);
+        om_ledger_close(o->ledger);
         om_free(o);
         return err;
     }
@@ -132,7 +142,9 @@ int om_device_open(const char *id, om_device **out)
 void om_device_close(om_device *d)
 {
     if (!d) return;
+    om_ledger *ledger = ledger_of(d);
     d->ops->close(d);
+    om_ledger_close(ledger);
     om_free(d);
 }
 
@@ -147,15 +159,55 @@ int om_device_info_get(om_device *d, om_device_info *out)
     return d->ops->info(d, out);
 }
 
+int om_device_mem_alloc_for(om_device *d, om_purpose purpose, size_t size, void **out)
+{
+    void *p = NULL;
+    *out = NULL;
+    int err = om_device_mem_claim(d, purpose, size);
+    if (err < 0) return err;
+    err = d->ops->mem_alloc(d, size, &p);
+    if (!err) err = om_ledger_note(ledger_of(d), p, purpose, size);
+    if (!err) *out = p;
+    else {
+        if (p) d->ops->mem_free(d, p);
+        om_device_mem_release(d, purpose, size);
+    }
+    return err;
+}
+
 int om_device_mem_alloc(om_device *d, size_t size, void **out)
 {
-    *out = NULL;
-    return d->ops->mem_alloc(d, size, out);
+    return om_device_mem_alloc_for(d, OM_PURPOSE_OTHER, size, out);
 }
 
 void om_device_mem_free(om_device *d, void *p)
 {
-    if (p) d->ops->mem_free(d, p);
+    if (!p) return;
+    om_ledger_forget(ledger_of(d), p); /* before: the address may be another's as soon as it is free */
+    d->ops->mem_free(d, p);
+}
+
+int om_device_mem_claim(om_device *d, om_purpose purpose, size_t size)
+{
+    return om_ledger_add(ledger_of(d), d->id, purpose, size);
+}
+
+void om_device_mem_release(om_device *d, om_purpose purpose, size_t size)
+{
+    om_ledger_sub(ledger_of(d), purpose, size);
+}
+
+void om_device_memory_get(om_device *d, om_device_memory *out) { om_ledger_read(ledger_of(d), out); }
+
+void om_device_memory_cap(om_device *d, int64_t bytes) { om_ledger_cap(ledger_of(d), bytes); }
+
+const char *om_purpose_name(om_purpose purpose)
+{
+    static const char *const names[OM_PURPOSES] = {
+        [OM_PURPOSE_WEIGHTS] = "weights",   [OM_PURPOSE_WORK] = "work",       [OM_PURPOSE_INPUTS] = "inputs",
+        [OM_PURPOSE_OUTPUTS] = "outputs",   [OM_PURPOSE_STAGING] = "staging", [OM_PURPOSE_CROPS] = "crops",
+        [OM_PURPOSE_SURFACES] = "surfaces", [OM_PURPOSE_HEADS] = "heads",     [OM_PURPOSE_OTHER] = "other"};
+    return names[purpose];
 }
 
 int om_device_pinned_alloc(om_device *d, size_t size, void **out)
@@ -292,7 +344,10 @@ int om_device_native(om_device *d, void **context, void **stream)
 int om_device_usage_get(om_device *d, om_device_usage *out)
 {
     *out = (om_device_usage){-1, -1, -1, -1, -1, -1, -1, -1};
-    return d->ops->usage ? d->ops->usage(d, out) : absent(d, "tell its load");
+    if (!d->ops->usage) return absent(d, "tell its load");
+    int err = d->ops->usage(d, out);
+    if (!err) om_ledger_told(ledger_of(d), out->memory_process);
+    return err;
 }
 
 int om_device_peaks_measure(om_device *d, om_device_peaks *out)

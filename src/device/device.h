@@ -53,6 +53,32 @@ typedef struct om_device_peaks {
     double to_device_gbs, to_host_gbs; /* from and to pinned memory */
 } om_device_peaks;
 
+/* What a device's memory is for, as it is counted. */
+typedef enum om_purpose {
+    OM_PURPOSE_WEIGHTS,
+    OM_PURPOSE_WORK, /* activations, workspace */
+    OM_PURPOSE_INPUTS,
+    OM_PURPOSE_OUTPUTS,
+    OM_PURPOSE_STAGING,  /* pictures and descriptors on their way up */
+    OM_PURPOSE_CROPS,    /* of pictures, for secondary models */
+    OM_PURPOSE_SURFACES, /* of decoders: their size times their number */
+    OM_PURPOSE_HEADS,    /* what boxes are decoded and sorted in */
+    OM_PURPOSE_OTHER,
+    OM_PURPOSES
+} om_purpose;
+const char *om_purpose_name(om_purpose purpose); /* "weights", as reports have it */
+
+/* Bytes, of all in this process that have the device open. */
+typedef struct om_device_memory {
+    int64_t now[OM_PURPOSES], peak[OM_PURPOSES];
+    int64_t total, total_peak;
+    /* What the process holds beyond: the driver's context, kernels, libraries. Of the last
+     * om_device_usage_get(); negative: the driver does not tell. */
+    int64_t driver, driver_peak;
+    int64_t cap;      /* 0: none */
+    uint64_t refused; /* claims, for the cap or by a test */
+} om_device_memory;
+
 typedef enum om_copy_kind { OM_COPY_TO_DEVICE, OM_COPY_TO_HOST, OM_COPY_ON_DEVICE } om_copy_kind;
 
 /* The extension point. Entries marked optional may be NULL: the wrapper answers OM_ERR_UNSUPPORTED.
@@ -125,8 +151,20 @@ void om_device_close(om_device *d);
 
 /* Wrappers: validate, trace, and refuse absent entries. */
 int om_device_info_get(om_device *d, om_device_info *out);
-int om_device_mem_alloc(om_device *d, size_t size, void **out);
+/* Counted under `purpose`. OM_ERR_NOMEM: the device is full, or the cap would be passed. */
+int om_device_mem_alloc_for(om_device *d, om_purpose purpose, size_t size, void **out);
+int om_device_mem_alloc(om_device *d, size_t size, void **out); /* for OM_PURPOSE_OTHER */
 void om_device_mem_free(om_device *d, void *p);
+/* Counts memory that somebody else allocates (a decoder, a plug-in itself), before it does: OM_ERR_NOMEM as
+ * above. Given back with the same purpose and size. */
+int om_device_mem_claim(om_device *d, om_purpose purpose, size_t size);
+void om_device_mem_release(om_device *d, om_purpose purpose, size_t size);
+void om_device_memory_get(om_device *d, om_device_memory *out);
+/* What this process may hold of the device from now on; 0: all. What it holds already stays. */
+void om_device_memory_cap(om_device *d, int64_t bytes);
+/* Fault injection: after `n` further claims the next `times` fail, on any device; n < 0 switches it off. The
+ * environment variable OMMA_FAIL_DEVICE_ALLOC=n[:times] sets it at start. */
+void om_device_mem_fail_after(long n, long times);
 int om_device_pinned_alloc(om_device *d, size_t size, void **out);
 void om_device_pinned_free(om_device *d, void *p);
 int om_device_copy(om_device *d, om_copy_kind kind, void *dst, const void *src, size_t size, om_stream *s);

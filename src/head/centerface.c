@@ -106,6 +106,12 @@ static int decode(const om_head *h, om_head_scratch *s, const om_tensor *outputs
     return OM_OK;
 }
 
+static bool grids(const om_head *h, om_head_grids *out)
+{
+    *out = (om_head_grids){.output = {HEAT, SIZE, OFFSET, LANDMARK}, .n_outputs = MAPS, .points = LANDMARKS};
+    return true;
+}
+
 const om_head_ops om_head_centerface = {
     .name = "centerface",
     .title = "CenterFace faces with five landmarks",
@@ -114,4 +120,5 @@ const om_head_ops om_head_centerface = {
     .iou = 0.3f,
     .init = init,
     .decode = decode,
+    .grids = grids,
 };

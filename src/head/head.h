@@ -38,6 +38,20 @@ typedef struct om_head_scratch {
 void *om_head_scratch_get(om_head_scratch *s, size_t size); /* NULL when out of memory; contents undefined */
 void om_head_scratch_fini(om_head_scratch *s);
 
+#define OM_HEAD_GRIDS 8
+#define OM_HEAD_ANCHORS 16
+
+/* What decoding elsewhere than in the host's memory has to know of a head, beyond its parameters. */
+typedef struct om_head_grids {
+    int output[OM_HEAD_GRIDS]; /* the model's outputs in the family's own order */
+    int n_outputs;
+    int n;                      /* grids of anchors or priors; 0: none */
+    int anchors[OM_HEAD_GRIDS]; /* of a cell */
+    float anchor[OM_HEAD_GRIDS][OM_HEAD_ANCHORS][2]; /* width, height in input pixels */
+    float scale_xy[OM_HEAD_GRIDS];
+    int points; /* landmarks of a box */
+} om_head_grids;
+
 typedef struct om_head_ops {
     const char *name;  /* "yolov8" */
     const char *title; /* "YOLOv8 and v11 detection" */
@@ -53,6 +67,8 @@ typedef struct om_head_ops {
      * `out`. Thread-safety: reentrant with different scratch. */
     int (*decode)(const om_head *h, om_head_scratch *s, const om_tensor *outputs, int n_outputs, int item,
                   const om_geometry *g, om_dets *out);
+    /* Optional: false where the model's outputs are of a form that only decode() knows. */
+    bool (*grids)(const om_head *h, om_head_grids *out);
 } om_head_ops;
 
 /* Thread-safety: constant after om_head_create(). */

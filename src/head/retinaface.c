@@ -183,6 +183,19 @@ static int decode(const om_head *h, om_head_scratch *s, const om_tensor *outputs
     return OM_OK;
 }
 
+static bool grids(const om_head *h, om_head_grids *out)
+{
+    const retinaface *p = h->priv;
+    *out = (om_head_grids){.n = p->n, .n_outputs = PARTS, .points = p->points};
+    for (int i = 0; i < PARTS; i++) out->output[i] = p->output[i];
+    for (int k = 0; k < p->n; k++) {
+        out->anchors[k] = p->n_sizes[k];
+        for (int i = 0; i < p->n_sizes[k]; i++)
+            out->anchor[k][i][0] = out->anchor[k][i][1] = p->size[k][i];
+    }
+    return true;
+}
+
 const om_head_ops om_head_retinaface = {
     .name = "retinaface",
     .title = "RetinaFace: faces with five landmarks, plates with four corners",
@@ -192,4 +205,5 @@ const om_head_ops om_head_retinaface = {
     .priv_size = sizeof(retinaface),
     .init = init,
     .decode = decode,
+    .grids = grids,
 };

@@ -12,7 +12,7 @@
 #include "head/number.h"
 
 #define BOX_PLANES 5
-#define MAX_SCALES 8
+#define MAX_SCALES OM_HEAD_GRIDS
 #define MAX_ANCHORS 64
 
 typedef struct scale {
@@ -174,6 +174,20 @@ static int decode(const om_head *h, om_head_scratch *s, const om_tensor *outputs
     return om_cands_finish(h, &c, g, out);
 }
 
+static bool grids(const om_head *h, om_head_grids *out)
+{
+    const yolov3 *p = h->priv;
+    *out = (om_head_grids){.n = p->n, .n_outputs = p->n};
+    for (int i = 0; i < p->n; i++) {
+        if (p->scales[i].n > OM_HEAD_ANCHORS) return false;
+        out->output[i] = i;
+        out->anchors[i] = p->scales[i].n;
+        out->scale_xy[i] = p->scales[i].scale_xy;
+        memcpy(out->anchor[i], p->scales[i].anchor, (size_t)p->scales[i].n * sizeof out->anchor[i][0]);
+    }
+    return true;
+}
+
 const om_head_ops om_head_yolov3 = {
     .name = "yolov3",
     .title = "YOLOv3 raw grids of a Darknet import",
@@ -183,4 +197,5 @@ const om_head_ops om_head_yolov3 = {
     .priv_size = sizeof(yolov3),
     .init = init,
     .decode = decode,
+    .grids = grids,
 };

@@ -237,6 +237,13 @@ static int decode(const om_head *h, om_head_scratch *s, const om_tensor *outputs
     return OM_OK;
 }
 
+static bool grids(const om_head *h, om_head_grids *out)
+{
+    const face *p = h->priv;
+    *out = (om_head_grids){.output = {p->output}, .n_outputs = 1, .points = POINTS};
+    return p->output >= 0;
+}
+
 const om_head_ops om_head_yolov5_face = {
     .name = "yolov5-face",
     .title = "YOLOv5-face: faces with five landmarks",
@@ -246,4 +253,5 @@ const om_head_ops om_head_yolov5_face = {
     .priv_size = sizeof(face),
     .init = init,
     .decode = decode,
+    .grids = grids,
 };

@@ -292,7 +292,7 @@ static const char *leave_reason(om_decoder *d, int averror)
 {
     bool failed = averror < 0 && averror != AVERROR(EAGAIN) && averror != AVERROR_EOF;
     if (om_device_is_lost(om_hwaccel_device(d->source->hwaccel), failed)) return "the GPU is lost";
-    if (om_surfaces_refused(d->surfaces)) return "the GPU does not take this stream";
+    if (om_surfaces_refused(d->surfaces)) return om_surfaces_refused(d->surfaces);
     bool its_own = averror == AVERROR_EXTERNAL || averror == AVERROR(ENOMEM) || averror == AVERROR_UNKNOWN;
     if (its_own && ++d->hw_errors >= HW_PATIENCE) return "the GPU's decoder fails again and again";
     return NULL;

@@ -19,8 +19,8 @@ const AVCodec *om_hwaccel_codec(const om_hwaccel *h, enum AVCodecID id);
  * them may be kept by others at a time. *out counts those; it is given back by om_surfaces_unref() after the
  * context. */
 int om_hwaccel_attach(om_hwaccel *h, AVCodecContext *ctx, int hold, om_surfaces **out);
-/* The GPU did not take the stream: no picture will come. */
-bool om_surfaces_refused(const om_surfaces *s);
+/* The GPU did not take the stream: no picture will come. NULL, or why. */
+const char *om_surfaces_refused(const om_surfaces *s);
 /* Waits until another picture may be made: OM_ERR_CANCELLED, OM_ERR_DEVICE_LOST. */
 int om_surfaces_wait(om_surfaces *s, om_cancel *cancel);
 /* This picture counts until its last reference goes. */

@@ -7,7 +7,7 @@
 #include "omma/error.h"
 
 static const char *const skip_names[OM_SKIP_COUNT] = {"no_output", "sampled", "stopped", "still",
-                                                      "no_key",    "economy", "paused"};
+                                                      "no_key",    "economy", "paused",  "resumed"};
 static const char *const drop_names[OM_DROP_COUNT] = {"corrupt", "superseded", "infer_failed", "no_memory",
                                                       "device_lost"};
 

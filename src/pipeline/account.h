@@ -18,6 +18,7 @@ typedef enum om_skip {
     OM_SKIP_NO_KEY,  /* before a connection's first key picture */
     OM_SKIP_ECONOMY, /* not decoded, for sampling or policy */
     OM_SKIP_PAUSED,
+    OM_SKIP_RESUMED, /* seen by the process that this one follows */
     OM_SKIP_COUNT
 } om_skip;
 typedef enum om_drop {

@@ -53,7 +53,7 @@ om_batcher *om_batcher_current(om_batcher *b)
 bool om_batcher_reads(const om_batcher *b, const om_frame *f)
 {
     /* What lies on a GPU lies on the first one, whose decoder made it: after a move that is another. */
-    return f->memory == OM_MEMORY_HOST || (!b->generation && f->memory == b->plan->memory->ops->memory);
+    return f->memory == OM_MEMORY_HOST || (!b->generation && f->memory == b->memory->ops->memory);
 }
 
 void om_batcher_succeed(om_batcher *b, om_batcher *to)
@@ -117,6 +117,13 @@ static void lose(om_flight *f, int i, om_drop cause)
     om_account_drop(p->mailbox->account, cause);
 }
 
+om_drop om_drop_of(int err)
+{
+    return err == OM_ERR_DEVICE_LOST ? OM_DROP_DEVICE_LOST
+           : err == OM_ERR_NOMEM     ? OM_DROP_NO_MEMORY
+                                     : OM_DROP_INFER_FAILED;
+}
+
 void om_flight_lose(om_flight *f, om_drop cause)
 {
     for (int i = 0; i < f->n; i++) lose(f, i, cause);
@@ -135,12 +142,14 @@ static void gather(om_batcher *b, om_flight *f)
     om_trace_begin("gather", f->n);
     if (b->engine->log) om_stages_test_delay(OM_STAGE_GATHER);
     int err = om_device_gather(plan->memory, f->items, (size_t)f->n, &plan->prep, stream);
+    if (err == OM_ERR_NOMEM) om_engine_failed(b, err, "pictures could not be prepared");
     if (err && err != OM_ERR_DEVICE_LOST)
         for (int i = 0; i < f->n; i++) {
-            if (!om_device_gather(plan->memory, &f->items[i], 1, &plan->prep, stream)) continue;
+            int one = om_device_gather(plan->memory, &f->items[i], 1, &plan->prep, stream);
+            if (!one) continue;
             om_log(OM_LOG_WARN, "a picture of %dx%d could not be prepared: %s", f->picks[i].width,
                    f->picks[i].height, om_error_message());
-            lose(f, i, OM_DROP_INFER_FAILED);
+            lose(f, i, om_drop_of(one));
         }
     for (int i = 0; i < f->n && om_trace_enabled(); i++)
         om_trace_flow(OM_FLOW_STEP,
@@ -242,7 +251,7 @@ static void launch(om_batcher *b, om_flight *f)
     int err = any ? om_session_submit(f->session, f->n, flight_done, f) : OM_OK;
     if (any && !err) return;
     if (err) om_engine_failed(b, err, "inference could not be started");
-    om_flight_lose(f, err == OM_ERR_DEVICE_LOST ? OM_DROP_DEVICE_LOST : OM_DROP_INFER_FAILED);
+    om_flight_lose(f, om_drop_of(err));
     flight_done(f);
 }
 
@@ -284,18 +293,33 @@ static int make_flights(om_batcher *b, int n)
     return OM_OK;
 }
 
-/* The plan and its flights; where the device's memory is short, for smaller batches. */
+void om_batcher_free_flights(om_batcher *b)
+{
+    for (om_flight *f; (f = take_idle(b));) flight_destroy(f);
+    b->n_flights = 0;
+}
+
+void om_batcher_free_plan(om_batcher *b)
+{
+    om_plan_destroy(b->plan);
+    b->plan = NULL;
+}
+
+/* The plan and its flights; where the device's memory is short, for smaller batches, and then with fewer. */
 static int make_plan(om_batcher *b, int width, int height)
 {
     om_engine *e = b->engine;
     for (;;) {
-        int err = om_engine_compile(e, width, height, &b->plan);
-        if (!err) err = make_flights(b, om_engine_admit(e, b->plan));
-        if (err != OM_ERR_NOMEM || !om_engine_shrink(e)) return err;
-        for (om_flight *f; (f = take_idle(b));) flight_destroy(f);
-        b->n_flights = 0;
-        om_plan_destroy(b->plan);
-        b->plan = NULL;
+        int wanted = 0, err = om_engine_compile(e, width, height, &b->plan);
+        if (!err) err = make_flights(b, wanted = om_engine_admit(e, b->plan));
+        if (err != OM_ERR_NOMEM) return err;
+        if (!om_engine_shrink(e)) {
+            if (!b->n_flights) return err;
+            om_engine_do_with_fewer(e, b->n_flights, wanted);
+            return OM_OK;
+        }
+        om_batcher_free_flights(b);
+        om_batcher_free_plan(b);
     }
 }
 
@@ -306,6 +330,7 @@ int om_batcher_create(om_engine *e, int width, int height, om_batcher **out)
     if (!b) return OM_ERR_NOMEM;
     b->engine = e;
     b->generation = e->generation;
+    b->memory = e->device;
     om_cond_init(&b->wake);
     b->claim.cond = &b->wake;
     int err = make_plan(b, width, height);
@@ -348,8 +373,8 @@ bool om_batcher_settle(om_batcher *b, int64_t deadline_ns)
 void om_batcher_destroy(om_batcher *b)
 {
     if (!b) return;
-    for (om_flight *f; (f = take_idle(b));) flight_destroy(f);
-    om_plan_destroy(b->plan);
+    om_batcher_free_flights(b);
+    om_batcher_free_plan(b);
     pthread_cond_destroy(&b->wake);
     om_free(b);
 }

@@ -47,7 +47,8 @@ typedef struct om_ready_list {
 struct om_batcher {
     struct om_engine *engine;
     om_plan *plan;
-    int generation; /* of the engine's device when it was made */
+    om_device *memory; /* where its pictures are gathered: outlives the plan */
+    int generation;    /* of the engine's device when it was made */
     om_thread thread;
     pthread_cond_t wake;
     om_ready_list ready[OM_PRIORITIES];
@@ -57,7 +58,7 @@ struct om_batcher {
     om_flight *idle; /* flights not in use */
     int n_flights;
     bool stopping;
-    bool retired;            /* its device is lost: it takes no more pictures */
+    bool retired;            /* its device is lost or short of memory: it takes no more pictures */
     om_batcher *successor;   /* who takes them; NULL until there is one */
     uint64_t batches, items; /* gathered so far */
 };
@@ -69,6 +70,9 @@ int om_batcher_create(struct om_engine *e, int width, int height, om_batcher **o
 void om_batcher_stop(om_batcher *b);
 /* Once it is stopped: waits until no flight is in the engine or on its way back. False at the deadline. */
 bool om_batcher_settle(om_batcher *b, int64_t deadline_ns);
+/* Then: frees its flights, and its plan once it has a successor. The batcher stays. */
+void om_batcher_free_flights(om_batcher *b);
+void om_batcher_free_plan(om_batcher *b);
 void om_batcher_destroy(om_batcher *b);
 
 /* With the engine's lock held: starts no more batches; what is ready waits for a successor. */
@@ -85,6 +89,8 @@ void om_batcher_enqueue(om_batcher *b, om_mailbox *m);
 void om_batcher_unqueue(om_batcher *b, om_mailbox *m);
 /* A flight's results are out: the flight is free and the arbiter has room. Takes the lock itself. */
 void om_batcher_return(om_flight *f);
+/* The cause of a drop that an om_err stands for. */
+om_drop om_drop_of(int err);
 /* Counts every picture of the flight that is not lost yet as dropped for this cause. */
 void om_flight_lose(om_flight *f, om_drop cause);
 

@@ -197,7 +197,9 @@ int om_config_check(const om_config *c)
         return om_fail(OM_ERR_ARG, "--reconnect-min %gs is above --reconnect-max, %gs", o->reconnect_min,
                        o->reconnect_max);
     om_tracking tracking;
-    int err = check_batches(o);
+    int64_t cap;
+    int err = om_gpu_memory_parse(o->gpu_memory, 0, &cap);
+    if (!err) err = check_batches(o);
     if (!err) err = om_tracking_of(o, (float)o->conf, &tracking);
     if (!err) err = om_config_check_seconds(c);
     return err ? err : check_sinks(c);

@@ -38,6 +38,7 @@ typedef struct om_run_options {
     om_strlist secondary; /* specs; om_config_read_seconds() turns them into om_config.seconds */
     /* engine */
     char *device, *fallback;
+    char *gpu_memory;    /* "4000", "50%"; NULL: no cap */
     int precision, mode; /* om_precision, om_mode */
     int threads;
     char *cache_dir;
@@ -138,6 +139,8 @@ int om_config_load_list(om_config *c, const char *path);
 int om_config_check(const om_config *c);
 /* That the files it names exist (for --check; a run meets them itself). */
 int om_config_check_files(const om_config *c);
+/* --gpu-memory: "4000" (MB) or "50%" of `total`, in bytes; 0 for NULL. OM_ERR_ARG: neither. */
+int om_gpu_memory_parse(const char *text, int64_t total, int64_t *out);
 /* A commented example with every key and its default, generated from the tables. */
 int om_config_example(om_str *out);
 

@@ -97,7 +97,7 @@ static void *finisher(void *arg)
             int err = om_session_collect(f->session, e->head, f->n, f->geo, f->dets);
             if (err) {
                 om_engine_failed(f->batcher, err, "inference failed");
-                om_flight_lose(f, err == OM_ERR_DEVICE_LOST ? OM_DROP_DEVICE_LOST : OM_DROP_INFER_FAILED);
+                om_flight_lose(f, om_drop_of(err));
             } else {
                 atomic_store_explicit(&e->failures_in_a_row, 0, memory_order_relaxed);
                 note_stages(e, f, taken_ns, om_now_ns());
@@ -116,6 +116,7 @@ void om_engine_failed(om_batcher *b, int code, const char *what)
     om_engine *e = b->engine;
     if (b->generation != atomic_load(&e->generation)) return; /* of a device that is given up already */
     if (code == OM_ERR_DEVICE_LOST && om_engine_move(e)) return;
+    if (code == OM_ERR_NOMEM && om_engine_spare(b)) return;
     int n = atomic_fetch_add(&e->failures_in_a_row, 1) + 1;
     if (n == 1) om_log(OM_LOG_WARN, "%s: %s", what, om_error_message());
     if (n < OM_FAILURES_MAX || om_engine_move(e) || atomic_exchange(&e->dead, true)) return;
@@ -256,6 +257,7 @@ int om_engine_load(const om_run_options *o, om_engine **out)
     e->options = o;
     pthread_mutex_init(&e->compile_lock, NULL);
     pthread_mutex_init(&e->lock, NULL);
+    pthread_mutex_init(&e->sparing_lock, NULL);
     int err = load_model(e);
     if (!err)
         err = om_backend_select(om_plan_file_device(e->plan_file, o->device), &e->backend, &e->device_name);
@@ -278,6 +280,7 @@ int om_engine_create(const om_run_options *o, om_engine **out)
 bool om_engine_settle(om_engine *e, int64_t deadline_ns)
 {
     bool settled = true;
+    om_engine_stop_sparing(e);
     om_thread_join(&e->mover);
     for (int i = 0; i < e->n_batchers; i++) {
         om_batcher_stop(e->batchers[i]);
@@ -289,12 +292,14 @@ bool om_engine_settle(om_engine *e, int64_t deadline_ns)
 void om_engine_destroy(om_engine *e)
 {
     if (!e) return;
+    om_engine_stop_sparing(e);
     om_thread_join(&e->mover);
     for (int i = 0; i < e->n_batchers; i++) om_batcher_stop(e->batchers[i]);
     if (e->done.slots) om_queue_close(&e->done);
     for (int i = 0; i < e->n_finishers; i++) om_thread_join(&e->finishers[i]);
     for (int i = 0; i < e->n_batchers; i++) om_batcher_destroy(e->batchers[i]);
-    for (int i = 0; i < e->n_retired; i++) om_batcher_destroy(e->retired[i]);
+    for (size_t i = 0; i < e->n_retired; i++) om_batcher_destroy(e->retired[i]);
+    om_free(e->retired);
     om_queue_fini(&e->done);
     om_batch_log_destroy(e->log);
     om_head_destroy(e->head);
@@ -303,6 +308,7 @@ void om_engine_destroy(om_engine *e)
     om_plan_file_free(e->plan_file);
     om_engine_close_devices(e);
     om_free(e->classes);
+    pthread_mutex_destroy(&e->sparing_lock);
     pthread_mutex_destroy(&e->lock);
     pthread_mutex_destroy(&e->compile_lock);
     om_free(e);

@@ -21,6 +21,13 @@ typedef struct om_move {
     int failed;      /* an om_err: it never was */
 } om_move;
 
+/* What was done for want of the device's memory. */
+typedef struct om_spared {
+    int batches;  /* times that batches became smaller */
+    int sessions; /* rectangles that do with fewer sessions */
+    bool moved;   /* to the fall-back device */
+} om_spared;
+
 /* Called once, when the engine can do no more work; the message is in the error slot. Any thread. */
 typedef void (*om_engine_failed_fn)(void *user, int code);
 
@@ -54,10 +61,11 @@ struct om_engine {
     pthread_mutex_t compile_lock; /* guards batchers, n_batchers; held while compiling */
     om_batcher *batchers[OM_MAX_RECTANGLES];
     int n_batchers;
-    om_batcher *retired[2 * OM_MAX_RECTANGLES]; /* of the devices that were lost */
-    int n_retired;
+    om_batcher **retired; /* of the devices that were lost, or too large for their memory */
+    size_t n_retired, cap_retired;
     int batch_cap; /* largest batch that the device had memory for; 0: no bound */
     om_move move;
+    om_spared spared; /* guarded by compile_lock */
 
     pthread_mutex_t lock; /* guards the arbiter, `serving`, all mailboxes and batchers' ready lists */
     om_arbiter arbiter;
@@ -70,8 +78,12 @@ struct om_engine {
     atomic_bool dead;
     char note[160]; /* guarded by compile_lock */
 
-    atomic_int generation; /* how often the work has gone to another device */
-    atomic_bool moving;    /* somebody takes it there, or has taken it to the last */
+    atomic_int generation;        /* how often the work has gone to another device */
+    atomic_bool moving;           /* somebody takes it there, or has taken it to the last */
+    pthread_mutex_t sparing_lock; /* guards what follows */
+    bool sparing, settling;       /* a thread makes batches smaller; it is too late for that */
+    om_thread sparer;
+    char spare_cause[256];
     om_thread mover;
     char move_cause[256]; /* for `mover`, written before it starts */
 };
@@ -107,8 +119,11 @@ int om_engine_compile(om_engine *e, int width, int height, om_plan **out);
 int om_engine_admit(om_engine *e, const om_plan *plan);
 /* Memory was short: batches become smaller. False when they are as small as can be. */
 bool om_engine_shrink(om_engine *e);
-/* A batch of `b` failed with `code`; logs. When the device is lost, or after several in a row, everything
- * goes to the fall-back device, if there is another; else the engine gives up. */
+/* As many sessions as it has memory for, where that is less than it wants. With compile_lock held. */
+void om_engine_do_with_fewer(om_engine *e, int n, int wanted);
+/* A batch of `b` failed with `code`; logs. Where memory is short, batches become smaller, and when they are
+ * as small as can be the work goes to the fall-back device. When the device is lost, or after several in a
+ * row, everything goes to the fall-back device, if there is another; else the engine gives up. */
 void om_engine_failed(om_batcher *b, int code, const char *what);
 /* Takes everything to the fall-back device; false where there is none. The message in the error slot is the
  * cause. Returns at once: a thread of its own does it. */
@@ -121,5 +136,16 @@ int om_engine_open_devices(om_engine *e);
 void om_engine_close_devices(om_engine *e);
 /* The GPU of the run, or NULL. */
 om_device *om_engine_gpu(const om_engine *e);
+/* Its memory ran short at work: true where a thread of its own now makes the batches of `b`'s engine smaller,
+ * or had begun to. The message in the error slot is the cause. */
+bool om_engine_spare(om_batcher *b);
+/* No more of that; waits for what has begun. */
+void om_engine_stop_sparing(om_engine *e);
+
+/* memory.c */
+/* Holds a GPU to --gpu-memory; others, and NULL, are left alone. */
+int om_engine_cap_memory(const om_engine *e, om_device *d);
+/* The device whose memory is counted: not the host. NULL: there is none. */
+om_device *om_engine_memory(const om_engine *e);
 
 #endif

@@ -177,8 +177,10 @@ static bool deliver(om_lane *l)
     }
     int64_t now = om_now_ns();
     om_stages_note(l->account->stages, OM_STAGE_SINK, now - l->begun_ns);
-    if (l->offered == l->n_sinks) om_account_inferred(l->account, l->current->latency_ns, now);
-    else om_account_skip(l->account, OM_SKIP_STOPPED);
+    if (l->offered == l->n_sinks) {
+        atomic_store_explicit(&l->through, l->current->seq + 1, memory_order_relaxed);
+        om_account_inferred(l->account, l->current->latency_ns, now);
+    } else om_account_skip(l->account, OM_SKIP_STOPPED);
     om_result_unref(l->current);
     l->current = NULL;
     om_mailbox_credit(l->mailbox);

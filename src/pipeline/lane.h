@@ -66,6 +66,7 @@ struct om_lane {
     bool tracker_failed; /* it was told */
 
     struct om_second_stream *second; /* owned; NULL: no secondary models */
+    atomic_ullong through;           /* number behind the last picture that was handed over */
     bool drops_pictures;             /* once they are cut: no sink wants them */
     struct {
         om_result *result;

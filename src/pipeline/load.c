@@ -109,6 +109,7 @@ void om_pipeline_gpu_json(om_pipeline *p, om_json *j)
     int64_t memory = l.memory_process_peak > 0 ? l.memory_process_peak : l.memory_peak;
     member(j, "gpu_percent", n, l.sum.compute_percent / (n ? n : 1));
     member(j, "gpu_memory_mb", n, mb(memory));
+    om_pipeline_gpu_memory_json(p, j);
     member(j, "nvdec_percent", n, l.sum.decode_percent / (n ? n : 1));
     member(j, "gpu_power_w", n, l.sum.power_w / (n ? n : 1));
 }
@@ -121,6 +122,7 @@ void om_pipeline_unit_gpu_json(om_pipeline *p, const om_unit *u, om_json *j)
     int n = l.samples;
     member(j, "gpu_percent", n, l.sum.compute_percent / (n ? n : 1));
     member(j, "gpu_memory_mb", n, mb(l.memory_process_peak > 0 ? l.memory_process_peak : l.memory_peak));
+    om_engine_gpu_memory_json(u->engine, j);
     member(j, "nvdec_percent", n, l.sum.decode_percent / (n ? n : 1));
     member(j, "gpu_power_w", n, l.sum.power_w / (n ? n : 1));
 }
@@ -137,10 +139,15 @@ void om_pipeline_gpu_text(om_pipeline *p, om_str *out)
     om_gpu_load l = whole_load(p);
     om_device_usage u = l.last;
     int n = l.samples;
-    if (!n) return;
+    om_str held = {0};
+    om_pipeline_gpu_memory_text(p, &held);
+    if (!n) u = (om_device_usage){-1, -1, -1, -1, -1, -1};
     if (u.compute_percent >= 0) om_str_addf(out, "GPU %.0f%%", u.compute_percent);
     if (u.decode_percent >= 0) om_str_addf(out, "%sNVDEC %.0f%%", out->len ? ", " : "", u.decode_percent);
     int64_t memory = u.memory_process > 0 ? u.memory_process : u.memory_used;
     if (memory >= 0) om_str_addf(out, "%s%.0f MB", out->len ? ", " : "", mb(memory));
+    else if (held.len) om_str_addf(out, "%sMB", out->len ? ", " : "GPU ");
+    if (held.len) om_str_addf(out, " (%s)", om_str_get(&held));
+    om_str_fini(&held);
     if (u.power_w >= 0) om_str_addf(out, "%s%.0f W", out->len ? ", " : "", u.power_w);
 }

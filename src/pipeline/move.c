@@ -5,7 +5,10 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "pipeline/engine.h"
+
+#define SETTLE_NS (10 * OM_NS_PER_SEC) /* until a batch in flight counts as stuck */
 
 /* A backend whose plug-in brings a device of the same name has its tensors there; all others in host memory.
  */
@@ -31,6 +34,7 @@ static int open_decoders(om_engine *e)
     }
     if (!err) err = om_hwaccel_create(e->decode_device, &e->hwaccel);
     e->download = wish == OM_DECODE_CUDA_HOST || e->device->ops->memory == OM_MEMORY_HOST;
+    if (!err && e->decode_device != e->device) err = om_engine_cap_memory(e, e->decode_device);
     if (!err) return OM_OK;
     if (wish != OM_DECODE_AUTO) return om_fail_prefix(err, "--decode");
     om_log(OM_LOG_WARN, "streams are decoded on the CPU: %s", om_error_message());
@@ -42,7 +46,8 @@ int om_engine_open_devices(om_engine *e)
     int err = open_memory(e->backend, e->device_name, &e->device);
     if (err) return err;
     e->first_device = e->device;
-    return open_decoders(e);
+    err = om_engine_cap_memory(e, e->device);
+    return err ? err : open_decoders(e);
 }
 
 void om_engine_close_devices(om_engine *e)
@@ -103,21 +108,27 @@ static void retire_all(om_engine *e)
     pthread_mutex_unlock(&e->lock);
 }
 
-/* Each rectangle gets a batcher on the new device, which takes over the mailboxes. */
+/* A new batcher, for what the engine now has, takes over the mailboxes of an old one. */
+static int replace(om_engine *e, int i)
+{
+    om_batcher *old = e->batchers[i], *fresh;
+    int err = om_grow((void **)&e->retired, &e->cap_retired, e->n_retired + 1, sizeof(*e->retired));
+    if (!err) err = om_batcher_create(e, old->plan->width, old->plan->height, &fresh);
+    if (err) return err;
+    pthread_mutex_lock(&e->lock);
+    om_batcher_succeed(old, fresh);
+    pthread_mutex_unlock(&e->lock);
+    om_batcher_stop(old);
+    e->batchers[i] = fresh;
+    e->retired[e->n_retired++] = old;
+    return OM_OK;
+}
+
 static int replace_batchers(om_engine *e)
 {
-    for (int i = 0; i < e->n_batchers; i++) {
-        om_batcher *old = e->batchers[i], *fresh;
-        int err = om_batcher_create(e, old->plan->width, old->plan->height, &fresh);
-        if (err) return err;
-        pthread_mutex_lock(&e->lock);
-        om_batcher_succeed(old, fresh);
-        pthread_mutex_unlock(&e->lock);
-        om_batcher_stop(old);
-        e->batchers[i] = fresh;
-        e->retired[e->n_retired++] = old;
-    }
-    return OM_OK;
+    int err = OM_OK;
+    for (int i = 0; i < e->n_batchers && !err; i++) err = replace(e, i);
+    return err;
 }
 
 /* What cannot be done there can be done on the fall-back. compile_lock held. */
@@ -132,16 +143,29 @@ static int change(om_engine *e, const char *to)
     return change(e, e->options->fallback);
 }
 
+/* The device still works, for others: what the run held of it is theirs. */
+static void free_retired(om_engine *e)
+{
+    for (size_t i = 0; i < e->n_retired; i++) {
+        om_batcher *b = e->retired[i];
+        if (!om_batcher_settle(b, om_now_ns() + SETTLE_NS)) continue;
+        om_batcher_free_flights(b);
+        om_batcher_free_plan(b);
+    }
+}
+
 /* compile_lock held. */
-static int move(om_engine *e, const char *cause)
+static int move(om_engine *e, int code, const char *cause)
 {
     if (e->move.at_ns && e->settled) return e->move.failed;
     const char *to = target(e);
+    e->spared.moved = code == OM_ERR_NOMEM;
     e->move.at_ns = om_now_ns();
     snprintf(e->move.cause, sizeof(e->move.cause), "%s", cause);
     om_log(OM_LOG_ERROR, "%s; everything goes on to device '%s'", cause, to);
     retire_all(e);
     int err = change(e, to);
+    if (e->spared.moved) free_retired(e);
     e->move.took_ns = om_now_ns() - e->move.at_ns;
     if (err) e->move.failed = om_fail_prefix(err, "after the loss of %s (%s)", e->first_device->id, cause);
     else
@@ -154,7 +178,7 @@ static void *mover_main(void *arg)
 {
     om_engine *e = arg;
     pthread_mutex_lock(&e->compile_lock);
-    int err = move(e, e->move_cause);
+    int err = move(e, OM_ERR_DEVICE_LOST, e->move_cause);
     if (!err && !e->settled) atomic_store(&e->moving, false); /* it may be lost there once more */
     pthread_mutex_unlock(&e->compile_lock);
     if (err && !atomic_exchange(&e->dead, true)) e->on_failed(e->user, err);
@@ -178,5 +202,69 @@ int om_engine_move_now(om_engine *e, int code)
     char cause[sizeof(e->move.cause)];
     if ((code != OM_ERR_NOMEM && code != OM_ERR_DEVICE_LOST) || !may_move(e)) return code;
     snprintf(cause, sizeof(cause), "%s", om_error_message());
-    return move(e, cause);
+    return move(e, code, cause);
+}
+
+/* What waits for the old batchers' memory is freed before the new ones ask for theirs. compile_lock held. */
+static int make_smaller(om_engine *e)
+{
+    if (!om_engine_shrink(e)) return OM_ERR_NOMEM;
+    for (int i = 0; i < e->n_batchers; i++) {
+        om_batcher *old = e->batchers[i];
+        pthread_mutex_lock(&e->lock);
+        om_batcher_retire(old);
+        pthread_mutex_unlock(&e->lock);
+        om_batcher_stop(old);
+        bool idle = om_batcher_settle(old, om_now_ns() + SETTLE_NS);
+        if (idle) om_batcher_free_flights(old);
+        int err = replace(e, i);
+        if (err) return err;
+        if (idle) om_batcher_free_plan(old);
+    }
+    om_log(OM_LOG_WARN, "the work goes on in smaller batches: %s", e->note);
+    return OM_OK;
+}
+
+static void *sparer_main(void *arg)
+{
+    om_engine *e = arg;
+    int err = OM_OK;
+    pthread_mutex_lock(&e->compile_lock);
+    om_fail(OM_ERR_NOMEM, "%s", e->spare_cause);
+    if (!e->move.at_ns) err = make_smaller(e);
+    if (err) err = om_engine_move_now(e, err);
+    pthread_mutex_unlock(&e->compile_lock);
+    if (err && !atomic_exchange(&e->dead, true)) e->on_failed(e->user, err);
+    atomic_store(&e->failures_in_a_row, 0);
+    pthread_mutex_lock(&e->sparing_lock);
+    e->sparing = false;
+    pthread_mutex_unlock(&e->sparing_lock);
+    return NULL;
+}
+
+bool om_engine_spare(om_batcher *b)
+{
+    om_engine *e = b->engine;
+    if (b->memory->ops->memory == OM_MEMORY_HOST) return false;
+    pthread_mutex_lock(&e->lock);
+    bool old = b->retired; /* what it still has in flight tells nothing new */
+    pthread_mutex_unlock(&e->lock);
+    if (old) return true;
+    pthread_mutex_lock(&e->sparing_lock);
+    bool begun = e->sparing || e->settling;
+    if (!begun) {
+        om_thread_join(&e->sparer); /* the one before has nothing more to do */
+        snprintf(e->spare_cause, sizeof(e->spare_cause), "%s", om_error_message());
+        begun = e->sparing = om_thread_start(&e->sparer, "om-sparer", sparer_main, e) == OM_OK;
+    }
+    pthread_mutex_unlock(&e->sparing_lock);
+    return begun;
+}
+
+void om_engine_stop_sparing(om_engine *e)
+{
+    pthread_mutex_lock(&e->sparing_lock);
+    e->settling = true;
+    pthread_mutex_unlock(&e->sparing_lock);
+    om_thread_join(&e->sparer);
 }

@@ -120,6 +120,9 @@ const om_option om_run_option_table[] = {
      "one"},
     {"fallback", 0, OM_OPT_STRING, RUN(fallback), "cpu", 0, 0, NULL, "DEVICE|none", NULL,
      "where everything goes when the device is lost"},
+    {"gpu-memory", 0, OM_OPT_STRING, RUN(gpu_memory), NULL, 0, 0, NULL, "MB|PERCENT%", NULL,
+     "most of a GPU's memory that the run takes, as in 4000 or 50%: batches become smaller, then streams are decoded on the CPU, "
+     "then everything goes to --fallback; default: all of it"},
     {"precision", 0, OM_OPT_CHOICE, RUN(precision), "auto", 0, 0, om_precision_choices, NULL, NULL,
      "numbers the engine computes with"},
     {"mode", 0, OM_OPT_CHOICE, RUN(mode), "throughput", 0, 0, om_mode_choices, NULL, NULL,

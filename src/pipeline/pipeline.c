@@ -98,6 +98,12 @@ void om_pipeline_on_gone(om_pipeline *p, void (*fn)(void *user, int index, const
     p->on_gone_user = user;
 }
 
+void om_pipeline_on_ready(om_pipeline *p, int (*fn)(om_pipeline *p, void *user), void *user)
+{
+    p->on_ready = fn;
+    p->on_ready_user = user;
+}
+
 bool om_pipeline_keeps(const om_pipeline *p) { return om_config_keeps(&p->config); }
 
 void om_pipeline_note_error(om_pipeline *p, int code)
@@ -312,6 +318,7 @@ int om_pipeline_start(om_pipeline *p)
     if (!err && p->config.run.drift)
         err = om_drift_create(p->config.run.drift, p->config.run.max_age * 86400, &p->drift);
     om_decoding_init(p);
+    if (!err && p->on_ready) err = p->on_ready(p, p->on_ready_user);
     if (!err) err = make_streams(p, &local);
     if (!err) om_pipeline_tell_decoders(p);
     if (!err) err = open_outputs(p);
@@ -370,6 +377,7 @@ void om_pipeline_destroy(om_pipeline *p)
     om_census_destroy(p->census);
     om_drift_destroy(p->drift);
     om_config_fini(&p->config);
+    om_pipeline_taken_fini(p);
     pthread_cond_destroy(&p->changed);
     pthread_mutex_destroy(&p->roster);
     pthread_mutex_destroy(&p->admin);

@@ -3,6 +3,7 @@
 #define OM_PIPELINE_PIPELINE_H
 
 #include "base/hist.h"
+#include "base/json.h"
 #include "device/device.h"
 #include "omma/pipeline.h"
 #include "pipeline/config.h"
@@ -78,6 +79,20 @@ void om_pipeline_on_gone(om_pipeline *p, void (*fn)(void *user, int index, const
 /* What the latency policy asks of whom; "" where nothing. */
 void om_pipeline_policy_text(om_pipeline *p, om_str *out);
 
+/* Called by om_pipeline_start() once the model is loaded, before any source or sink is opened; its error ends
+ * the start. Before the start. */
+void om_pipeline_on_ready(om_pipeline *p, int (*fn)(om_pipeline *p, void *user), void *user);
+/* From there: compiles for pictures of this size. */
+int om_pipeline_warm(om_pipeline *p, int width, int height);
+/* From there: the streams of a run that another process has stopped, in place of the configuration's. Each
+ * goes on where it was; text sinks append, others write new files. */
+int om_pipeline_take_over(om_pipeline *p, const om_json_value *handover);
+/* The member "streams" that it wants, into an open object: those that are not over. Once the run has ended,
+ * or while it goes on, for their sizes. */
+void om_pipeline_handover_json(om_pipeline *p, om_json *j);
+/* True once the work has moved to the fall-back device because this one was lost. While it runs. */
+bool om_pipeline_lost(om_pipeline *p, char device[32], char cause[256]);
+
 /* One sentence on model and engine once started: "yolov3-tiny (yolov3, 80 classes) on openvino CPU f32, 2
  * streams". */
 void om_pipeline_describe(om_pipeline *p, om_str *out);
@@ -86,6 +101,8 @@ void om_pipeline_describe(om_pipeline *p, om_str *out);
 void om_pipeline_losses(om_pipeline *p, int index, om_str *out);
 /* "GPU 71%, NVDEC 93%, 5120 MB, 310 W" of the last moments; "" without a GPU that tells. */
 void om_pipeline_gpu_text(om_pipeline *p, om_str *out);
+/* The member gpu_memory of the report, into an open object. */
+void om_pipeline_gpu_memory_json(om_pipeline *p, om_json *j);
 /* The last figures of the run's GPU; false without one that tells. */
 bool om_pipeline_gpu_usage(om_pipeline *p, om_device_usage *out);
 /* All streams' latencies so far. */

@@ -73,6 +73,9 @@ typedef struct om_stream_run {
     int sched_fd;          /* the thread's own, while the run is profiled */
     bool live;
     /* The thread's own: where a camera goes on that was paused. */
+    bool complete;        /* its source is at its end, or a bound was reached */
+    uint64_t from_seq;    /* of a file that another process began: what comes before was seen there */
+    int64_t given_before; /* pictures that the model got there */
     uint64_t seq_base, next_seq;
     uint32_t epoch_base, last_epoch; /* likewise, of connections */
     int64_t pts_base, last_pts, given;
@@ -115,7 +118,13 @@ typedef struct om_gone {
 #define OM_GONE_MAX 64   /* streams that are listed after their removal */
 #define OM_ENDED_MAX 256 /* of a run that goes on without streams: those listed after their end */
 
+typedef struct om_taken om_taken; /* handover.c: a stream that another process began */
+
 struct om_pipeline {
+    om_taken *taken; /* n_taken; NULL: this run began itself */
+    size_t n_taken;
+    int (*on_ready)(om_pipeline *p, void *user);
+    void *on_ready_user;
     om_config config; /* its streams: what is added before the start */
     om_unit *units;
     int n_units;
@@ -169,6 +178,10 @@ struct om_pipeline {
     char error_text[512];
 };
 
+/* handover.c: where another process stopped it, a new stream goes on. */
+void om_stream_take_up(om_stream_run *s);
+void om_pipeline_taken_fini(om_pipeline *p);
+
 /* The thread of one stream. */
 void *om_stream_main(void *arg);
 /* Remembers the first failure of the run; the message is in the error slot. */
@@ -207,6 +220,10 @@ void om_decoding_init(om_pipeline *p);
 bool om_decoding_begins_on_cpu(om_unit *u);
 /* Sends streams from the GPU's decoders to the CPU and back. The supervisor's, without locks. */
 void om_decoding_look(om_pipeline *p);
+/* memory.c: the member gpu_memory of one engine's device. */
+void om_engine_gpu_memory_json(om_engine *e, om_json *j);
+/* "weights 30, surfaces 1200" of the moment, in MB. */
+void om_pipeline_gpu_memory_text(om_pipeline *p, om_str *out);
 
 /* network.c: what cameras send, against what the link carries. The supervisor's. */
 void om_pipeline_watch_network_init(om_pipeline *p);

@@ -115,9 +115,17 @@ bool om_engine_shrink(om_engine *e)
     int batch = batch_for(e);
     if (e->device->ops->memory == OM_MEMORY_HOST || !e->desc->dynamic_batch || batch < 2) return false;
     e->batch_cap = batch / 2;
+    e->spared.batches++;
     om_log(OM_LOG_WARN, "device %s: %s; trying batches of %d", e->device->id, om_error_message(),
            e->batch_cap);
     return true;
+}
+
+void om_engine_do_with_fewer(om_engine *e, int n, int wanted)
+{
+    om_log(OM_LOG_WARN, "device %s: %s; %d of %d batches in flight have to do", e->device->id,
+           om_error_message(), n, wanted);
+    e->spared.sessions++;
 }
 
 int om_engine_compile(om_engine *e, int width, int height, om_plan **out)

@@ -138,6 +138,7 @@ int om_stream_create(om_pipeline *p, om_stream_options *own, om_stream_run **out
     om_account_init(&s->account);
     s->account.bound_ns = p->policy.bound_ns;
     int err = make_parts(s);
+    if (!err) om_stream_take_up(s);
     if (err) {
         om_stream_destroy(s);
         return err;

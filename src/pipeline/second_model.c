@@ -140,6 +140,7 @@ static void inherit(om_second *s)
     *o = s->options->run;
     if (!o->device) o->device = s->all->primary->options->device;
     if (!o->fallback) o->fallback = run->fallback;
+    if (!o->gpu_memory) o->gpu_memory = run->gpu_memory;
     if (!o->precision) o->precision = run->precision;
     if (!o->threads) o->threads = run->threads;
     o->mode = run->mode;

@@ -23,7 +23,8 @@ static void room_in_own(void *user) { om_lane_kick(user); }
 static om_sink_params params_of(const om_pipeline *p)
 {
     return (om_sink_params){.policy = (om_sink_policy)p->config.run.sink_policy,
-                            .queue = p->config.run.sink_queue};
+                            .queue = p->config.run.sink_queue,
+                            .append = p->taken != NULL};
 }
 
 static bool exists(const char *spec, const char *name)
@@ -40,11 +41,26 @@ static bool exists(const char *spec, const char *name)
 static char *own_label(const om_stream_run *s, const char *spec)
 {
     char *label = om_strdup(s->name);
-    for (int n = 2; s->added && label && exists(spec, label); n++) {
+    bool appends = s->pipeline->taken && om_sink_ops_for(spec)->flags & OM_SINK_APPENDS;
+    bool anew = s->added || (s->pipeline->taken && !appends);
+    for (int n = 2; anew && label && exists(spec, label); n++) {
         om_free(label);
         label = om_sprintf("%s-%d", s->name, n);
     }
     return label;
+}
+
+/* The same without %s, of a sink that cannot append to what the process before has written: "boxes-2.mp4". */
+static char *numbered(const char *spec)
+{
+    const char *target = strchr(spec, ':') + 1, *slash = strrchr(target, '/'), *dot = strrchr(target, '.');
+    size_t stem = dot && dot > (slash ? slash + 1 : target) ? (size_t)(dot - spec) : strlen(spec);
+    char *out = om_strdup(spec);
+    for (int n = 2; out && access(out + (target - spec), F_OK) == 0; n++) {
+        om_free(out);
+        out = om_sprintf("%.*s-%d%s", (int)stem, spec, n, spec + stem);
+    }
+    return out;
 }
 
 static int open_own(om_stream_run *s, const char *spec)
@@ -58,9 +74,12 @@ static int open_own(om_stream_run *s, const char *spec)
                        spec);
     char *label = own_label(s, spec);
     if (!label) return OM_ERR_NOMEM;
-    om_sink *sink;
-    int err = om_sink_open(spec, label, &params, &sink);
+    bool renamed = p->taken && !strstr(spec, "%s") && !(om_sink_ops_for(spec)->flags & OM_SINK_APPENDS);
+    char *own = renamed ? numbered(spec) : NULL;
+    om_sink *sink = NULL;
+    int err = renamed && !own ? OM_ERR_NOMEM : om_sink_open(own ? own : spec, label, &params, &sink);
     om_free(label);
+    om_free(own);
     if (err) return err;
     om_sink_on_room(sink, room_in_own, &s->lane);
     s->own_sinks[s->n_own++] = sink;

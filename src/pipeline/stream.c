@@ -354,7 +354,12 @@ static int read_sampled(om_stream_run *s, om_source *source, om_sampler *sampler
         note_arrival(s, f);
         bool over = duration > 0 && (double)f->pts_ns / 1e9 >= duration;
         om_skip cause = OM_SKIP_STOPPED;
-        if (over || !is_wanted(s, sampler, f, seen.paused, &cause)) {
+        bool wanted = !over && is_wanted(s, sampler, f, seen.paused, &cause);
+        if (!over && f->seq < s->from_seq) { /* the sampler counts on from these */
+            wanted = false;
+            cause = OM_SKIP_RESUMED;
+        }
+        if (!wanted) {
             om_account_skip(&s->account, cause);
             om_frame_unref(f);
             if (over) return OM_OK;
@@ -495,6 +500,7 @@ void *om_stream_main(void *arg)
     om_stream_run *s = arg;
     s->sched_fd = s->account.stages ? om_census_open_thread() : -1;
     int err = run(s);
+    s->complete = !err;
     if (s->sched_fd >= 0) close(s->sched_fd);
     if (err && err != OM_ERR_CANCELLED) {
         om_log(OM_LOG_ERROR, "stream '%s': %s", s->name, om_error_message());

@@ -201,6 +201,7 @@ static int stats(const request *r)
     stats_json(&all, r->out);
     om_pipeline_policy_text(r->pipeline, &policy);
     om_json_key_string(r->out, "policy", om_str_get(&policy));
+    om_pipeline_gpu_memory_json(r->pipeline, r->out);
     om_str_fini(&policy);
     return OM_OK;
 }

@@ -17,8 +17,9 @@ static const char header[] =
 static int csv_open(om_sink *s)
 {
     om_csv *c = s->priv;
-    int err = om_file_out_open(&c->file, s->target);
-    if (!err) err = om_file_out_line(&c->file, header, sizeof(header) - 1);
+    int err = om_file_out_open(&c->file, s->target, s->params.append);
+    if (!err && !c->file.whole && !(s->params.append && !c->file.regular))
+        err = om_file_out_line(&c->file, header, sizeof(header) - 1);
     if (err) om_file_out_discard(&c->file);
     return err;
 }
@@ -90,6 +91,7 @@ static int csv_close(om_sink *s)
 
 const om_sink_ops om_sink_csv = {
     .name = "csv",
+    .flags = OM_SINK_APPENDS,
     .target = "FILE ('-': standard output)",
     .help = "one line a detection, with a header",
     .priv_size = sizeof(om_csv),

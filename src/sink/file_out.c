@@ -20,20 +20,22 @@ static int open_now(om_file_out *f)
 {
     bool standard = !strcmp(f->path, "-");
     do
-        f->fd = standard ? fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3)
-                         : open(f->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+        f->fd = standard
+                    ? fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3)
+                    : open(f->path, O_WRONLY | O_CREAT | O_CLOEXEC | (f->append ? O_APPEND : O_TRUNC), 0666);
     while (f->fd < 0 && errno == EINTR);
     if (f->fd < 0) return fail(f, errno);
     struct stat st;
     f->regular = !standard && !fstat(f->fd, &st) && S_ISREG(st.st_mode);
+    if (f->regular && f->append) f->whole = st.st_size;
     return OM_OK;
 }
 
 /* A FIFO cannot be opened before somebody reads it: the first write waits for that, not whoever starts the
  * run. */
-int om_file_out_open(om_file_out *f, const char *path)
+int om_file_out_open(om_file_out *f, const char *path, bool append)
 {
-    *f = (om_file_out){.fd = -1, .path = path};
+    *f = (om_file_out){.fd = -1, .path = path, .append = append};
     if (!*path) return om_fail(OM_ERR_ARG, "a file name is missing behind the ':' ('-' is standard output)");
     struct stat st;
     bool fifo = strcmp(path, "-") && !stat(path, &st) && S_ISFIFO(st.st_mode);

@@ -10,15 +10,15 @@
 /* Zeroed is valid and closed. Thread-safety: one thread. */
 typedef struct om_file_out {
     int fd;
-    bool open, regular;
+    bool open, regular, append;
     const char *path; /* the sink's */
     int64_t whole;    /* bytes of whole lines on disk, where regular */
     om_str buffer;    /* whole lines not yet written */
 } om_file_out;
 
-/* "-" is standard output. An existing file is replaced. A FIFO is opened by the first write, which waits for
- * a reader. */
-int om_file_out_open(om_file_out *f, const char *path);
+/* "-" is standard output. An existing file is replaced, or with `append` written on behind its end. A FIFO is
+ * opened by the first write, which waits for a reader. */
+int om_file_out_open(om_file_out *f, const char *path, bool append);
 /* Takes the line (with its newline) into the buffer; writes when the buffer is large. */
 int om_file_out_line(om_file_out *f, const char *line, size_t len);
 /* Writes the buffer out. On failure what was written of the last line is cut off again. */

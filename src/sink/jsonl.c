@@ -14,7 +14,7 @@ typedef struct om_jsonl {
 static int jsonl_open(om_sink *s)
 {
     om_jsonl *j = s->priv;
-    return om_file_out_open(&j->file, s->target);
+    return om_file_out_open(&j->file, s->target, s->params.append);
 }
 
 static void record(om_json *j, const om_result *r)
@@ -70,6 +70,7 @@ static int jsonl_close(om_sink *s)
 
 const om_sink_ops om_sink_jsonl = {
     .name = "jsonl",
+    .flags = OM_SINK_APPENDS,
     .target = "FILE ('-': standard output)",
     .help = "one JSON object a frame, one a line",
     .priv_size = sizeof(om_jsonl),

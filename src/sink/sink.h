@@ -17,6 +17,7 @@ typedef enum om_sink_policy {
 
 #define OM_SINK_WANTS_FRAMES (1u << 0) /* results must carry their picture */
 #define OM_SINK_PER_STREAM (1u << 1)   /* one instance a stream, always (video) */
+#define OM_SINK_APPENDS (1u << 2)      /* can go on behind what a target holds */
 
 /* The extension point. write, flush and close are called from the sink's thread only. */
 typedef struct om_sink_ops {
@@ -35,6 +36,7 @@ typedef struct om_sink_params {
     om_sink_policy policy;
     int queue;    /* results; 0: 64 (4 where frames are wanted) */
     int flush_ms; /* at most this long until a written record is readable; 0: 500 */
+    bool append;  /* with OM_SINK_APPENDS: what the target holds stays */
 } om_sink_params;
 
 /* Thread-safety: offer and stats from any thread; open, finish and destroy from the owner. */

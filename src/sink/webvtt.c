@@ -22,7 +22,7 @@ typedef struct om_webvtt {
 static int vtt_open(om_sink *s)
 {
     om_webvtt *v = s->priv;
-    int err = om_file_out_open(&v->file, s->target);
+    int err = om_file_out_open(&v->file, s->target, false);
     if (!err) err = om_file_out_line(&v->file, "WEBVTT\n\n", 8);
     if (err) om_file_out_discard(&v->file);
     v->step_ns = OM_LAST_CUE_NS;

@@ -168,7 +168,8 @@ static int tune(om_rig *r, om_compile_params *cp, int threads)
 static int make_staging(om_rig *r)
 {
     if (r->prep == r->infer) return OM_OK;
-    int err = om_device_mem_alloc(r->prep, r->session->item_bytes * (size_t)r->plan->batch, &r->staging);
+    int err = om_device_mem_alloc_for(r->prep, OM_PURPOSE_INPUTS,
+                                      r->session->item_bytes * (size_t)r->plan->batch, &r->staging);
     if (!err && r->prep->ops->stream_create) err = om_device_stream_create(r->prep, 0, &r->prep_stream);
     return err;
 }

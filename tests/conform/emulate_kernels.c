@@ -484,4 +484,49 @@ int omcu_pick_launch(const omcu_pick *p, struct CUstream_st *stream)
     return 0;
 }
 
+static float state_of(const void *p, int type, const int64_t stride[3], int d, int item, int unit)
+{
+    return p ? load(p, type, d * stride[0] + item * stride[1] + unit * stride[2]) : 0;
+}
+
+#define MOST_HIDDEN 2048
+
+/* One item of one direction through all its steps. */
+static void lstm_item(const omcu_lstm *p, int d, int item)
+{
+    static float h[MOST_HIDDEN], c[MOST_HIDDEN], gates[4 * MOST_HIDDEN];
+    int n = p->hidden;
+    for (int u = 0; u < n; u++) {
+        h[u] = state_of(p->h0, p->in_type[0], p->in_stride[0], d, item, u);
+        c[u] = state_of(p->c0, p->in_type[1], p->in_stride[1], d, item, u);
+    }
+    for (int i = 0; i < p->steps; i++) {
+        int t = d == 1 || p->backwards ? p->steps - 1 - i : i;
+        for (int j = 0; j < 4 * n; j++) {
+            float sum = load(p->x, p->x_type, t * p->x_step + item * p->x_item + (int64_t)d * 4 * n + j);
+            for (int k = 0; k < n; k++) sum += load(p->r, p->r_type, ((int64_t)d * n + k) * 4 * n + j) * h[k];
+            gates[j] = j < 3 * n ? sigmoid(sum) : tanhf(sum);
+        }
+        for (int u = 0; u < n; u++) {
+            c[u] = gates[2 * n + u] * c[u] + gates[u] * gates[3 * n + u];
+            h[u] = gates[n + u] * tanhf(c[u]);
+            int64_t at = t * p->y_stride[0] + d * p->y_stride[1] + item * p->y_stride[2] + u * p->y_stride[3];
+            if (p->y) store(p->y, p->out_type[0], at, h[u]);
+        }
+    }
+    for (int u = 0; u < n; u++) {
+        const int64_t *a = p->state_stride[0], *b = p->state_stride[1];
+        if (p->y_h) store(p->y_h, p->out_type[1], d * a[0] + item * a[1] + u * a[2], h[u]);
+        if (p->y_c) store(p->y_c, p->out_type[2], d * b[0] + item * b[1] + u * b[2], c[u]);
+    }
+}
+
+int omcu_lstm_launch(const omcu_lstm *p, struct CUstream_st *stream)
+{
+    if (p->hidden > MOST_HIDDEN) return 1;
+    for (int d = 0; d < p->directions; d++)
+        for (int item = 0; item < p->batch; item++) lstm_item(p, d, item);
+    return 0;
+}
+
 int omcu_tune(omcu_program *p, const omcu_tune_params *params) { return OM_OK; }

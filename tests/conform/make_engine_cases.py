@@ -1,9 +1,9 @@
 """Cases for test_engine_cuda: small graphs of every operator and fused pattern, with ONNX Runtime's answers.
 
-    make_engine_cases.py OUT [--node-tests] [--models OMMA]
+    make_engine_cases.py OUT [--node-tests] [--models OMMA] [--real FOLDER]
 
 --node-tests adds the ONNX project's own node tests of the operators that the engine has. --models adds whole networks
-that `OMMA model synth` makes, at a small size.
+that `OMMA model synth` makes, at a small size; --real those of scripts/get-models that lie in FOLDER.
 """
 
 import argparse
@@ -20,6 +20,7 @@ ap = argparse.ArgumentParser()
 ap.add_argument("out")
 ap.add_argument("--node-tests", action="store_true")
 ap.add_argument("--models")
+ap.add_argument("--real")
 args = ap.parse_args()
 os.makedirs(args.out, exist_ok=True)
 rng = np.random.default_rng(7)
@@ -219,6 +220,33 @@ def products():
     case("softmax_old", [("Softmax", ["x"], ["y"], {"axis": 1})], {"x": (2, 5, 6)}, opset=11)
 
 
+def recurrent():
+    # steps, items, inputs, hidden units: weights in registers (up to 64, and 128 in f16), and larger ones
+    for t, n, i, h, direction in [(5, 3, 20, 7, "forward"), (9, 2, 24, 64, "bidirectional"), (6, 5, 8, 96, "reverse"),
+                                  (4, 6, 16, 130, "bidirectional"), (12, 1, 40, 48, "forward")]:
+        d = 2 if direction == "bidirectional" else 1
+        case(f"lstm_{h}_{direction}",
+             [("LSTM", ["x", "w", "r", "b", "", "h0", "c0"], ["y", "yh", "yc"], {"hidden_size": h, "direction": direction})],
+             {"x": (t, n, i)}, {"w": w(d * 4 * h, i).reshape(d, 4 * h, i), "r": w(d * 4 * h, h).reshape(d, 4 * h, h),
+                                "b": w(d, 8 * h), "h0": w(d, n, h), "c0": w(d, n, h)}, outputs=("y", "yh", "yc"), opset=14)
+    case("lstm_plain", [("LSTM", ["x", "w", "r"], ["", "yh"], {"hidden_size": 16}), ("Relu", ["yh"], ["y"], {})],
+         {"x": (7, 2, 8)}, {"w": w(64, 8)[None], "r": w(64, 16)[None]}, opset=14)
+    # A reader of text: a row of features, two layers in both directions, a number a character.
+    h = 48
+    nodes = [("Conv", ["x", "k"], ["c"], {}), ("Squeeze", ["c", "two"], ["s"], {}), ("Transpose", ["s"], ["t"], {"perm": [2, 0, 1]})]
+    last = "t"
+    for i in range(2):
+        nodes += [("LSTM", [last, f"w{i}", f"r{i}", f"b{i}"], [f"l{i}"], {"hidden_size": h, "direction": "bidirectional"}),
+                  ("Transpose", [f"l{i}"], [f"lt{i}"], {"perm": [0, 2, 1, 3]}), ("Reshape", [f"lt{i}", "join"], [f"j{i}"], {})]
+        last = f"j{i}"
+    nodes += [("Transpose", [last], ["o"], {"perm": [1, 0, 2]}), ("MatMul", ["o", "m"], ["p"], {}), ("Add", ["p", "mb"], ["q"], {}),
+              ("Softmax", ["q"], ["y"], {"axis": 2})]
+    case("crnn", nodes, {"x": (3, 16, 1, 11)},
+         {"k": w(32, 16, 1, 1), "two": np.array([2]), "join": np.array([0, 0, -1]), "m": w(2 * h, 30), "mb": w(30),
+          **{f"w{i}": w(2 * 4 * h, 32 if i == 0 else 2 * h).reshape(2, 4 * h, -1) for i in range(2)},
+          **{f"r{i}": w(2 * 4 * h, h).reshape(2, 4 * h, h) for i in range(2)}, **{f"b{i}": w(2, 8 * h) for i in range(2)}}, opset=14)
+
+
 def moving():
     case("pad_slice", [("Pad", ["x", "p", "v"], ["a"], {}), ("Slice", ["a", "s", "e", "ax", "st"], ["y"], {})],
          {"x": (1, 3, 6, 7)}, {"p": np.array([0, 0, 1, 2, 0, 0, 2, 1]), "v": np.float32(-1.5), "s": np.array([8, 0]),
@@ -242,6 +270,10 @@ def moving():
     case("global_pool", [("Conv", ["x", "w"], ["c"], {}), ("GlobalAveragePool", ["c"], ["g"], {}), ("Flatten", ["g"], ["f"], {}),
                          ("Gemm", ["f", "w2", "b"], ["y"], {"transB": 1})], {"x": (3, 8, 7, 7)},
          {"w": w(40, 8, 1, 1), "w2": w(10, 40), "b": w(10)})
+    case("squeeze_excite",
+         [("Conv", ["x", "w"], ["c"], {}), ("GlobalAveragePool", ["c"], ["g"], {}), ("Conv", ["g", "w1"], ["d"], {}), ("Relu", ["d"], ["e"], {}),
+          ("Conv", ["e", "w2"], ["f"], {}), ("HardSigmoid", ["f"], ["h"], {}), ("Mul", ["c", "h"], ["y"], {})], {"x": (2, 8, 7, 7)},
+         {"w": w(32, 8, 1, 1), "w1": w(8, 32, 1, 1), "w2": w(32, 8, 1, 1)})
     for op, extra in [("MaxPool", {}), ("AveragePool", {}), ("AveragePool", {"count_include_pad": 1}), ("MaxPool", {"ceil_mode": 1})]:
         case(f"{op.lower()}_{len(extra)}_{extra.get('ceil_mode', 0)}",
              [(op, ["x"], ["y"], dict(kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4, **extra))], {"x": (2, 8, 12, 9)})
@@ -268,6 +300,30 @@ def elements():
     case("long_chain", nodes + [("Identity", [last], ["y"], {})], {"x": (2, 5, 6, 8)}, {f"k{i}": w(5, 1, 1) for i in range(9)})
     case("two_outputs", [("Conv", ["x", "w"], ["c"], {}), ("Relu", ["c"], ["y"], {}), ("Add", ["c", "y"], ["z"], {})],
          {"x": (1, 8, 5, 5)}, {"w": w(8, 8, 1, 1)}, outputs=("y", "z", "c"))
+
+
+def shared():
+    """Operators that the engine lacks, alone, between others, several times, and with shapes of the data's own."""
+    conv = ("Conv", ["x", "w"], ["c"], {"pads": [1] * 4})
+    weights = {"w": w(16, 8, 3, 3)}
+    case("cpu_middle", [conv, ("CumSum", ["c", "two"], ["d"], {}), ("Conv", ["d", "w2"], ["e"], {"pads": [1] * 4}), ("Relu", ["e"], ["y"], {})],
+         {"x": (2, 8, 40, 40)}, {**weights, "two": np.int64(2), "w2": w(64, 16, 3, 3) / 20})
+    case("cpu_end", [conv, ("Relu", ["c"], ["r"], {}), ("ReduceMax", ["r"], ["m"], {"axes": [1], "keepdims": 0}), ("Flatten", ["m"], ["f"], {}),
+                     ("TopK", ["f", "five"], ["y", "i"], {}), ("Cast", ["i"], ["z"], {"to": TensorProto.FLOAT})], {"x": (3, 8, 9, 9)},
+         {**weights, "five": np.array([5])}, outputs=("y", "z"))
+    # The first output leaves the GPU, the second comes back from the CPU, the third is of both.
+    case("cpu_outputs", [conv, ("CumSum", ["c", "two"], ["d"], {}), ("Add", ["c", "d"], ["y"], {})], {"x": (1, 8, 6, 6)},
+         {**weights, "two": np.int64(2)}, outputs=("c", "d", "y"))
+    case("cpu_first", [("CumSum", ["x", "two"], ["d"], {}), ("Conv", ["d", "w"], ["c"], {"pads": [1] * 4}), ("Add", ["c", "b"], ["y"], {})],
+         {"x": (2, 8, 30, 30)}, {"w": w(64, 8, 3, 3) / 10, "b": w(64, 1, 1), "two": np.int64(2)})
+    case("cpu_dynamic", [conv, ("NonZero", ["c"], ["i"], {}), ("Transpose", ["i"], ["t"], {}), ("GatherND", ["c", "t"], ["y"], {})],
+         {"x": (1, 8, 5, 5)}, weights)
+    nodes, last = [conv], "c"
+    for i in range(3):
+        nodes += [("CumSum", [last, "two"], [f"s{i}"], {}), ("Conv", [f"s{i}", f"w{i}"], [f"c{i}"], {"pads": [1] * 4}), ("Tanh", [f"c{i}"], [f"t{i}"], {})]
+        last = f"t{i}"
+    case("cpu_thrice", nodes + [("Add", [last, "c"], ["y"], {})], {"x": (4, 8, 32, 32)},
+         {**weights, "two": np.int64(2), **{f"w{i}": w(16, 16, 3, 3) / 10 for i in range(3)}}, f16=2e-2)
 
 
 def node_tests():
@@ -323,13 +379,43 @@ def networks(omma):
         write("pic_" + name, model, {v.name: rng.random(shape).astype(np.float32)}, f32=-1e-3, f16=-0.1)
 
 
+def real(folder):
+    # Trained weights, so that rounding does not grow as in random ones; they want to see something: a line of text.
+    import cv2
+
+    for name, shape, bound in [("plate-rec", (2, 3, 32, 168), 2e-2), ("ppocr-cls", (2, 3, 48, 192), 2e-2), ("centerface", (1, 3, 96, 128), 2e-2),
+                               ("ppocr-det", (1, 3, 96, 128), 5e-2), ("ppocr-rec", (2, 3, 48, 160), 5e-2), ("plate-det", (1, 3, 96, 128), 2e-2)]:
+        path = os.path.join(folder, name + ".onnx")
+        if not os.path.exists(path):
+            continue
+        model = onnx.load(path)
+        v = model.graph.input[0]
+        for d, s in zip(v.type.tensor_type.shape.dim, shape):
+            d.Clear()
+            d.dim_value = s
+        del model.graph.value_info[:]
+        for o in model.graph.output:
+            o.type.tensor_type.ClearField("shape")
+        n, _, h, width = shape
+        page = np.full((h, width, 3), 230, np.uint8)
+        for y in range(h // 32):
+            cv2.putText(page, "OMMA 4711", (4, 24 + 32 * y), cv2.FONT_HERSHEY_SIMPLEX, min(0.8, width / 190), (20, 40, 90), 2)
+        x = np.stack([page.transpose(2, 0, 1)] * n) + rng.random(shape) * 10
+        x = x if name == "centerface" else x / 127.5 - 1
+        write("pic_" + name, model, {v.name: x.astype(np.float32)}, f32=-1e-3, f16=-bound)
+
+
 convolutions()
 structure()
 products()
+recurrent()
 moving()
 elements()
+shared()
 if args.node_tests:
     node_tests()
 if args.models:
     networks(args.models)
+if args.real:
+    real(args.real)
 listing.close()

@@ -2,6 +2,8 @@
  * timed there (decoders, gather, ordering, loss). Its device is that of the plug-in omma-cuda.so, which is
  * loaded before it, or named by OMMA_TEST_CUDA. */
 #include <dlfcn.h>
+#include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,7 +52,8 @@ static int session_init(om_session *s)
     s->input.shape =
         om_shape_make(4, (int64_t)plan->batch, (int64_t)3, (int64_t)plan->height, (int64_t)plan->width);
     s->item_bytes = (size_t)3 * (size_t)plan->height * (size_t)plan->width * om_dtype_size(plan->prep.dtype);
-    int rc = om_device_mem_alloc(d, s->item_bytes * (size_t)plan->batch, &s->input.data);
+    int rc =
+        om_device_mem_alloc_for(d, OM_PURPOSE_INPUTS, s->item_bytes * (size_t)plan->batch, &s->input.data);
     if (rc == OM_OK) rc = om_device_stream_create(d, 0, &s->stream);
     if (rc == OM_OK) rc = om_device_event_create(d, &p->done);
     if (rc != OM_OK) return rc;
@@ -70,8 +73,29 @@ static int session_init(om_session *s)
     return OM_OK;
 }
 
+/* OMMA_TEST_TRAP="N FILE": a real fault at the N-th submit of a process, once: then FILE is there. */
+static void trap_once(void)
+{
+    static atomic_int submits;
+    const char *text = getenv("OMMA_TEST_TRAP"), *path = text ? strchr(text, ' ') : NULL;
+    const om_plugin_state *plugins;
+    int (*trap)(int index) = NULL;
+    if (!path || atomic_fetch_add(&submits, 1) + 1 != atoi(text)) return;
+    int fd = open(path + 1, O_CREAT | O_EXCL | O_WRONLY, 0666);
+    if (fd < 0) return;
+    close(fd);
+    for (size_t i = 0, all = om_plugins(&plugins); i < all; i++) {
+        if (strcmp(plugins[i].name, "cuda") != 0) continue;
+        void *handle = dlopen(plugins[i].path, RTLD_NOW | RTLD_NOLOAD),
+             *symbol = handle ? dlsym(handle, "omma_cuda_trap") : NULL;
+        memcpy(&trap, &symbol, sizeof trap);
+    }
+    if (trap) trap(0);
+}
+
 static int submit(om_session *s, int n)
 {
+    trap_once();
     session *p = s->priv;
     int rc = om_device_event_record(s->plan->memory, p->done, s->stream);
     if (rc == OM_OK) s->done(s->user);

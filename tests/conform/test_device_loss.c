@@ -189,6 +189,95 @@ static void no_memory_at_all_moves_the_work(void **state)
     om_pipeline_destroy(p);
 }
 
+/* totals.GROUP.KEY of the report, or totals.gpu_memory.GROUP.KEY; -1: not there or null. */
+static double figure(const char *report, const char *group, const char *key)
+{
+    om_json_value *v;
+    assert_int_equal(om_json_parse(report, strlen(report), &v), OM_OK);
+    const om_json_value *totals = om_json_get(v, "totals"), *of = om_json_get(totals, group);
+    double n = om_json_get_num(of ? of : om_json_get(om_json_get(totals, "gpu_memory"), group), key, -1);
+    om_json_free(v);
+    return n;
+}
+
+static void a_cap_shrinks_the_batch(void **state)
+{
+    static const struct {
+        const char *cap, *batch; /* as options */
+        double work, smaller, fewer, fallback;
+    } all[] = {
+        {"1000", "16", 3 * 16, 0, 0, 0}, /* room for 3 sessions of 16 */
+        {"30", "16", 3 * 8, 1, 0, 0},    /* of 8 */
+        {"4.5", "16", 2, 4, 1, 0},       /* for two of one picture */
+        {"2.5", "16", 0, 4, 0, 1},       /* for none */
+        {"1", "16", 0, 4, 0, 1},         /* not even for the plan */
+    };
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        seen s;
+        char *report = NULL;
+        om_pipeline *p = make(&s, "flaky:1500", "null:500", "pattern:160x120:frames=120");
+        check(om_pipeline_set(p, "gpu-memory", all[i].cap));
+        check(om_pipeline_set(p, "batch-size", all[i].batch));
+        check(om_pipeline_start(p));
+        check(om_pipeline_wait(p, 60000));
+        assert_int_equal(check_books(p, &s, FRAMES), 0);
+        check(om_pipeline_report(p, &report));
+        assert_true(figure(report, "now", "work") == all[i].work);
+        assert_true(figure(report, "now", "weights") == (all[i].fallback > 0 ? 0 : 2));
+        assert_true(figure(report, "peak", "counted") <= atof(all[i].cap));
+        assert_true(figure(report, "now", "driver") == -1); /* null */
+        assert_true(figure(report, "steps", "smaller_batches") == all[i].smaller);
+        assert_true(figure(report, "steps", "fewer_sessions") == all[i].fewer);
+        assert_true(figure(report, "steps", "fallback") == all[i].fallback);
+        assert_int_equal(strstr(report, "\"backend\": \"null\"") != NULL, all[i].fallback > 0);
+        om_free_string(report);
+        om_pipeline_destroy(p);
+    }
+}
+
+/* Allocations that fail while batches are under way: smaller ones follow, then the fall-back device. */
+static void short_memory_at_work(void **state)
+{
+    static const struct {
+        long after, times;
+        double smaller;
+        bool moves;
+    } all[] = {{40, 1, 1, false}, {40, 3, 2, false}, {40, 100000, 4, true}};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        seen s;
+        char *report = NULL;
+        om_pipeline *p = make(&s, "flaky:1500", "null:500", "pattern:160x120:frames=120");
+        check(om_pipeline_set(p, "batch-size", "16"));
+        om_device_mem_fail_after(all[i].after, all[i].times);
+        check(om_pipeline_start(p));
+        check(om_pipeline_wait(p, 60000));
+        om_device_mem_fail_after(-1, 0);
+        uint64_t lost = check_books(p, &s, FRAMES);
+        check(om_pipeline_report(p, &report));
+        assert_in_range(lost, all[i].times > 1 ? 1 : 0, 3 * STREAMS * 4);
+        double smaller = figure(report, "steps", "smaller_batches");
+        assert_true(smaller >= 1 && smaller <= all[i].smaller);
+        assert_true(figure(report, "steps", "fallback") == all[i].moves);
+        if (all[i].moves) assert_true(figure(report, "now", "counted") == 0);
+        assert_true(figure(report, "dropped", "no_memory") == (double)lost);
+        om_free_string(report);
+        om_pipeline_destroy(p);
+    }
+}
+
+static void wrong_caps_are_refused(void **state)
+{
+    static const char *const all[] = {"0", "-3", "x", "101%", "%", "4GB"};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        seen s;
+        om_pipeline *p = make(&s, "flaky:1500", "null:500", "pattern:160x120:frames=1");
+        check(om_pipeline_set(p, "gpu-memory", all[i]));
+        assert_int_equal(om_pipeline_start(p), OM_ERR_ARG);
+        assert_non_null(strstr(om_error_message(), "--gpu-memory"));
+        om_pipeline_destroy(p);
+    }
+}
+
 typedef struct answers {
     seen seen;
     unsigned long long given, lost;
@@ -249,6 +338,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_way_out_that_fails_ends_the_run),
         cmocka_unit_test(short_memory_shrinks_the_batch),
         cmocka_unit_test(no_memory_at_all_moves_the_work),
+        cmocka_unit_test(a_cap_shrinks_the_batch),
+        cmocka_unit_test(short_memory_at_work),
+        cmocka_unit_test(wrong_caps_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

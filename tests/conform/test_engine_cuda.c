@@ -5,14 +5,16 @@
  * is the largest difference allowed, relative to the largest expected number; where they are negative (whole
  * networks), of the root mean squares. DEVICE "cpu" needs the emulated kernels; "cuda:0" the real ones, and
  * there each case runs in f32, in f16 as guessed, and in f16 tuned. Names that start with "pic_" have their
- * first input written as the gather writes pictures: [n, h, w, c], in the program's own type. Exit status 77:
- * no such device. */
+ * first input written as the gather writes pictures: [n, h, w, c], in the program's own type; those that
+ * start with "cpu_" have operators that the engine lacks, and are shared with the CPU backend. Exit status
+ * 77: no such device. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "backend/cuda/engine.h"
+#include "backend/cuda/subgraph.h"
 #include "backend/cuda/tune.h"
 #include "base/error.h"
 #include "base/mem.h"
@@ -136,6 +138,120 @@ static int run(const test_case *c, bool half, bool tuned, bool fused, bool mean,
     return err;
 }
 
+/* One wire of a chain: on the device, in the host's memory, or both. */
+typedef struct end {
+    void *device;
+    om_tensor host;
+} end;
+
+static int run_stage(const omcu_chain *chain, const omcu_stage *t, end *ends)
+{
+    om_tensor in[MAX_PORTS], out[MAX_PORTS];
+    void *inputs[MAX_PORTS], *outputs[MAX_PORTS];
+    omcu_binding b = {.inputs = inputs, .outputs = outputs};
+    int err = OM_OK;
+    for (int i = 0; i < t->n_in; i++) {
+        in[i] = ends[t->in[i]].host;
+        inputs[i] = ends[t->in[i]].device;
+    }
+    for (int i = 0; i < t->n_out; i++) {
+        out[i] = ends[t->out[i]].host;
+        outputs[i] = ends[t->out[i]].device;
+    }
+    if (t->part) {
+        om_backend_part_run *run = NULL;
+        err = chain->parts->open(t->part, in, t->n_in, out, t->n_out, &run);
+        if (!err) err = chain->parts->run(run, out);
+        for (int i = 0; i < t->n_out && !err; i++) {
+            end *e = &ends[t->out[i]];
+            if (!e->host.data) { /* the run's own, which goes with it */
+                size_t bytes = (size_t)om_shape_count(&out[i].shape) * om_dtype_size(out[i].dtype);
+                e->host = out[i];
+                e->host.data = om_alloc(bytes + 1);
+                if (e->host.data) memcpy(e->host.data, out[i].data, bytes);
+                else err = OM_ERR_NOMEM;
+            } else if (e->device)
+                err = om_device_copy(device, OM_COPY_TO_DEVICE, e->device, e->host.data,
+                                     chain->wires[t->out[i]].bytes, NULL);
+        }
+        chain->parts->close(run);
+        return err;
+    }
+    om_stream *stream = NULL;
+    om_event *event = NULL;
+    bool gpu = device->ops->memory == OM_MEMORY_CUDA;
+    err = om_device_mem_alloc(device, t->program->arena + 1, &b.arena);
+    if (!err && gpu) err = om_device_stream_create(device, 0, &stream);
+    if (!err && gpu) err = om_device_event_create(device, &event);
+    if (!err) err = omcu_run(t->program, &b, (void *)stream);
+    if (!err && gpu) err = om_device_event_record(device, event, stream);
+    if (!err && gpu) err = om_device_event_sync(device, event);
+    for (int i = 0; i < t->n_out && !err; i++)
+        err = om_device_copy(device, OM_COPY_TO_HOST, ends[t->out[i]].host.data, outputs[i],
+                             chain->wires[t->out[i]].bytes, NULL);
+    if (event) om_device_event_destroy(device, event);
+    if (stream) om_device_stream_destroy(device, stream);
+    if (b.arena) om_device_mem_free(device, b.arena);
+    return err;
+}
+
+/* The same for a graph that the engine shares with the CPU backend. */
+static int run_chain(const test_case *c, bool half, bool fused, bool mean, double *worst)
+{
+    omcu_build how = {.half = half, .no_fusion = !fused};
+    omcu_chain *chain = NULL;
+    const float *at = c->data;
+    *worst = 0;
+    int err = omcu_chain_build(device, c->g, &how, 2, &chain);
+    if (err) return err;
+    end *ends = om_calloc((size_t)chain->n_wires + 1, sizeof *ends);
+    if (!ends) err = OM_ERR_NOMEM;
+    for (int i = 0; i < chain->n_wires && !err; i++) {
+        const omcu_wire *w = &chain->wires[i];
+        ends[i].host = (om_tensor){.dtype = w->dtype, .shape = w->shape};
+        if (!w->bytes) continue;
+        ends[i].host.data = om_calloc(1, w->bytes);
+        if (!ends[i].host.data) err = OM_ERR_NOMEM;
+        if (!err && (w->maker < 0 || w->from_gpu || w->to_gpu))
+            err = om_device_mem_alloc(device, w->bytes, &ends[i].device);
+    }
+    for (int i = 0; i < c->g->n_inputs && !err; i++) {
+        size_t n = (size_t)om_shape_count(&c->g->values[c->g->inputs[i]].shape);
+        for (int w = 0; w < chain->n_wires && !err; w++)
+            if (!strcmp(chain->wires[w].name, c->g->values[c->g->inputs[i]].name))
+                err = om_device_copy(device, OM_COPY_TO_DEVICE, ends[w].device, at, n * sizeof *at, NULL);
+        at += n;
+    }
+    for (int i = 0; i < chain->n_stages && !err; i++)
+        if (chain->stages[i].n_nodes) err = run_stage(chain, &chain->stages[i], ends);
+    for (int i = 0; i < chain->n_outputs && !err; i++) {
+        const om_tensor *t = &ends[chain->outputs[i]].host;
+        size_t n = (size_t)om_shape_count(&t->shape);
+        float *got = om_alloc((n + 1) * sizeof *got);
+        if (!got) err = OM_ERR_NOMEM;
+        if (!err && at + n > c->data + c->count) err = om_fail(OM_ERR_FORMAT, "its .bin is too short");
+        for (size_t k = 0; k < n && !err; k++)
+            got[k] =
+                t->dtype == OM_DTYPE_I64 ? (float)((const int64_t *)t->data)[k] : ((const float *)t->data)[k];
+        double d = err ? 0 : difference(got, at, n, mean);
+        if (d < 0 || *worst < 0) *worst = -1;
+        else if (d > *worst) *worst = d;
+        at += n;
+        om_free(got);
+    }
+    if (!err && at != c->data + c->count) err = om_fail(OM_ERR_FORMAT, "fewer numbers than expected");
+    for (int i = 0; ends && i < chain->n_wires; i++) {
+        om_free(ends[i].host.data);
+        if (ends[i].device) om_device_mem_free(device, ends[i].device);
+    }
+    om_free(ends);
+    char note[160];
+    omcu_chain_note(chain, note, sizeof note);
+    if (!err) printf("        %s: %d stages, %s\n", c->name, chain->n_stages, note);
+    omcu_chain_destroy(chain);
+    return err;
+}
+
 /* Every allocation of the lowering fails once: that error, and nothing left behind (AddressSanitizer looks).
  */
 static int starve(const test_case *c)
@@ -155,6 +271,25 @@ static int starve(const test_case *c)
         return 1;
     }
     return 0;
+}
+
+/* A second program of the same model takes the first one's constants, and keeps them when that one goes. */
+static int share(const test_case *c)
+{
+    omcu_build how = {.half = true};
+    omcu_program *p[2] = {NULL};
+    size_t held[2], asked[2];
+    int err = omcu_store_create(device, &how.store);
+    for (int i = 0; i < 2 && !err; i++) {
+        err = omcu_lower(device, c->g, &how, &p[i]);
+        if (!err) omcu_store_sizes(how.store, &held[i], &asked[i]);
+    }
+    omcu_store_unref(how.store);
+    omcu_program_destroy(p[0]);
+    bool good = !err && held[0] == held[1] && asked[1] == 2 * asked[0] && held[0] <= asked[0];
+    omcu_program_destroy(p[1]);
+    if (!good) printf("FAILED  %s: two programs of it do not share their constants\n", c->name);
+    return !good;
 }
 
 static int load(const char *folder, const char *name, test_case *c)
@@ -196,8 +331,12 @@ static int one(const char *folder, const char *name, const double bound[2], bool
         if (ways[i].gpu && !gpu) continue;
         bool mean = bound[1] < 0;
         double most = fabs(bound[ways[i].half]);
-        err = run(&c, ways[i].half, ways[i].tuned, ways[i].fused, mean, &worst);
-        if (err == OM_ERR_UNSUPPORTED && strncmp(name, "node_", 5) == 0) {
+        bool shared = strncmp(name, "cpu_", 4) == 0;
+        if (shared && ways[i].tuned) continue;
+        err = shared ? run_chain(&c, ways[i].half, ways[i].fused, mean, &worst)
+                     : run(&c, ways[i].half, ways[i].tuned, ways[i].fused, mean, &worst);
+        if ((err == OM_ERR_UNSUPPORTED && strncmp(name, "node_", 5) == 0) ||
+            (err == OM_ERR_NOT_FOUND && shared)) {
             printf("skipped %s: %s\n", name, om_error_message());
             failed = -1;
             break;
@@ -213,10 +352,10 @@ static int one(const char *folder, const char *name, const double bound[2], bool
         if (err == OM_ERR_DEVICE_LOST) break;
         err = OM_OK;
     }
-    static const char *const starved[] = {"c2f",          "sppf", "head_v5", "head_v8", "attention_64_50",
-                                          "linear_resize"};
+    static const char *const starved[] = {
+        "crnn", "c2f", "sppf", "head_v5", "head_v8", "attention_64_50", "linear_resize"};
     for (size_t i = 0; i < sizeof starved / sizeof starved[0] && !gpu && !failed; i++)
-        if (strcmp(name, starved[i]) == 0) failed = starve(&c);
+        if (strcmp(name, starved[i]) == 0) failed = starve(&c) || share(&c);
     om_graph_destroy(c.g);
     om_free(c.data);
     return failed;

@@ -1,42 +1,8 @@
-/* From file to results with pictures that stay on the GPU:   test_run_cuda CLIPS [loss]
- * CLIPS holds s_h264.mp4, s_hevc.mp4, ... (scripts/gpu-test makes them); what is missing there is left out
+/* From file to results with pictures that stay on the GPU:   test_run_cuda CLIPS [loss|TEST]
+ * CLIPS holds s_h264.mp4, s_hevc.mp4, ... (scripts/gpu-clips makes them); what is missing there is left out
  * and said. Needs the test's own engine omma-gpunull.so. `loss`: a real fault; it ends the GPU's use for the
- * process. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include <unistd.h>
-
-#include "base/clock.h"
-#include "base/json.h"
-#include "cuda_plugin.h"
-#include "media/media.h"
-#include "pipeline/pipeline_priv.h"
-
-#define STREAMS 6
-
-static const char *clips;
-static om_device *gpu;
-
-static void check(int err)
-{
-    if (err) fail_msg("%s", om_error_message());
-}
-
-static const char *clip(const char *name, char path[512])
-{
-    snprintf(path, 512, "%s/%s", clips, name);
-    if (access(path, R_OK) == 0) return path;
-    printf("left out: no %s\n", path);
-    return NULL;
-}
+ * process. OMMA_TEST_DATA: tests/data, where that has moved. */
+#include "run_cuda.h"
 
 /* The largest difference of two pictures' samples. */
 static int apart(const om_image *a, const om_image *b)
@@ -241,58 +207,6 @@ static void crops_as_the_host(void **state)
     om_hwaccel_destroy(accel);
 }
 
-typedef struct seen {
-    atomic_ullong all;
-    unsigned long long frames[STREAMS], last[STREAMS]; /* of one worker at a time */
-    atomic_int disorder;
-    unsigned long long trap_at; /* 0: never */
-    int64_t trapped_ns;
-    atomic_llong first_after_ns; /* the first result a while after the fault */
-} seen;
-
-static int (*trap)(int index);
-
-static void on_result(void *user, const om_frame_result *r)
-{
-    seen *s = user;
-    int i = r->stream_index;
-    if (s->frames[i]++ && r->seq <= s->last[i]) atomic_fetch_add(&s->disorder, 1);
-    s->last[i] = r->seq;
-    if (atomic_fetch_add(&s->all, 1) + 1 == s->trap_at) {
-        s->trapped_ns = om_now_ns();
-        trap(0);
-    }
-}
-
-static om_pipeline *make(seen *s, const char *path, const char *const *options)
-{
-    om_pipeline *p;
-    memset(s, 0, sizeof(*s));
-    check(om_pipeline_create(&p));
-    check(om_pipeline_set(p, "model", TEST_DATA "/shapes.onnx"));
-    check(om_pipeline_set(p, "device", "gpunull:0"));
-    check(om_pipeline_set(p, "fallback", "null:500"));
-    for (; options && *options; options += 2) check(om_pipeline_set(p, options[0], options[1]));
-    check(om_pipeline_on_result(p, on_result, s));
-    for (int i = 0; i < STREAMS; i++) check(om_pipeline_add_stream(p, path, NULL));
-    return p;
-}
-
-static uint64_t check_books(om_pipeline *p, const seen *s)
-{
-    uint64_t dropped = 0;
-    for (int i = 0; i < STREAMS; i++) {
-        om_stream_stats st;
-        check(om_pipeline_stats(p, i, &st));
-        assert_int_equal(st.in_flight, 0);
-        assert_int_equal(st.received, st.inferred + st.dropped + st.skipped);
-        assert_int_equal(st.inferred, s->frames[i]);
-        dropped += st.dropped;
-    }
-    assert_int_equal(atomic_load(&s->disorder), 0);
-    return dropped;
-}
-
 /* No frame is missing, none is copied, and nobody waits for the GPU on a frame's way. */
 static void frames_stay_on_the_gpu(void **state)
 {
@@ -378,7 +292,8 @@ static void a_fault_moves_everything(void **state)
         assert_int_equal(st.inferred + st.dropped, 400);
         assert_int_equal(s.last[i], 399);
         assert_int_equal(atomic_load(&p->streams[i]->account.source.decoder), OM_DECODER_CPU);
-        assert_int_equal(atomic_load(&p->streams[i]->account.source.fallbacks), 1);
+        /* Twice where the GPU did not take it at first, and did when it looped. */
+        assert_in_range(atomic_load(&p->streams[i]->account.source.fallbacks), 1, 2);
     }
     om_free_string(report);
     om_pipeline_destroy(p);
@@ -388,12 +303,8 @@ int main(int argc, char **argv)
 {
     if (argc < 2) return 2;
     clips = argv[1];
-    int skip_status = open_cuda(&gpu);
-    if (skip_status) return skip_status;
-    if (!om_device_find("gpunull")) {
-        printf("the plug-in omma-gpunull.so is not there, or came before omma-cuda.so: set OMMA_PLUGINS\n");
-        return 1;
-    }
+    int status = open_both();
+    if (status) return status;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(decodes_as_the_cpu), cmocka_unit_test(goes_to_the_cpu_and_back),
         cmocka_unit_test(crops_as_the_host),  cmocka_unit_test(frames_stay_on_the_gpu),
@@ -401,6 +312,7 @@ int main(int argc, char **argv)
     };
     const struct CMUnitTest fault[] = {cmocka_unit_test(a_fault_moves_everything)};
     bool loss = argc > 2 && strcmp(argv[2], "loss") == 0;
+    if (argc > 2 && !loss) cmocka_set_test_filter(argv[2]);
     int failed = loss ? cmocka_run_group_tests(fault, NULL, NULL) : cmocka_run_group_tests(tests, NULL, NULL);
     om_device_close(gpu);
     return failed ? 1 : 0;

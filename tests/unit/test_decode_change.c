@@ -43,7 +43,10 @@ int om_hwaccel_attach(om_hwaccel *h, AVCodecContext *ctx, int hold, om_surfaces 
     return OM_OK;
 }
 
-bool om_surfaces_refused(const om_surfaces *s) { return s->accel->refuse; }
+const char *om_surfaces_refused(const om_surfaces *s)
+{
+    return s->accel->refuse ? "the GPU does not take this stream" : NULL;
+}
 int om_surfaces_wait(om_surfaces *s, om_cancel *cancel) { return OM_OK; }
 void om_surfaces_hold(om_surfaces *s, om_frame *f) {}
 

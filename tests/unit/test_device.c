@@ -76,6 +76,66 @@ static void memory_streams_and_events(void **state)
     om_device_close(d);
 }
 
+/* Counted by purpose, shared by all that open the device, held to a cap, made to fail. */
+static void memory_is_counted(void **state)
+{
+    om_device *d, *same;
+    om_device_memory m;
+    void *a, *b, *c;
+    assert_int_equal(om_device_open("cpu", &d), OM_OK);
+    assert_int_equal(om_device_open("host", &same), OM_OK);
+    assert_int_equal(om_device_mem_alloc_for(d, OM_PURPOSE_WEIGHTS, 1000, &a), OM_OK);
+    assert_int_equal(om_device_mem_alloc_for(same, OM_PURPOSE_WORK, 500, &b), OM_OK);
+    assert_int_equal(om_device_mem_claim(d, OM_PURPOSE_SURFACES, 4000), OM_OK);
+    om_device_memory_get(same, &m);
+    assert_int_equal(m.now[OM_PURPOSE_WEIGHTS], 1000);
+    assert_int_equal(m.now[OM_PURPOSE_WORK], 500);
+    assert_int_equal(m.now[OM_PURPOSE_SURFACES], 4000);
+    assert_int_equal(m.total, 5500);
+    assert_true(m.driver < 0);
+    om_device_memory_cap(d, 6000);
+    assert_int_equal(om_device_mem_alloc_for(d, OM_PURPOSE_CROPS, 501, &c), OM_ERR_NOMEM);
+    assert_null(c);
+    assert_non_null(strstr(om_error_message(), "crops"));
+    assert_int_equal(om_device_mem_alloc_for(d, OM_PURPOSE_CROPS, SIZE_MAX, &c), OM_ERR_NOMEM);
+    assert_int_equal(om_device_mem_alloc_for(d, OM_PURPOSE_CROPS, 500, &c), OM_OK);
+    om_device_mem_free(same, a);
+    om_device_mem_release(same, OM_PURPOSE_SURFACES, 4000);
+    om_device_memory_get(d, &m);
+    assert_int_equal(m.total, 1000);
+    assert_int_equal(m.total_peak, 6000);
+    assert_int_equal(m.peak[OM_PURPOSE_WEIGHTS], 1000);
+    assert_int_equal(m.now[OM_PURPOSE_WEIGHTS], 0);
+    assert_int_equal(m.refused, 2);
+    om_device_memory_cap(d, 0);
+    om_device_mem_free(d, b);
+    om_device_mem_free(d, c);
+    om_device_mem_fail_after(1, 2);
+    for (int i = 0; i < 4; i++) {
+        int err = om_device_mem_alloc_for(d, OM_PURPOSE_OTHER, 8, &a);
+        assert_int_equal(err, i == 1 || i == 2 ? OM_ERR_NOMEM : OM_OK);
+        om_device_mem_free(d, a);
+    }
+    om_device_close(same);
+    om_device_memory_get(d, &m);
+    assert_int_equal(m.total, 0);
+    for (int i = 0; i < OM_PURPOSES; i++) assert_true(*om_purpose_name((om_purpose)i));
+    /* No memory for the books themselves: nothing stays counted. */
+    for (int i = 0; i < 2; i++) {
+        om_mem_fail_after(i);
+        assert_int_equal(om_device_mem_alloc_for(d, OM_PURPOSE_WORK, 100, &a), OM_ERR_NOMEM);
+        assert_null(a);
+    }
+    om_mem_fail_after(-1);
+    om_device_memory_get(d, &m);
+    assert_int_equal(m.total, 0);
+    om_device_close(d);
+    assert_int_equal(om_device_open("cpu", &d), OM_OK); /* the last has closed the books */
+    om_device_memory_get(d, &m);
+    assert_int_equal(m.total_peak, 0);
+    om_device_close(d);
+}
+
 /* Each sample tells its place: plane, column and row. */
 static om_frame *numbered(om_pixfmt fmt, int w, int h)
 {
@@ -229,10 +289,10 @@ static void registry_checks_what_it_takes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(host_opens_by_its_names),       cmocka_unit_test(wrong_names_say_what_there_is),
-        cmocka_unit_test(memory_streams_and_events),     cmocka_unit_test(gather_is_the_kernel),
-        cmocka_unit_test(crop_keeps_the_chroma_grid),    cmocka_unit_test(thumbnail_of_every_format),
-        cmocka_unit_test(registry_checks_what_it_takes),
+        cmocka_unit_test(host_opens_by_its_names),   cmocka_unit_test(wrong_names_say_what_there_is),
+        cmocka_unit_test(memory_streams_and_events), cmocka_unit_test(memory_is_counted),
+        cmocka_unit_test(gather_is_the_kernel),      cmocka_unit_test(crop_keeps_the_chroma_grid),
+        cmocka_unit_test(thumbnail_of_every_format), cmocka_unit_test(registry_checks_what_it_takes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -96,7 +96,8 @@ static void choose_prep(om_plan *plan, const om_compile_params *params, bool hal
     plan->prep.dtype = half ? OM_DTYPE_F16 : OM_DTYPE_F32;
 }
 
-static int lower(om_plan *plan, const om_compile_params *params, int batch, bool half, omcu_program **out)
+/* The whole model as a program, or as a chain where the engine lacks operators of it. */
+static int lower(om_plan *plan, const om_compile_params *params, int batch, bool half, int rung)
 {
     omcu_plan *p = plan->priv;
     int c = plan->prep.channels == OM_CHANNELS_GRAY ? 1 : 3;
@@ -104,10 +105,26 @@ static int lower(om_plan *plan, const om_compile_params *params, int batch, bool
     if (plan->desc->prep.layout == OM_LAYOUT_NHWC)
         in = om_shape_make(4, (int64_t)batch, (int64_t)plan->height, (int64_t)plan->width, (int64_t)c);
     om_graph *g = NULL;
-    omcu_build how = {.half = half, .picture_nhwc = p->nhwc};
+    omcu_build how = {.half = half, .picture_nhwc = p->nhwc, .store = p->store};
     int err = omcu_settle(params->graph, &in, 1, &g);
-    if (!err) err = omcu_lower(p->device, g, &how, out);
+    bool shared = rung && p->chains[0];
+    if (!err && !shared) err = omcu_lower(p->device, g, &how, &p->programs[rung]);
+    if (err == OM_ERR_UNSUPPORTED && g && !rung) {
+        om_log(OM_LOG_DEBUG, "cuda: %s", om_error_message());
+        shared = true;
+        err = OM_OK;
+    }
+    if (!err && shared) err = omcu_chain_build(p->device, g, &how, params->threads, &p->chains[rung]);
     om_graph_destroy(g);
+    return err;
+}
+
+static int tune(const omcu_plan *p, int rung, const omcu_tune_params *params)
+{
+    const omcu_chain *chain = p->chains[rung];
+    int err = chain ? OM_OK : omcu_tune(p->programs[rung], params);
+    for (int i = 0; chain && i < chain->n_stages && !err; i++)
+        if (chain->stages[i].program) err = omcu_tune(chain->stages[i].program, params);
     return err;
 }
 
@@ -120,14 +137,14 @@ static int build_rungs(om_plan *plan, const om_compile_params *params, bool half
         /* The libraries' candidates take long to build: only for the batch that is meant to be full, and only
          * that is remembered. */
         bool top = batch == plan->batch;
-        omcu_tune_params tune = {.cache_dir = top ? params->cache_dir : NULL,
-                                 .seconds = TUNE_SECONDS,
-                                 .libraries = top,
-                                 .threads = params->threads};
-        err = lower(plan, params, batch, half, &p->programs[p->n_rungs]);
+        omcu_tune_params how = {.cache_dir = top ? params->cache_dir : NULL,
+                                .seconds = TUNE_SECONDS,
+                                .libraries = top,
+                                .threads = params->threads};
+        err = lower(plan, params, batch, half, p->n_rungs);
         if (err) break;
         p->rungs[p->n_rungs++] = batch;
-        err = omcu_tune(p->programs[p->n_rungs - 1], &tune);
+        err = tune(p, p->n_rungs - 1, &how);
         int next = 1;
         while (next * RUNG_STEP < batch) next *= RUNG_STEP;
         if (batch == 1 || params->profiling) break;
@@ -139,7 +156,11 @@ static int build_rungs(om_plan *plan, const om_compile_params *params, bool half
 static void cuda_plan_fini(om_plan *plan)
 {
     omcu_plan *p = plan->priv;
-    for (int i = 0; i < OMCU_RUNGS; i++) omcu_program_destroy(p->programs[i]);
+    for (int i = 0; i < OMCU_RUNGS; i++) {
+        omcu_program_destroy(p->programs[i]);
+        omcu_chain_destroy(p->chains[i]);
+    }
+    omcu_store_unref(p->store);
     if (p->own_device) om_device_close(p->device);
 }
 
@@ -157,14 +178,23 @@ static int cuda_compile(om_plan *plan, const om_compile_params *params)
     told = true;
     p->profiling = params->profiling;
     choose_prep(plan, params, half);
-    err = build_rungs(plan, params, half);
+    err = omcu_store_create(p->device, &p->store);
+    if (!err) err = build_rungs(plan, params, half);
     if (err) return err;
     plan->sessions = params->sessions                  ? params->sessions
                      : params->mode == OM_MODE_LATENCY ? 1
                                                        : DEFAULT_SESSIONS;
-    snprintf(plan->note, sizeof plan->note, "cuda %s %s, %s, %zu MB", p->device->id, half ? "f16" : "f32",
-             omcu_tuner_note(p->programs[0]->tuner),
-             (p->programs[0]->arena + p->programs[0]->constants) >> 20);
+    const omcu_program *first = omcu_first_program(p);
+    char how[120];
+    size_t held, asked;
+    if (!first) return om_fail(OM_ERR_UNSUPPORTED, "nothing of the model runs on the GPU");
+    omcu_store_sizes(p->store, &held, &asked);
+    if (p->chains[0]) omcu_chain_note(p->chains[0], how, sizeof how);
+    else snprintf(how, sizeof how, "%s", omcu_tuner_note(first->tuner));
+    snprintf(plan->note, sizeof plan->note, "cuda %.12s %s, %.100s, %d MB of weights", p->device->id,
+             half ? "f16" : "f32", how, (int)(held >> 20));
+    om_log(OM_LOG_DEBUG, "cuda: weights of %d batch sizes: %.1f MB, each once (%.1f MB apart)", p->n_rungs,
+           (double)held / 1e6, (double)asked / 1e6);
     return OM_OK;
 }
 

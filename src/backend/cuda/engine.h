@@ -9,12 +9,14 @@
 #define OM_BACKEND_CUDA_ENGINE_H
 
 #include "backend/cuda/kernels.h"
+#include "backend/cuda/store.h"
 #include "base/tensor.h"
 #include "device/device.h"
 #include "model/model.h"
 
 #define OMCU_ARENA_ALIGN ((size_t)256)
 #define OMCU_NAME 96
+#define OMCU_REFUSED 256
 
 /* A tensor somewhere in a buffer, dims in the graph's order, strides as they fall. */
 typedef struct omcu_view {
@@ -32,7 +34,7 @@ typedef struct omcu_buffer {
     int first, last; /* steps that touch it; -1: none */
     size_t offset;   /* in the arena */
     int index;       /* of the input or output */
-    void *data;      /* constants: device memory of the program's */
+    void *data;      /* constants: device memory of the store's */
 } omcu_buffer;
 
 typedef enum omcu_kind {
@@ -49,7 +51,8 @@ typedef enum omcu_kind {
     OMCU_STEP_MATMUL,
     OMCU_STEP_ATTENTION,
     OMCU_STEP_PICK,
-    OMCU_STEP_CLEAR
+    OMCU_STEP_CLEAR,
+    OMCU_STEP_LSTM
 } omcu_kind;
 
 /* How a convolution is computed. Forms of our own kernel count from 0. */
@@ -76,6 +79,7 @@ typedef struct omcu_step {
         omcu_matmul matmul;
         omcu_attention attention;
         omcu_pick pick;
+        omcu_lstm lstm; /* in: gates, recurrent weights, then the states there are */
     } u;
     bool half, has_res, has_scale, has_bias;
     int tactic;
@@ -96,6 +100,7 @@ typedef struct omcu_program {
     om_tensor *out; /* of the outputs: shape and type (f32) */
     size_t arena, constants, workspace;
     struct omcu_tuner *tuner;
+    omcu_store *store; /* its constants; a reference */
 } omcu_program;
 
 typedef struct omcu_build {
@@ -103,6 +108,8 @@ typedef struct omcu_build {
     bool picture_nhwc; /* the first input is [n, h, w, c] in memory, f16 if `half`; else as the graph has it,
                           f32 */
     bool no_fusion;    /* every node by itself, for comparisons */
+    omcu_store *store; /* where constants are kept, for programs that share them; NULL: a store of its own */
+    char *refused;     /* OMCU_REFUSED bytes that get the first output of a node that cannot be done; NULL */
 } omcu_build;
 
 /* Where one run's memory lies: device pointers. */

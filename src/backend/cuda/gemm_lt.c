@@ -102,7 +102,7 @@ static int make_bias(const omcu_program *p, const omcu_step *s, omcu_lt_plan *pl
 {
     const omcu_buffer *from = &p->buffers[s->in[2].buffer];
     int n = (int)(from->bytes / sizeof(float)),
-        err = om_device_mem_alloc(p->device, (size_t)n * 2, &plan->bias);
+        err = om_device_mem_alloc_for(p->device, OM_PURPOSE_WEIGHTS, (size_t)n * 2, &plan->bias);
     if (err) return err;
     omcu_point copy = {.rank = 1,
                        .dim = {n},

@@ -251,6 +251,20 @@ typedef struct omcu_pick {
 } omcu_pick;
 int omcu_pick_launch(const omcu_pick *p, struct CUstream_st *stream);
 
+/* All steps of an LSTM behind its input's product, [steps, batch, directions * 4 hidden]: gates in ONNX's
+ * order (input, output, forget, candidate). The second direction walks backwards; `backwards`: the first. */
+typedef struct omcu_lstm {
+    const void *x, *r, *h0, *c0; /* r: [directions][hidden][4 hidden]; h0, c0: NULL for zeros */
+    void *y, *y_h, *y_c;         /* NULL: not wanted */
+    int steps, batch, hidden, directions;
+    bool backwards;
+    int64_t x_step, x_item, y_stride[4];         /* y: step, direction, item, unit */
+    int64_t in_stride[2][3], state_stride[2][3]; /* direction, item, unit */
+    int x_type, r_type, in_type[2], out_type[3];
+    int in_at[2], out_at[3]; /* the step's operand; outputs plus 1; 0: none */
+} omcu_lstm;
+int omcu_lstm_launch(const omcu_lstm *p, struct CUstream_st *stream);
+
 #ifdef __cplusplus
 }
 #endif

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/cuda/recurrent.h"
 #include "base/error.h"
 #include "base/mem.h"
 
@@ -31,6 +32,7 @@ static const struct row {
     {"Identity", omcu_lower_same},
     {"LayerNormalization", omcu_lower_layer_norm},
     {"LogSoftmax", omcu_lower_softmax},
+    {OMCU_LSTM_STEPS, omcu_lower_lstm_steps},
     {"MatMul", omcu_lower_matmul},
     {"Max", omcu_lower_variadic},
     {"MaxPool", omcu_lower_pool},
@@ -79,6 +81,8 @@ int omcu_refuse(const omcu_lower_state *l, int node, const char *fmt, ...)
     vsnprintf(why, sizeof why, fmt, ap);
     va_end(ap);
     const om_node *n = &l->g->nodes[node];
+    if (l->how && l->how->refused && n->n_outputs && n->outputs[0] >= 0)
+        snprintf(l->how->refused, OMCU_REFUSED, "%s", l->g->values[n->outputs[0]].name);
     return om_fail(OM_ERR_UNSUPPORTED, "node '%s' (%s): %s", n->name ? n->name : "", n->op, why);
 }
 
@@ -331,6 +335,9 @@ static int lower_node(omcu_lower_state *l, int node)
     bool foreign = n->domain && n->domain[0] && strcmp(n->domain, "ai.onnx") != 0;
     omcu_lower_fn *fn = foreign ? NULL : omcu_lower_find(n->op);
     if (!fn && !foreign && omcu_unary_of(l, n, &act)) fn = omcu_lower_unary;
+    const char *why;
+    if (!fn && strcmp(n->op, "LSTM") == 0 && !omcu_lstm_takes(l->g, n, &why))
+        return omcu_refuse(l, node, "%s", why);
     if (!fn)
         return omcu_refuse(l, node, "the CUDA engine has no such operator%s",
                            foreign ? " of this domain" : "");
@@ -418,9 +425,8 @@ static void fini(omcu_lower_state *l)
     om_free(l->users);
 }
 
-int omcu_lower(om_device *device, const om_graph *g, const omcu_build *how, omcu_program **out)
+static int lower(om_device *device, const om_graph *g, const omcu_build *how, omcu_program **out)
 {
-    *out = NULL;
     omcu_lower_state l = {.g = g, .how = how, .work = how->half ? OMCU_F16 : OMCU_F32};
     l.p = om_calloc(1, sizeof *l.p);
     l.values = om_calloc((size_t)g->n_values + 1, sizeof *l.values);
@@ -429,13 +435,16 @@ int omcu_lower(om_device *device, const om_graph *g, const omcu_build *how, omcu
     if (err) goto fail;
     l.p->device = device;
     l.p->half = how->half;
-    err = list_users(&l);
+    l.p->store = omcu_store_ref(how->store);
+    if (!l.p->store) err = omcu_store_create(device, &l.p->store);
+    if (!err) err = list_users(&l);
     if (!err) err = add_inputs(&l);
     if (!err) err = add_outputs(&l);
     if (!err) err = omcu_plan_layout(&l);
     for (int i = 0; i < g->n_nodes && !err; i++)
         if (!g->nodes[i].dead && !l.done[i]) err = lower_node(&l, i);
     if (!err) err = finish_outputs(&l);
+    if (!err) err = l.error;
     if (!err) err = omcu_place_buffers(l.p);
     if (err) goto fail;
     fini(&l);
@@ -444,6 +453,16 @@ int omcu_lower(om_device *device, const om_graph *g, const omcu_build *how, omcu
 fail:
     fini(&l);
     omcu_program_destroy(l.p);
+    return err;
+}
+
+int omcu_lower(om_device *device, const om_graph *g, const omcu_build *how, omcu_program **out)
+{
+    om_graph *split;
+    *out = NULL;
+    int err = omcu_split_recurrent(g, &split);
+    if (!err) err = lower(device, split ? split : g, how, out);
+    om_graph_destroy(split);
     return err;
 }
 
@@ -461,6 +480,12 @@ int omcu_supports(const om_graph *g, const om_node *n, const char **why)
         return 1;
     }
     static _Thread_local char text[160];
+    if (!foreign && strcmp(n->op, "LSTM") == 0) {
+        bool takes = omcu_lstm_takes(g, n, why);
+        if (!takes) snprintf(text, sizeof text, "the CUDA engine does not do this LSTM: %.100s", *why);
+        *why = takes ? "the CUDA engine has it" : text;
+        return takes;
+    }
     snprintf(text, sizeof text, "the CUDA engine has no operator %.64s%s", n->op,
              foreign ? " of this domain" : "");
     *why = text;
@@ -494,12 +519,30 @@ static int freeze_shapes(om_graph *g)
     return OM_OK;
 }
 
+/* Constants that are nodes, of whatever size: weights, in some exports. */
+static int freeze_constants(om_graph *g)
+{
+    for (int i = 0; i < g->n_nodes; i++) {
+        const om_attr *a = om_node_attr(&g->nodes[i], "value");
+        if (g->nodes[i].dead || strcmp(g->nodes[i].op, "Constant") != 0 || !a || !a->tensors) continue;
+        const om_const *c = a->tensors[0];
+        if (!c->data) continue;
+        int value = om_graph_add_const(g, NULL, c->dtype, &c->shape, c->data);
+        if (value < 0) return value;
+        int err = om_graph_replace_uses(g, g->nodes[i].outputs[0], value);
+        if (err < 0) return err;
+        om_graph_remove_node(g, i);
+    }
+    return OM_OK;
+}
+
 int omcu_settle(const om_graph *graph, const om_shape *inputs, int n_inputs, om_graph **out)
 {
     om_graph *g = NULL;
     *out = NULL;
     int err = om_graph_clone(graph, &g);
     for (int i = 0; i < n_inputs && !err; i++) err = om_graph_set_input_shape(g, i, &inputs[i]);
+    if (!err) err = freeze_constants(g);
     if (!err) err = om_graph_infer_shapes(g);
     /* A reshape to a folded shape can make the next shape known. */
     for (int i = 0; i < 3 && !err; i++) {
@@ -507,6 +550,8 @@ int omcu_settle(const om_graph *graph, const om_shape *inputs, int n_inputs, om_
         if (!err) err = om_graph_fold_constants(g);
         if (!err) err = om_graph_infer_shapes(g);
     }
+    /* What only shapes were computed from is of no use any more. */
+    if (!err) err = om_graph_eliminate_dead(g) < 0 ? OM_ERR_NOMEM : OM_OK;
     if (!err) err = om_graph_sort(g);
     if (err) om_graph_destroy(g);
     else *out = g;

@@ -122,6 +122,8 @@ omcu_lower_fn omcu_lower_reshape, omcu_lower_transpose, omcu_lower_slice, omcu_l
 omcu_lower_fn omcu_lower_pool, omcu_lower_global_pool, omcu_lower_resize, omcu_lower_reduce,
     omcu_lower_softmax, omcu_lower_layer_norm; /* lower_window.c */
 
+omcu_lower_fn omcu_lower_lstm_steps; /* recurrent.c */
+
 omcu_lower_fn *omcu_lower_find(const char *op);
 /* layout.c: orders of memory and places, before anything is lowered. */
 int omcu_plan_layout(omcu_lower_state *l);

@@ -94,7 +94,7 @@ static int kernel_of_matrix(omcu_lower_state *l, int value, bool rows_are_output
 }
 
 /* A constant that is one number for each output, or one for all. */
-static bool bias_of(const omcu_lower_state *l, int value, int k, float factor, float *bias)
+static bool bias_of(omcu_lower_state *l, int value, int k, float factor, float *bias)
 {
     if (!omcu_is_const(l, value)) return false;
     const om_shape *s = omcu_shape(l, value);
@@ -102,6 +102,7 @@ static bool bias_of(const omcu_lower_state *l, int value, int k, float factor, f
     for (int i = 0; i + 1 < s->rank; i++)
         if (s->dim[i] != 1) return false;
     float *v = omcu_const_floats(l, value, &n);
+    if (!v) l->error = OM_ERR_NOMEM;
     bool ok = v && (n == k || n == 1);
     for (int i = 0; i < k && ok; i++) bias[i] += factor * v[n == 1 ? 0 : i];
     om_free(v);

@@ -80,6 +80,11 @@ void omcu_set_strides(const omcu_view *v, bool matrix, int64_t *n, int64_t *h, i
     *n = matrix ? v->dim[0] * v->stride[0] : v->stride[0];
     *h = matrix ? v->dim[0] * v->stride[0] : v->stride[2];
     *w = matrix ? v->stride[0] : v->stride[3];
+    if (matrix) return;
+    /* A stride that leads nowhere may be any number; the kernels and libraries want one that could lead. */
+    int64_t pixel = omcu_round_up(v->dim[1], OMCU_CHANNEL_ALIGN);
+    if (v->dim[3] == 1) *w = v->dim[2] > 1 ? *h : v->dim[0] > 1 ? *n : pixel;
+    if (v->dim[2] == 1) *h = v->dim[0] > 1 ? *n : *w * v->dim[3];
 }
 
 /* [k][c][r][s] to rows of taps with the channels inside, `c` padded to `room`. */

@@ -29,8 +29,7 @@ int omcu_add_const(omcu_program *p, const void *data, size_t bytes)
     int n = omcu_add_buffer(p, OMCU_IN_CONST, bytes);
     if (n < 0) return n;
     omcu_buffer *b = &p->buffers[n];
-    int err = om_device_mem_alloc(p->device, bytes, &b->data);
-    if (!err) err = om_device_copy(p->device, OM_COPY_TO_DEVICE, b->data, data, bytes, NULL);
+    int err = omcu_store_get(p->store, data, bytes, &b->data);
     p->constants += bytes;
     return err ? err : n;
 }
@@ -56,8 +55,7 @@ void omcu_program_destroy(omcu_program *p)
 {
     if (!p) return;
     omcu_tuner_destroy(p->tuner);
-    for (int i = 0; i < p->n_buffers; i++)
-        if (p->buffers[i].data) om_device_mem_free(p->device, p->buffers[i].data);
+    omcu_store_unref(p->store);
     for (int i = 0; i < p->n_outputs && p->out; i++) p->out[i].data = NULL;
     om_free(p->buffers);
     om_free(p->steps);
@@ -229,6 +227,22 @@ static int run_matmul(const omcu_program *p, const omcu_step *s, const omcu_bind
     return omcu_matmul_launch(&k, stream);
 }
 
+static int run_lstm(const omcu_program *p, const omcu_step *s, const omcu_binding *b, cudaStream_t stream)
+{
+    omcu_lstm k = s->u.lstm;
+    void *out[3] = {NULL};
+    for (int i = 0; i < 3; i++)
+        if (k.out_at[i]) out[i] = omcu_address(p, &s->out[k.out_at[i] - 1], b);
+    k.x = omcu_address(p, &s->in[0], b);
+    k.r = omcu_address(p, &s->in[1], b);
+    k.h0 = k.in_at[0] ? omcu_address(p, &s->in[k.in_at[0]], b) : NULL;
+    k.c0 = k.in_at[1] ? omcu_address(p, &s->in[k.in_at[1]], b) : NULL;
+    k.y = out[0];
+    k.y_h = out[1];
+    k.y_c = out[2];
+    return omcu_lstm_launch(&k, stream);
+}
+
 static int launch(const omcu_program *p, const omcu_step *s, const omcu_binding *b, cudaStream_t stream)
 {
     omcu_conv c;
@@ -243,6 +257,7 @@ static int launch(const omcu_program *p, const omcu_step *s, const omcu_binding 
     case OMCU_STEP_LAYER_NORM: return run_rows(p, s, b, stream);
     case OMCU_STEP_MATMUL:
     case OMCU_STEP_ATTENTION: return run_matmul(p, s, b, stream);
+    case OMCU_STEP_LSTM: return run_lstm(p, s, b, stream);
     default: return run_moving(p, s, b, stream);
     }
 }

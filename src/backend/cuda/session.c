@@ -16,6 +16,11 @@ static int check(const omcu_plan *p, cudaError_t e, const char *doing)
     return om_cuda_check(p->device, (int)e, doing);
 }
 
+const omcu_program *omcu_first_program(const omcu_plan *p)
+{
+    return p->chains[0] ? p->chains[0]->stages[0].program : p->programs[0];
+}
+
 static bool is_staged(const om_session *s) { return s->plan->memory->ops->memory == OM_MEMORY_HOST; }
 
 /* With a mark before each step and two behind the last: what lies between those two is what a mark costs.
@@ -74,7 +79,7 @@ static int alloc_outputs(om_session *s)
         s->outputs[i] = top->out[i];
         size_t bytes = top->buffers[top->outputs[i]].bytes;
         err = om_device_pinned_alloc(p->device, bytes, &s->outputs[i].data);
-        if (!err) err = om_device_mem_alloc(p->device, bytes, &c->device_outputs[i]);
+        if (!err) err = om_device_mem_alloc_for(p->device, OM_PURPOSE_OUTPUTS, bytes, &c->device_outputs[i]);
     }
     return err;
 }
@@ -92,10 +97,11 @@ static int alloc_input(om_session *s)
     s->item_bytes = (size_t)(ch * h * w) * om_dtype_size(plan->prep.dtype);
     c->binding.inputs = c->inputs;
     size_t bytes = s->item_bytes * (size_t)n;
-    if (bytes != p->programs[0]->buffers[p->programs[0]->inputs[0]].bytes)
+    const omcu_program *first = omcu_first_program(p);
+    if (!first || bytes != first->buffers[first->inputs[0]].bytes)
         return om_fail(OM_ERR_UNSUPPORTED, "the model's input has not the %lld channels of a picture",
                        (long long)ch);
-    int err = om_device_mem_alloc(p->device, bytes, &c->inputs[0]);
+    int err = om_device_mem_alloc_for(p->device, OM_PURPOSE_INPUTS, bytes, &c->inputs[0]);
     if (!err && is_staged(s)) err = om_device_pinned_alloc(p->device, bytes, &s->input.data);
     if (!err && !is_staged(s)) s->input.data = c->inputs[0];
     if (!err && is_staged(s)) memset(s->input.data, 0, bytes);
@@ -114,27 +120,36 @@ static int make_marks(om_session *s)
     return err;
 }
 
+static void need_memory(const omcu_program *p, size_t *arena, size_t *workspace)
+{
+    if (p->arena > *arena) *arena = p->arena;
+    if (p->workspace > *workspace) *workspace = p->workspace;
+}
+
 int omcu_session_init(om_session *s)
 {
     const omcu_plan *p = s->plan->priv;
     omcu_session *c = s->priv;
     size_t arena = 1, workspace = 1;
     for (int i = 0; i < p->n_rungs; i++) {
-        if (p->programs[i]->arena > arena) arena = p->programs[i]->arena;
-        if (p->programs[i]->workspace > workspace) workspace = p->programs[i]->workspace;
+        const omcu_chain *chain = p->chains[i];
+        if (p->programs[i]) need_memory(p->programs[i], &arena, &workspace);
+        for (int k = 0; chain && k < chain->n_stages; k++)
+            if (chain->stages[k].program) need_memory(chain->stages[k].program, &arena, &workspace);
     }
     int err = om_cuda_enter(p->device);
     if (!err) err = check(p, cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking), "making a stream");
     if (!err)
         err = check(p, cudaEventCreateWithFlags(&c->done, cudaEventDisableTiming | cudaEventBlockingSync),
                     "making an event");
-    if (!err) err = om_device_mem_alloc(p->device, arena, &c->binding.arena);
-    if (!err) err = om_device_mem_alloc(p->device, workspace, &c->binding.workspace);
-    if (!err) err = alloc_outputs(s);
+    if (!err) err = om_device_mem_alloc_for(p->device, OM_PURPOSE_WORK, arena, &c->binding.arena);
+    if (!err) err = om_device_mem_alloc_for(p->device, OM_PURPOSE_WORK, workspace, &c->binding.workspace);
+    if (!err && !p->chains[0]) err = alloc_outputs(s);
     if (!err) err = alloc_input(s);
-    if (!err && p->profiling) err = make_marks(s);
+    if (!err && p->chains[0]) err = omcu_chain_session_init(s);
+    if (!err && p->profiling && !p->chains[0]) err = make_marks(s);
     /* A tool is told which step a kernel belongs to as it is launched: not by a graph. */
-    bool graphs = !p->profiling || !om_trace_has_tool();
+    bool graphs = !p->chains[0] && (!p->profiling || !om_trace_has_tool());
     for (int i = 0; i < p->n_rungs && !err && graphs; i++) capture(s, i);
     if (!err) err = check(p, cudaStreamSynchronize(c->stream), "making a session");
     if (!err && !is_staged(s)) s->stream = (om_stream *)(void *)c->stream;
@@ -147,6 +162,7 @@ void omcu_session_fini(om_session *s)
     omcu_session *c = s->priv;
     if (!p->device) return;
     (void)cudaSetDevice(p->device->index);
+    omcu_chain_session_fini(s);
     if (c->stream) (void)cudaStreamSynchronize(c->stream);
     om_cuda_head_destroy(c->head);
     for (int i = 0; i < OMCU_RUNGS; i++)
@@ -222,6 +238,7 @@ int omcu_submit(om_session *s, int n)
                     "uploading an input");
     if (err) return err;
     if (is_staged(s)) om_device_count_copy(p->device, OM_COPY_TO_DEVICE, s->item_bytes * (size_t)n);
+    if (c->chain) return omcu_chain_submit(s, n);
     mark_work(p, c, 0);
     if (c->graphs[rung])
         err = check(p, cudaGraphLaunch(c->graphs[rung], c->stream), "launching an inference");
@@ -230,7 +247,7 @@ int omcu_submit(om_session *s, int n)
     c->head_ran = false;
     mark_work(p, c, 1);
     if (!err && c->head) {
-        err = om_cuda_head_launch(c->head, c->device_outputs[0], n, (om_stream *)(void *)c->stream);
+        err = om_cuda_head_launch(c->head, c->head_outputs, n, (om_stream *)(void *)c->stream);
         c->head_ran = !err;
     }
     mark_work(p, c, 2);
@@ -265,6 +282,7 @@ static int fetch_outputs(om_session *s)
                     "fetching an output");
         if (!err) om_device_count_copy(p->device, OM_COPY_TO_HOST, bytes);
     }
+    om_device_count_sync(p->device);
     return err ? err : check(p, cudaStreamSynchronize(c->stream), "fetching the outputs");
 }
 
@@ -272,6 +290,7 @@ int omcu_wait(om_session *s)
 {
     const omcu_plan *p = s->plan->priv;
     omcu_session *c = s->priv;
+    if (c->chain) return omcu_chain_wait(s);
     if (!c->started) return OM_OK;
     int err = om_cuda_enter(p->device);
     if (!err) err = check(p, cudaEventSynchronize(c->done), "an inference");
@@ -283,28 +302,103 @@ int omcu_wait(om_session *s)
 
 /* ---- detections ---- */
 
-static bool head_params(const om_session *s, const om_head *head, om_cuda_head_params *out)
+/* What the GPU's head is of each family; false: it decodes on the host. */
+static bool head_kind(om_family family, om_cuda_head_kind *out)
 {
-    if (s->n_outputs != 1 || s->outputs[0].shape.rank != 3) return false;
-    const om_shape *shape = &s->outputs[0].shape;
-    bool rows = head->ops->family == OM_FAMILY_YOLOV5, columns = head->ops->family == OM_FAMILY_YOLOV8;
-    if (!rows && !columns) return false;
-    *out = (om_cuda_head_params){.kind = rows ? OM_CUDA_HEAD_ROWS : OM_CUDA_HEAD_COLUMNS,
-                                 .dtype = OM_DTYPE_F32,
-                                 .anchors = (int)shape->dim[rows ? 1 : 2],
-                                 .classes = (int)(rows ? shape->dim[2] - 5 : shape->dim[1] - 4),
+    static const struct {
+        om_family family;
+        om_cuda_head_kind kind;
+    } kinds[] = {{OM_FAMILY_YOLOV5, OM_CUDA_HEAD_ROWS},        {OM_FAMILY_YOLOV8, OM_CUDA_HEAD_COLUMNS},
+                 {OM_FAMILY_YOLOV5_FACE, OM_CUDA_HEAD_FACES},  {OM_FAMILY_YOLOV3, OM_CUDA_HEAD_GRIDS},
+                 {OM_FAMILY_CENTERFACE, OM_CUDA_HEAD_CENTERS}, {OM_FAMILY_RETINAFACE, OM_CUDA_HEAD_PRIORS}};
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+        if (kinds[i].family == family) {
+            *out = kinds[i].kind;
+            return true;
+        }
+    return false;
+}
+
+/* Rows, columns and classes as the outputs' shapes tell them; false where they are not as the host's head
+ * would have them, which then says why. */
+static bool head_shapes(const om_session *s, const om_head_grids *g, om_cuda_head_params *p)
+{
+    const om_shape *shape[OM_HEAD_GRIDS];
+    for (int i = 0; i < g->n_outputs; i++) shape[i] = &s->outputs[g->output[i]].shape;
+    p->width = s->plan->width;
+    p->height = s->plan->height;
+    p->n_grids = g->n;
+    p->points = g->points;
+    for (int i = 0; i < g->n; i++) {
+        p->grid[i].anchors = g->anchors[i];
+        p->grid[i].scale_xy = g->scale_xy[i];
+        memcpy(p->grid[i].size, g->anchor[i], sizeof p->grid[i].size);
+    }
+    if (p->kind == OM_CUDA_HEAD_GRIDS) {
+        for (int i = 0; i < g->n; i++) {
+            if (shape[i]->rank != 4 || shape[i]->dim[1] % g->anchors[i]) return false;
+            int classes = (int)(shape[i]->dim[1] / g->anchors[i]) - 5;
+            if (i && classes != p->classes) return false;
+            p->classes = classes;
+            p->grid[i].rows = (int)shape[i]->dim[2];
+            p->grid[i].columns = (int)shape[i]->dim[3];
+        }
+        return true;
+    }
+    if (p->kind == OM_CUDA_HEAD_CENTERS) {
+        static const int channels[] = {1, 2, 2, 10};
+        for (int i = 0; i < 4; i++)
+            if (shape[i]->rank != 4 || shape[i]->dim[1] != channels[i] ||
+                shape[i]->dim[2] != shape[0]->dim[2] || shape[i]->dim[3] != shape[0]->dim[3])
+                return false;
+        p->classes = 1;
+        p->grid[0] = (om_cuda_head_grid){
+            .rows = (int)shape[0]->dim[2], .columns = (int)shape[0]->dim[3], .anchors = 1};
+        return true;
+    }
+    int64_t priors = 0;
+    for (int i = 0; i < g->n; i++) {
+        int side = 8 << i;
+        p->grid[i].rows = (p->height + side - 1) / side;
+        p->grid[i].columns = (p->width + side - 1) / side;
+        priors += (int64_t)p->grid[i].rows * p->grid[i].columns * g->anchors[i];
+    }
+    for (int i = 0; i < 3; i++)
+        if (shape[i]->rank != 3 || shape[i]->dim[1] != priors) return false;
+    p->classes = (int)shape[1]->dim[2] - 1;
+    return shape[0]->dim[2] == 4 && shape[2]->dim[2] == 2 * g->points;
+}
+
+static bool head_params(const om_session *s, const om_head *head, om_head_grids *grids,
+                        om_cuda_head_params *out)
+{
+    *out = (om_cuda_head_params){.dtype = OM_DTYPE_F32,
                                  .conf = head->params.conf,
                                  .iou = head->params.iou,
                                  .max_boxes = head->params.max_boxes,
                                  .agnostic = head->params.agnostic,
                                  .wanted = head->params.classes,
                                  .n_wanted = head->params.n_classes};
+    *grids = (om_head_grids){.n_outputs = 1};
+    if (!head_kind(head->ops->family, &out->kind)) return false;
+    if (head->ops->grids && !head->ops->grids(head, grids)) return false;
+    for (int i = 0; i < grids->n_outputs; i++)
+        if (grids->output[i] >= s->n_outputs) return false;
+    if (out->kind >= OM_CUDA_HEAD_GRIDS) return head_shapes(s, grids, out) && out->classes > 0;
+    const om_shape *shape = &s->outputs[grids->output[0]].shape;
+    if (shape->rank != 3 || (!head->ops->grids && s->n_outputs != 1)) return false;
+    bool columns = out->kind == OM_CUDA_HEAD_COLUMNS;
+    out->anchors = (int)shape->dim[columns ? 2 : 1];
+    out->classes = (int)(columns ? shape->dim[1] - 4 : shape->dim[2]);
+    if (out->kind == OM_CUDA_HEAD_ROWS) out->classes -= 5;
+    if (out->kind == OM_CUDA_HEAD_FACES) out->classes -= 15;
     return out->classes > 0;
 }
 
 static int decode_here(om_session *s, const om_head *head, int n, const om_geometry *geo, om_dets *out)
 {
-    int err = fetch_outputs(s);
+    const omcu_session *c = s->priv;
+    int err = c->chain ? OM_OK : fetch_outputs(s);
     for (int i = 0; i < n && !err; i++)
         err = om_head_decode(head, &s->scratch, s->outputs, s->n_outputs, i, &geo[i], &out[i]);
     return err;
@@ -315,12 +409,14 @@ int omcu_decode(om_session *s, const om_head *head, int n, const om_geometry *ge
     const omcu_plan *p = s->plan->priv;
     omcu_session *c = s->priv;
     om_cuda_head_params params;
-    if (!head_params(s, head, &params)) return decode_here(s, head, n, geo, out);
+    om_head_grids grids;
+    if (c->chain || !head_params(s, head, &grids, &params)) return decode_here(s, head, n, geo, out);
     if (c->head_of != head) {
         om_cuda_head_destroy(c->head);
         c->head = NULL;
         c->head_of = head;
         c->head_ran = false;
+        for (int i = 0; i < grids.n_outputs; i++) c->head_outputs[i] = c->device_outputs[grids.output[i]];
         if (om_cuda_head_create(p->device, &params, s->plan->batch, &c->head) != OM_OK) {
             om_log(OM_LOG_DEBUG, "cuda: boxes are decoded on the host: %s", om_error_message());
             c->head = NULL;
@@ -329,7 +425,7 @@ int omcu_decode(om_session *s, const om_head *head, int n, const om_geometry *ge
     if (!c->head) return decode_here(s, head, n, geo, out);
     int err = om_cuda_enter(p->device);
     if (!err && !c->head_ran) {
-        err = om_cuda_head_launch(c->head, c->device_outputs[0], n, (om_stream *)(void *)c->stream);
+        err = om_cuda_head_launch(c->head, c->head_outputs, n, (om_stream *)(void *)c->stream);
         if (!err) err = check(p, cudaStreamSynchronize(c->stream), "decoding boxes");
     }
     return err ? err : om_cuda_head_fetch(c->head, n, geo, out);
@@ -344,12 +440,12 @@ static const char *type_name(const omcu_step *s)
     return s->n_in && s->in[0].type == OMCU_I8 ? "_i8" : half ? "_f16" : "_f32";
 }
 
-static void exec_name(const omcu_step *s, char *out, size_t size)
+void omcu_exec_name(const omcu_step *s, char *out, size_t size)
 {
     const char *type = type_name(s);
     static const char *const kinds[] = {"conv",   "depthwise", "transposed conv", "pointwise", "pool",
                                         "sppf",   "resize",    "reduce",          "softmax",   "layer norm",
-                                        "matmul", "attention", "gather",          "clear"};
+                                        "matmul", "attention", "gather",          "clear",     "lstm"};
     if (s->kind != OMCU_STEP_CONV) snprintf(out, size, "own %s%s", kinds[s->kind], type);
     else if (s->cudnn) snprintf(out, size, "cudnn %d%s", s->tactic - OMCU_TACTIC_CUDNN, type);
     else if (s->lt) snprintf(out, size, "cublaslt %d%s", s->tactic - OMCU_TACTIC_LT, type);
@@ -363,6 +459,7 @@ int omcu_layers(om_session *s, om_layer_time *out, int max)
     const omcu_plan *p = s->plan->priv;
     const omcu_session *c = s->priv;
     const omcu_program *top = p->programs[0];
+    if (c->chain) return omcu_chain_layers(s, out, max);
     if (!c->marks) return om_fail(OM_ERR_ARG, "the plan was compiled without profiling");
     int n = top->n_steps < max ? top->n_steps : max;
     float mark_ms = 0;
@@ -377,7 +474,7 @@ int omcu_layers(om_session *s, om_layer_time *out, int max)
         out[i] = (om_layer_time){.ns = ns > 0 ? (int64_t)ns : 0, .ran = ran};
         snprintf(out[i].name, sizeof out[i].name, "%s", step->name);
         snprintf(out[i].type, sizeof out[i].type, "%s", step->type);
-        exec_name(step, out[i].exec, sizeof out[i].exec);
+        omcu_exec_name(step, out[i].exec, sizeof out[i].exec);
     }
     return top->n_steps;
 }

@@ -173,12 +173,14 @@ static int bench_init(bench *x, omcu_program *p, size_t workspace)
     int err = p->n_inputs > 16 || p->n_outputs > 16
                   ? om_fail(OM_ERR_UNSUPPORTED, "more than 16 inputs or outputs")
                   : OM_OK;
-    if (!err) err = om_device_mem_alloc(p->device, p->arena, &x->b.arena);
-    if (!err) err = om_device_mem_alloc(p->device, workspace, &x->b.workspace);
+    if (!err) err = om_device_mem_alloc_for(p->device, OM_PURPOSE_WORK, p->arena, &x->b.arena);
+    if (!err) err = om_device_mem_alloc_for(p->device, OM_PURPOSE_WORK, workspace, &x->b.workspace);
     for (int i = 0; i < p->n_inputs && !err; i++)
-        err = om_device_mem_alloc(p->device, p->buffers[p->inputs[i]].bytes, &x->inputs[i]);
+        err = om_device_mem_alloc_for(p->device, OM_PURPOSE_WORK, p->buffers[p->inputs[i]].bytes,
+                                      &x->inputs[i]);
     for (int i = 0; i < p->n_outputs && !err; i++)
-        err = om_device_mem_alloc(p->device, p->buffers[p->outputs[i]].bytes, &x->outputs[i]);
+        err = om_device_mem_alloc_for(p->device, OM_PURPOSE_WORK, p->buffers[p->outputs[i]].bytes,
+                                      &x->outputs[i]);
     if (!err)
         err = om_cuda_check(p->device, (int)cudaStreamCreateWithFlags(&x->stream, cudaStreamNonBlocking),
                             "tuning");

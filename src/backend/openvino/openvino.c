@@ -186,6 +186,7 @@ static const om_backend_ops ops = {
     .layers = omov_layers,
     .plan_export = omov_export,
     .plan_import = omov_import,
+    .parts = &omov_parts,
 };
 
 const om_plugin *omma_plugin(void);

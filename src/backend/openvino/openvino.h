@@ -69,6 +69,8 @@ bool omov_choose_prep(om_plan *plan, bool keep_prep);
 int omov_describe(om_plan *plan, const om_compile_params *params, const char *device);
 int omov_supports(const char *device, const om_graph *g, const om_node *n, const char **why);
 
+extern const om_part_ops omov_parts; /* part.c */
+
 int omov_session_init(om_session *s);
 void omov_session_fini(om_session *s);
 int omov_submit(om_session *s, int n);

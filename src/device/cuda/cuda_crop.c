@@ -12,6 +12,7 @@ typedef struct crop {
     om_frame frame; /* first, so that a frame is its crop */
     om_device *device;
     void *pixels;
+    size_t size;
 } crop;
 
 /* Who read it has unreferenced it after that was done, so the memory may go in any stream's order. */
@@ -21,6 +22,7 @@ static void release(om_frame *f)
     (void)cudaSetDevice(c->device->index);
     (void)cudaFreeAsync(c->pixels, om_cuda_of(c->device)->frames);
     (void)cudaGetLastError();
+    om_device_mem_release(c->device, OM_PURPOSE_CROPS, c->size);
     om_free(c);
 }
 
@@ -38,9 +40,16 @@ static int make_frame(om_device *d, const om_frame *like, int w, int h, crop **o
     }
     crop *c = om_calloc(1, sizeof(*c));
     if (!c) return OM_ERR_NOMEM;
-    int err = om_cuda_check(d, (int)cudaMallocAsync(&c->pixels, total, om_cuda_of(d)->frames),
-                            "making room for a crop");
+    int err = om_device_mem_claim(d, OM_PURPOSE_CROPS, total);
     if (err < 0) {
+        om_free(c);
+        return err;
+    }
+    c->size = total;
+    err = om_cuda_check(d, (int)cudaMallocAsync(&c->pixels, total, om_cuda_of(d)->frames),
+                        "making room for a crop");
+    if (err < 0) {
+        om_device_mem_release(d, OM_PURPOSE_CROPS, total);
         om_free(c);
         return err;
     }

@@ -2,6 +2,7 @@
 #include "device/cuda/head.h"
 
 #include <cuda_runtime_api.h>
+#include <math.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -15,9 +16,10 @@
 struct om_cuda_head {
     om_device *device;
     int batch;
-    om_cuda_boxes boxes; /* without output and n */
-    void *memory;        /* keys, scratch, class_of, counts, wanted */
-    void *pinned;        /* kept, n_kept */
+    int n_outputs;
+    om_cuda_boxes boxes; /* without outputs and n */
+    void *memory;        /* keys, scratch, rects, class_of, counts, raw, wanted */
+    void *pinned;        /* kept, n_kept, kept_points */
 };
 
 static size_t piece(size_t size) { return (size + 255) & ~(size_t)255; }
@@ -29,32 +31,85 @@ static void *take(uint8_t **at, size_t size)
     return p;
 }
 
+/* Of all grids, where the kind has some. */
+static int count_anchors(const om_cuda_head_params *p)
+{
+    int64_t n = 0;
+    if (p->kind < OM_CUDA_HEAD_GRIDS) return p->anchors;
+    if (p->kind == OM_CUDA_HEAD_CENTERS) n = (int64_t)p->grid[0].rows * p->grid[0].columns;
+    else
+        for (int i = 0; i < p->n_grids && i < OM_CUDA_HEAD_MAX_GRIDS; i++)
+            n += (int64_t)p->grid[i].rows * p->grid[i].columns * p->grid[i].anchors;
+    return n < 0 || n > INT32_MAX ? 0 : (int)n;
+}
+
 static int check_params(const om_device *d, const om_cuda_head_params *p, int batch)
 {
     if (p->dtype != OM_DTYPE_F32 && p->dtype != OM_DTYPE_F16)
         return om_fail(OM_ERR_ARG, "device %s: a head of %s, expected f32 or f16", d->id,
                        om_dtype_name(p->dtype));
-    if (p->anchors < 1 || p->anchors > MAX_ANCHORS || p->classes < 1 || batch < 1 || batch > MAX_ITEMS)
+    int anchors = count_anchors(p);
+    if (anchors < 1 || anchors > MAX_ANCHORS || p->classes < 1 || batch < 1 || batch > MAX_ITEMS)
         return om_fail(OM_ERR_ARG, "device %s: a head for %d items of %d anchors and %d classes", d->id,
-                       batch, p->anchors, p->classes);
+                       batch, anchors, p->classes);
+    bool grids = p->kind >= OM_CUDA_HEAD_GRIDS;
+    int n_grids = p->kind == OM_CUDA_HEAD_CENTERS ? 1 : p->n_grids;
+    if (grids && (n_grids < 1 || n_grids > OM_CUDA_HEAD_MAX_GRIDS || p->width < 1 || p->height < 1))
+        return om_fail(OM_ERR_ARG, "device %s: a head of %d grids for an input of %dx%d", d->id, n_grids,
+                       p->width, p->height);
+    for (int i = 0; i < n_grids && grids; i++) {
+        const om_cuda_head_grid *g = &p->grid[i];
+        bool cells = g->rows > 0 && g->columns > 0 && (int64_t)g->rows * g->columns <= MAX_ANCHORS;
+        if (!cells || g->anchors < 1 || g->anchors > OM_CUDA_HEAD_MAX_ANCHORS)
+            return om_fail(OM_ERR_ARG, "device %s: a head's grid of %dx%d cells with %d anchors", d->id,
+                           g->columns, g->rows, g->anchors);
+    }
+    if (p->kind == OM_CUDA_HEAD_PRIORS && p->points != 4 && p->points != 5)
+        return om_fail(OM_ERR_ARG, "device %s: a head of %d points, expected 4 or 5", d->id, p->points);
     if (p->max_boxes < 1 || !(p->conf >= 0)) /* negative scores would sort the other way round */
         return om_fail(OM_ERR_ARG, "device %s: a head with max-boxes %d and conf %g", d->id, p->max_boxes,
                        (double)p->conf);
     return OM_OK;
 }
 
+static void describe_grids(const om_cuda_head_params *p, om_cuda_boxes *b)
+{
+    b->n_grids = p->kind == OM_CUDA_HEAD_CENTERS ? 1 : p->n_grids;
+    for (int i = 0, first = 0; i < b->n_grids; i++) {
+        const om_cuda_head_grid *from = &p->grid[i];
+        om_cuda_box_grid *to = &b->grid[i];
+        bool priors = p->kind == OM_CUDA_HEAD_PRIORS;
+        *to = (om_cuda_box_grid){.first = first,
+                                 .rows = from->rows,
+                                 .columns = from->columns,
+                                 .anchors = from->anchors,
+                                 .scale_xy = from->scale_xy,
+                                 .step_x = priors ? (float)(8 << i) : (float)p->width / (float)from->columns,
+                                 .step_y = priors ? (float)(8 << i) : (float)p->height / (float)from->rows};
+        memcpy(to->size, from->size, sizeof to->size);
+        first += from->rows * from->columns * from->anchors;
+    }
+}
+
 static om_cuda_boxes describe(const om_cuda_head_params *p)
 {
+    int anchors = count_anchors(p);
     om_cuda_boxes b = {.half = p->dtype == OM_DTYPE_F16,
-                       .columns = p->kind == OM_CUDA_HEAD_COLUMNS,
-                       .anchors = p->anchors,
+                       .kind = (int)p->kind,
+                       .anchors = anchors,
                        .classes = p->classes,
+                       .points = p->kind == OM_CUDA_HEAD_PRIORS ? p->points
+                                 : p->kind == OM_CUDA_HEAD_FACES || p->kind == OM_CUDA_HEAD_CENTERS ? 5
+                                                                                                    : 0,
+                       .width = (float)p->width,
+                       .height = (float)p->height,
                        .conf = p->conf,
                        .iou = p->iou,
-                       .max_boxes = p->max_boxes < p->anchors ? p->max_boxes : p->anchors,
+                       .max_boxes = p->max_boxes < anchors ? p->max_boxes : anchors,
                        .agnostic = p->agnostic,
                        .capacity = 1};
-    while (b.capacity < p->anchors) b.capacity *= 2;
+    while (b.capacity < anchors) b.capacity *= 2;
+    if (p->kind >= OM_CUDA_HEAD_GRIDS) describe_grids(p, &b);
     return b;
 }
 
@@ -64,20 +119,26 @@ static int make_memory(om_cuda_head *k)
     size_t n = (size_t)k->batch, anchors = (size_t)b->anchors, boxes = n * (size_t)b->max_boxes;
     size_t keys = n * (size_t)b->capacity * sizeof(*b->keys), kept = boxes * sizeof(*b->kept);
     size_t class_of = n * anchors * sizeof(*b->class_of), counts = n * sizeof(*b->counts);
-    int err = om_device_mem_alloc(
-        k->device, piece(keys) + piece(kept) + piece(class_of) + piece(counts) + piece((size_t)b->classes),
-        &k->memory);
-    if (!err) err = om_device_pinned_alloc(k->device, piece(kept) + piece(counts), &k->pinned);
+    size_t rects = n * anchors * 4 * sizeof(float), points = boxes * 2 * (size_t)b->points * sizeof(float);
+    int err = om_device_mem_alloc_for(k->device, OM_PURPOSE_HEADS,
+                                      piece(keys) + piece(kept) + piece(rects) + piece(class_of) +
+                                          2 * piece(counts) + piece((size_t)b->classes),
+                                      &k->memory);
+    if (!err)
+        err = om_device_pinned_alloc(k->device, piece(kept) + piece(counts) + piece(points), &k->pinned);
     if (err < 0) return err;
     uint8_t *at = k->memory;
     b->keys = take(&at, keys);
     b->scratch = take(&at, kept);
+    b->rects = take(&at, rects);
     b->class_of = take(&at, class_of);
     b->counts = take(&at, counts);
+    b->raw = take(&at, counts);
     b->wanted = at;
     at = k->pinned;
     b->kept = take(&at, kept);
     b->n_kept = take(&at, counts);
+    b->kept_points = take(&at, points);
     memset(b->n_kept, 0, counts);
     return OM_OK;
 }
@@ -108,6 +169,10 @@ int om_cuda_head_create(om_device *d, const om_cuda_head_params *p, int batch, o
     k->device = d;
     k->batch = batch;
     k->boxes = describe(p);
+    k->n_outputs = p->kind == OM_CUDA_HEAD_GRIDS     ? p->n_grids
+                   : p->kind == OM_CUDA_HEAD_CENTERS ? 4
+                   : p->kind == OM_CUDA_HEAD_PRIORS  ? 3
+                                                     : 1;
     err = make_memory(k);
     if (!err) err = send_wanted(k, p);
     if (err < 0) {
@@ -126,23 +191,41 @@ void om_cuda_head_destroy(om_cuda_head *k)
     om_free(k);
 }
 
-int om_cuda_head_launch(om_cuda_head *k, const void *output, int n, om_stream *s)
+int om_cuda_head_launch(om_cuda_head *k, const void *const *outputs, int n, om_stream *s)
 {
     const om_device *d = k->device;
     struct CUstream_st *stream = om_cuda_stream(d, s);
     om_cuda_boxes b = k->boxes;
     if (n < 1 || n > k->batch)
         return om_fail(OM_ERR_ARG, "device %s: %d items for a head of 1 to %d", d->id, n, k->batch);
-    b.output = output;
+    for (int i = 0; i < k->n_outputs; i++) b.outputs[i] = outputs[i];
     b.n = n;
     int err = om_cuda_enter(d);
     if (!err)
         err = om_cuda_check(d, (int)cudaMemsetAsync(b.counts, 0, (size_t)n * sizeof(*b.counts), stream),
                             "clearing a head's counts");
+    if (!err && b.kind == OM_CUDA_BOX_PRIORS)
+        err = om_cuda_check(d, (int)cudaMemsetAsync(b.raw, 0, (size_t)n * sizeof(*b.raw), stream),
+                            "clearing a head's flags");
     if (!err) err = om_cuda_check(d, om_cuda_boxes_filter(&b, stream), "launching a head");
     if (!err) err = om_cuda_check(d, om_cuda_boxes_suppress(&b, stream), "launching a head");
     if (!err && !s) err = om_cuda_check(d, (int)cudaStreamSynchronize(stream), "running a head");
     return err;
+}
+
+/* All of them or none: one that is no number spoils the set. Four are a plate's corners. */
+static void add_points(const om_cuda_boxes *b, const float *xy, const om_geometry *g, om_detection *d)
+{
+    float to[OM_MAX_LANDMARKS][2];
+    for (int i = 0; i < b->points; i++) {
+        om_geometry_unmap(g, xy[2 * i], xy[2 * i + 1], &to[i][0], &to[i][1]);
+        if (!isfinite(to[i][0]) || !isfinite(to[i][1])) return;
+    }
+    memcpy(d->landmarks, to, (size_t)b->points * sizeof to[0]);
+    d->n_landmarks = b->points;
+    if (b->points != 4) return;
+    memcpy(d->quad, d->landmarks, sizeof d->quad);
+    d->has_quad = 1;
 }
 
 int om_cuda_head_fetch(const om_cuda_head *k, int n, const om_geometry *geo, om_dets *dets)
@@ -159,6 +242,8 @@ int om_cuda_head_fetch(const om_cuda_head *k, int n, const om_geometry *geo, om_
             om_detection *d;
             int err = om_geometry_add_box(&geo[i], corners, kept[j].score, kept[j].class_id, &dets[i], &d);
             if (err < 0) return err;
+            size_t at = (size_t)i * (size_t)b->max_boxes + (size_t)j;
+            if (d && b->points) add_points(b, b->kept_points + at * 2 * (size_t)b->points, &geo[i], d);
         }
     }
     om_device_count_copy(k->device, OM_COPY_TO_HOST, bytes);

@@ -128,10 +128,10 @@ static void *reap(void *arg)
     return NULL;
 }
 
-static void free_buffers(om_cuda_slot *slot)
+static void free_buffers(om_device *d, om_cuda_slot *slot)
 {
     if (slot->pinned) (void)cudaFreeHost(slot->pinned);
-    if (slot->device) (void)cudaFree(slot->device);
+    om_device_mem_free(d, slot->device);
     slot->pinned = slot->device = NULL;
     slot->size = 0;
 }
@@ -151,13 +151,12 @@ static int fit(om_device *d, om_cuda_slot *slot, size_t size, size_t n_frames)
     }
     int err = om_grow((void **)&slot->frames, &slot->cap_frames, n_frames, sizeof(*slot->frames));
     if (err < 0 || size <= slot->size) return err;
-    free_buffers(slot);
+    free_buffers(d, slot);
     size = (size + GROW_STEP - 1) / GROW_STEP * GROW_STEP;
     err = om_cuda_check(d, (int)cudaHostAlloc((void **)&slot->pinned, size, cudaHostAllocPortable),
                         "pinning memory for pictures");
-    if (!err)
-        err = om_cuda_check(d, (int)cudaMalloc((void **)&slot->device, size), "allocating room for pictures");
-    if (err < 0) free_buffers(slot);
+    if (!err) err = om_device_mem_alloc_for(d, OM_PURPOSE_STAGING, size, (void **)&slot->device);
+    if (err < 0) free_buffers(d, slot);
     else slot->size = size;
     return err;
 }
@@ -216,7 +215,7 @@ void om_cuda_slots_fini(om_device *d)
         om_cuda_slot *slot = &c->slots[i];
         if (slot->state == OM_CUDA_FLYING) (void)cudaEventSynchronize(slot->done);
         drop_frames(slot);
-        free_buffers(slot);
+        free_buffers(d, slot);
         if (slot->done) (void)cudaEventDestroy(slot->done);
         if (slot->written) (void)cudaEventDestroy(slot->written);
         if (slot->began) (void)cudaEventDestroy(slot->began);
