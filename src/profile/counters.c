@@ -9,7 +9,7 @@
 #include "base/mem.h"
 #include "trace/trace.h"
 
-#define MAX_COLUMNS 256
+#define MAX_COLUMNS 1024 /* ncu lists hundreds of the device's attributes among its metrics */
 
 /* One line of a CSV, cut where it stands. */
 typedef struct row {

@@ -128,11 +128,28 @@ static int measure_all(om_peaks *p)
     return err;
 }
 
+/* Each folder of the path that is missing. */
+static void make_folders(const char *path)
+{
+    char *copy = om_strdup(path);
+    for (char *slash = copy ? strchr(copy + 1, '/') : NULL; slash; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        if (mkdir(copy, 0755) && errno != EEXIST) break;
+        *slash = '/';
+    }
+    om_free(copy);
+}
+
 char *om_peaks_folder(void)
 {
     const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    if (base && base[0] == '/') return om_sprintf("%s/omma", base);
-    return home && home[0] == '/' ? om_sprintf("%s/.cache/omma", home) : NULL;
+    char *path = base && base[0] == '/'   ? om_sprintf("%s/omma/", base)
+                 : home && home[0] == '/' ? om_sprintf("%s/.cache/omma/", home)
+                                          : NULL;
+    if (!path) return NULL;
+    make_folders(path);
+    path[strlen(path) - 1] = '\0';
+    return path;
 }
 
 /* `threads` 0: of a GPU. */
@@ -188,18 +205,6 @@ static bool load(const char *path, om_peaks *p)
     return ok && p->f32_gflops > 0 && p->memory_gbs > 0;
 }
 
-/* Each folder of the path that is missing. */
-static void make_folders(const char *path)
-{
-    char *copy = om_strdup(path);
-    for (char *slash = copy ? strchr(copy + 1, '/') : NULL; slash; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        if (mkdir(copy, 0755) && errno != EEXIST) break;
-        *slash = '/';
-    }
-    om_free(copy);
-}
-
 static void save(const char *path, om_peaks *p)
 {
     om_str text = {0};
@@ -216,7 +221,6 @@ static void save(const char *path, om_peaks *p)
         om_json_num(&j, *field(p, i), 6);
     }
     om_json_end_object(&j);
-    make_folders(path);
     if (!text.failed) om_write_file_atomic(path, text.data, text.len);
     om_str_fini(&text);
 }

@@ -29,7 +29,7 @@ double om_peaks_gflops(const om_peaks *p, const char *precision);
 
 /* The file of this machine's processor, or NULL where there is no cache folder. om_free(). */
 char *om_peaks_path(int threads);
-/* The user's cache folder itself. om_free(). */
+/* The user's cache folder itself, made where it is missing and can be. om_free(); NULL: none is named. */
 char *om_peaks_folder(void);
 
 #endif

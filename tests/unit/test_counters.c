@@ -71,6 +71,30 @@ static void ncu_tables_are_folded_into_layers(void **state)
     om_profile_fini(&p);
 }
 
+/* As ncu 2025.3 does: an attribute of the device a column, hundreds of them, before the metrics that come
+ * last. */
+static void wide_tables_are_read_to_their_end(void **state)
+{
+    om_profile p;
+    om_str text = {0};
+    make(&p);
+    for (int line = 0; line < 3; line++) {
+        static const char *const first[] = {"ID", "", "0"}, *const range[] = {
+                                                                "thread Domain:Push/Pop_Range:PL_Type", "",
+                                                                "omma:step#2 x"};
+        static const char *const time[] = {"gpu__time_duration.sum", "ns", "7000"};
+        static const char *const last[] = {"sm__warps_active.avg.pct_of_peak_sustained_active", "%", "62.5"};
+        om_str_addf(&text, "\"%s\",\"%s\"", first[line], range[line]);
+        for (int i = 0; i < 500; i++) om_str_addf(&text, ",\"%s\"", line ? "" : "device__attribute_x");
+        om_str_addf(&text, ",\"%s\",\"%s\"\n", time[line], last[line]);
+    }
+    assert_int_equal(om_counters_read_ncu(&p, text.data, "table"), OM_OK);
+    near(p.layers[1].counters.us, 7);
+    near(p.layers[1].counters.occupancy, .625);
+    om_str_fini(&text);
+    om_profile_fini(&p);
+}
+
 static void bad_tables_are_refused(void **state)
 {
     static const struct {
@@ -320,6 +344,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ncu_tables_are_folded_into_layers),
+        cmocka_unit_test(wide_tables_are_read_to_their_end),
         cmocka_unit_test(bad_tables_are_refused),
         cmocka_unit_test(nsys_tables_are_folded_into_layers),
         cmocka_unit_test(a_tool_is_run_and_read),
