@@ -16,7 +16,8 @@
 typedef struct om_gpu_load {
     om_device_usage last, sum; /* sum: of the shares and the power */
     int64_t memory_peak, memory_process_peak;
-    int samples; /* 0: no GPU, or it does not tell */
+    int held_back; /* samples in which it slowed itself down for power or heat; negative: not told */
+    int samples;   /* 0: no GPU, or it does not tell */
 } om_gpu_load;
 
 /* Who decodes what. The supervisor's. */

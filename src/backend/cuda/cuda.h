@@ -35,6 +35,9 @@ typedef struct omcu_session {
     const void *head_outputs[OM_HEAD_GRIDS]; /* device_outputs in the order the head wants them */
     bool head_ran;                           /* behind the last submit */
     struct CUevent_st **marks;               /* profiling: before each step, and behind the last */
+    struct CUevent_st *work[3]; /* where it is watched: before the inference, behind it, behind the head */
+    bool timed;                 /* the last submit was */
+    int64_t seen_ns;            /* when its end was seen */
     bool started;
     int n;                     /* of the last submit */
     omcu_chain_session *chain; /* of a plan with chains; most of the above is not used then */

@@ -96,19 +96,13 @@ static int cuda_count(void)
     return om_fail(OM_ERR_DEVICE, "counting GPUs: %s", cudaGetErrorString(e));
 }
 
-static void destroy_streams(om_cuda *c)
-{
-    if (c->gathers) (void)cudaStreamDestroy(c->gathers);
-    if (c->frames) (void)cudaStreamDestroy(c->frames);
-    if (c->stream) (void)cudaStreamDestroy(c->stream);
-}
-
 static void cuda_close(om_device *d)
 {
     om_cuda *c = om_cuda_of(d);
     (void)cudaSetDevice(d->index);
     om_cuda_slots_fini(d);
-    destroy_streams(c);
+    if (c->frames) (void)cudaStreamDestroy(c->frames);
+    if (c->stream) (void)cudaStreamDestroy(c->stream);
     (void)cudaGetLastError();
     pthread_cond_destroy(&c->changed);
     pthread_mutex_destroy(&c->lock);
@@ -117,18 +111,13 @@ static void cuda_close(om_device *d)
 static int cuda_open(om_device *d, int index)
 {
     om_cuda *c = om_cuda_of(d);
-    int least = 0, urgent = 0, err = enter(d);
-    if (!err) err = check(d, cudaDeviceGetStreamPriorityRange(&least, &urgent), "asking for its streams");
+    int err = enter(d);
     if (!err) err = check(d, cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking), "making a stream");
-    if (!err)
-        err = check(d, cudaStreamCreateWithPriority(&c->frames, cudaStreamNonBlocking, urgent),
-                    "making a stream");
-    if (!err)
-        err = check(d, cudaStreamCreateWithPriority(&c->gathers, cudaStreamNonBlocking, urgent),
-                    "making a stream");
+    if (!err) err = check(d, cudaStreamCreateWithFlags(&c->frames, cudaStreamNonBlocking), "making a stream");
     if (!err) err = om_cuda_slots_init(d);
     if (err < 0) {
-        destroy_streams(c);
+        if (c->frames) (void)cudaStreamDestroy(c->frames);
+        if (c->stream) (void)cudaStreamDestroy(c->stream);
         return err;
     }
     om_cuda_usage_init(d);
@@ -327,5 +316,6 @@ const om_device_ops om_device_cuda = {
     .crop = om_cuda_crop,
     .native = cuda_native,
     .usage = om_cuda_usage,
+    .peaks = om_cuda_peaks,
     .lost = cuda_lost,
 };
