@@ -502,4 +502,4 @@ void omcu_tuner_destroy(omcu_tuner *t)
     om_free(t);
 }
 
-const char *omcu_tuner_note(const omcu_tuner *t) { return t ? t->note : "not tuned"; }
+const char *omcu_tuner_note(const omcu_tuner *t) { return t && t->note[0] ? t->note : "not tuned"; }
