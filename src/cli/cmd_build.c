@@ -215,6 +215,11 @@ static int compile(build *b, om_size size, int batch)
     int err = om_engine_compile_batch(b->engine, size.width, size.height, batch, &plan);
     *blob = (om_plan_blob){.width = size.width, .height = size.height, .batch = batch};
     if (!err && plan->ops->plan_export) err = om_plan_export(plan, &b->owned[b->n_blobs], &blob->len);
+    if (err == OM_ERR_UNSUPPORTED &&
+        plan) { /* this model's form cannot be kept: the plan is compiled at each start */
+        om_log(OM_LOG_WARN, "%s", om_error_message());
+        err = OM_OK;
+    }
     if (!err && !b->n_blobs) snprintf(b->info.note, sizeof b->info.note, "%s", plan->note);
     blob->data = b->owned[b->n_blobs];
     b->n_blobs += !err;

@@ -9,13 +9,14 @@
 #include "cli/profile_print.h"
 #include "cli/table.h"
 #include "model/operators.h"
+#include "profile/counters.h"
 
 typedef struct profile_flags {
     char *device, *json, *csv, *html, *from, *run, *pipeline, *ladder, *int8_model;
     om_strlist what_if, operators;
     int batch, iterations, threads, precision, top;
     om_size input_size;
-    bool all, fresh, compare, quiet;
+    bool all, fresh, compare, ncu, nsys, quiet;
 } profile_flags;
 
 #define FLAG(field) offsetof(profile_flags, field)
@@ -36,6 +37,10 @@ static const om_option flag_table[] = {
      "operators of your own for the GPU (docs/operators.md); several are allowed, as in $OMMA_OPERATORS"},
     {"fresh", 0, OM_OPT_BOOL, FLAG(fresh), "no", 0, 0, NULL, NULL, NULL,
      "measure the machine's own limits again, which are kept from the first time on"},
+    {"ncu", 0, OM_OPT_BOOL, FLAG(ncu), "no", 0, 0, NULL, NULL, NULL,
+     "on a GPU: run once more under Nsight Compute, for each layer's occupancy, cache hits and memory bandwidth"},
+    {"nsys", 0, OM_OPT_BOOL, FLAG(nsys), "no", 0, 0, NULL, NULL, NULL,
+     "on a GPU: run once more under Nsight Systems, for each layer's time and kernels by that tool's clocks"},
 
     {"from", 0, OM_OPT_STRING, FLAG(from), NULL, 0, 0, NULL, "FILE", "Other ways",
      "take a profile that was written as JSON instead of measuring"},
@@ -147,6 +152,32 @@ static int add_run(const char *path, om_profile *p)
     return err;
 }
 
+/* Counters of layers that were measured here and now. */
+static int count(const profile_flags *f, om_profile *p)
+{
+    om_tool_params q = {.tool = f->ncu ? OM_TOOL_NCU : OM_TOOL_NSYS,
+                        .precision = (om_precision)f->precision,
+                        .size = f->input_size};
+    if (!f->quiet) om_console_status(f->ncu ? "counting under ncu" : "tracing under nsys");
+    int err = om_profile_count(p, &q);
+    om_console_status(NULL);
+    return err;
+}
+
+static int check_flags(const profile_flags *f)
+{
+    bool tool = f->ncu || f->nsys;
+    if (f->ncu && f->nsys) return om_fail(OM_ERR_ARG, "--ncu and --nsys: one of them");
+    if (tool && strncmp(f->device, "cuda", 4))
+        return om_fail(OM_ERR_ARG, "%s looks into NVIDIA's GPUs; expected --device cuda:0 with it, not %s",
+                       f->ncu ? "--ncu" : "--nsys", f->device);
+    if (tool && (f->from || f->compare || f->ladder || f->pipeline))
+        return om_fail(OM_ERR_ARG,
+                       "--ncu and --nsys go with a model that is measured, not with --from, --compare, "
+                       "--ladder or --pipeline");
+    return OM_OK;
+}
+
 static int one_model(const om_args *args, const profile_flags *f)
 {
     om_profile p;
@@ -155,6 +186,7 @@ static int one_model(const om_args *args, const profile_flags *f)
     if (!err)
         err = f->from ? om_profile_load(f->from, &p)
                       : measure(f, args->positional[0], (om_precision)f->precision, "", &p);
+    if (!err && (f->ncu || f->nsys)) err = count(f, &p);
     if (!err && f->run) err = add_run(f->run, &p);
     if (!err) err = output(&p, f);
     om_profile_fini(&p);
@@ -376,6 +408,7 @@ static int run(const om_args *args, int *status)
     int err = om_options_init(flag_table, &f);
     if (!err) err = om_args_apply(args, flag_table, &f);
     if (!err) err = om_operators_load_list(&f.operators);
+    if (!err) err = check_flags(&f);
     if (!err)
         err = f.pipeline  ? pipeline(args, &f, status)
               : f.compare ? compare(args, &f)

@@ -65,6 +65,48 @@ static int add_layers(const om_profile *p, size_t top, int width, om_str *out)
     return err;
 }
 
+static const om_column counter_columns[] = {
+    {"#", true, 0, 0},         {"layer", false, 12, 0},   {"kernels", true, 0, 4},
+    {"us", true, 0, 0},        {"occupancy", true, 0, 0}, {"L2 hits", true, 0, 0},
+    {"DRAM GB/s", true, 0, 3}, {"DRAM busy", true, 0, 1}, {"SMs busy", true, 0, 0},
+};
+
+static void share_cell(om_table *t, double v)
+{
+    if (v >= 0) om_table_cell(t, "%.0f%%", 100 * v);
+    else om_table_cell(t, "%s", "");
+}
+
+static int add_counters(const om_profile *p, size_t top, int width, om_str *out)
+{
+    om_table t;
+    size_t *order = om_calloc(p->n_layers + 1, sizeof *order),
+           n = top && top < p->n_layers ? top : p->n_layers;
+    if (!order) return OM_ERR_NOMEM;
+    om_profile_order(p, order);
+    om_table_init(&t, counter_columns, sizeof counter_columns / sizeof counter_columns[0]);
+    for (size_t k = 0; k < n; k++) {
+        size_t i = top ? order[k] : k;
+        const om_counters *c = &p->layers[i].counters;
+        if (!c->kernels) continue;
+        om_table_cell(&t, "%zu", i);
+        om_table_cell(&t, "%s", p->layers[i].name);
+        om_table_cell(&t, "%d", c->kernels);
+        om_table_cell(&t, "%.1f", c->us);
+        share_cell(&t, c->occupancy);
+        share_cell(&t, c->l2_hits);
+        if (c->dram_gbs >= 0) om_table_cell(&t, "%.0f", c->dram_gbs);
+        else om_table_cell(&t, "%s", "");
+        share_cell(&t, c->dram_busy);
+        share_cell(&t, c->sm_busy);
+    }
+    om_str_addf(out, "\nCounted by %s\n", p->counted_by);
+    int err = om_table_render(&t, width, out);
+    om_table_fini(&t);
+    om_free(order);
+    return err;
+}
+
 static int add_types(const om_profile *p, int width, om_str *out)
 {
     om_table t;
@@ -118,11 +160,20 @@ static void add_totals(const om_profile *p, int width, om_str *out)
             p->layers_us > 0 ? 100 * longest / p->layers_us : 0, macs / 1e9, bytes / 1e6,
             p->latency_us > 0 ? 2 * macs / p->latency_us / 1e3 : 0);
         wrapped(out, line, width);
-        snprintf(
-            line, sizeof line,
-            "this machine: %.0f GFLOP/s f32, %.0f Gop/s int8, %.1f GB/s memory, %.1f GB/s in cache (%d threads)",
-            p->peaks.f32_gflops, p->peaks.int8_gops, p->peaks.memory_gbs, p->peaks.cache_gbs,
-            p->peaks.threads);
+        if (p->peaks.threads)
+            snprintf(
+                line, sizeof line,
+                "this machine: %.0f GFLOP/s f32, %.0f Gop/s int8, %.1f GB/s memory, %.1f GB/s in cache (%d threads)",
+                p->peaks.f32_gflops, p->peaks.int8_gops, p->peaks.memory_gbs, p->peaks.cache_gbs,
+                p->peaks.threads);
+        else
+            snprintf(
+                line, sizeof line,
+                "this GPU: %.1f TFLOP/s f32, %.1f tf32, %.1f f16, %.1f Top/s int8, %.0f GB/s memory, %.0f GB/s in "
+                "cache, %.1f GB/s to it, %.1f GB/s from it",
+                p->peaks.f32_gflops / 1e3, p->peaks.tf32_gflops / 1e3, p->peaks.f16_gflops / 1e3,
+                p->peaks.int8_gops / 1e3, p->peaks.memory_gbs, p->peaks.cache_gbs, p->peaks.to_device_gbs,
+                p->peaks.to_host_gbs);
         wrapped(out, line, width);
     }
     if (p->in_place)
@@ -170,6 +221,7 @@ int om_profile_print(const om_profile *p, size_t top, int width, om_str *out)
                 slash ? slash + 1 : p->model, p->batch, p->width, p->height, p->engine, p->engine_version,
                 p->iterations, p->rounds);
     int err = add_layers(p, top, width, out);
+    if (!err && p->counted_by[0]) err = add_counters(p, top, width, out);
     if (!err) err = add_types(p, width, out);
     add_totals(p, width, out);
     add_fusions(p, width, out);
@@ -223,6 +275,27 @@ static int add_threads(const om_json_value *threads, int width, om_str *out)
     return err;
 }
 
+static double share(const om_json_value *device, const char *what)
+{
+    const om_json_value *v = om_json_get(device, what);
+    return v && v->type == OM_JSON_OBJ ? 100 * om_json_get_num(v, "share", 0) : 0;
+}
+
+static void add_device(const om_json_value *d, int width, om_str *out)
+{
+    char line[400];
+    if (!d || d->type != OM_JSON_OBJ) return;
+    snprintf(
+        line, sizeof line,
+        "%s: of its time on the run %.1f%% wrote inputs, %.1f%% was the model, %.1f%% read its outputs; %.1f MB copied to "
+        "it, %.1f MB from it; busy %.0f%%, decoders %.0f%%, %.0f W (negative: not told)",
+        om_json_get_string(d, "id"), share(d, "gather"), share(d, "infer"), share(d, "head"),
+        om_json_get_num(d, "bytes_to_device", 0) / 1e6, om_json_get_num(d, "bytes_to_host", 0) / 1e6,
+        om_json_get_num(d, "gpu_percent", -1), om_json_get_num(d, "nvdec_percent", -1),
+        om_json_get_num(d, "gpu_power_w", -1));
+    wrapped(out, line, width);
+}
+
 int om_profile_print_run(const om_profile *p, int width, om_str *out)
 {
     const om_json_value *stages = om_json_get(p->run, "stages"), *threads = om_json_get(p->run, "threads");
@@ -243,6 +316,7 @@ int om_profile_print_run(const om_profile *p, int width, om_str *out)
         om_json_get_num(p->run, "cores_busy", 0), om_json_get_num(p->run, "cores", 0));
     om_str_addc(out, '\n');
     wrapped(out, line, width);
+    add_device(om_json_get(p->run, "device"), width, out);
     if (power && power->type == OM_JSON_OBJ) {
         snprintf(line, sizeof line, "%.1f W, %.3f J a frame", om_json_get_num(power, "watts", 0),
                  om_json_get_num(power, "joules_a_frame", 0));

@@ -24,6 +24,9 @@ typedef struct opened {
     om_device device; /* first, so that a device is its opened */
     om_ledger *ledger;
     atomic_uint_fast64_t syncs;
+    atomic_bool watched;
+    atomic_int_fast64_t work_ns[OM_WORKS];
+    atomic_uint_fast64_t work_times[OM_WORKS], copied[2]; /* to the device, to the host */
     max_align_t priv[];
 } opened;
 
@@ -227,6 +230,7 @@ int om_device_copy(om_device *d, om_copy_kind kind, void *dst, const void *src, 
     om_trace_begin("device copy", (int64_t)size);
     int err = d->ops->copy(d, kind, dst, src, size, s);
     om_trace_end("device copy");
+    if (!err) om_device_count_copy(d, kind, size);
     return err;
 }
 
@@ -339,11 +343,17 @@ int om_device_native(om_device *d, void **context, void **stream)
 
 int om_device_usage_get(om_device *d, om_device_usage *out)
 {
-    *out = (om_device_usage){-1, -1, -1, -1, -1, -1};
+    *out = (om_device_usage){-1, -1, -1, -1, -1, -1, -1, -1};
     if (!d->ops->usage) return absent(d, "tell its load");
     int err = d->ops->usage(d, out);
     if (!err) om_ledger_told(ledger_of(d), out->memory_process);
     return err;
+}
+
+int om_device_peaks_measure(om_device *d, om_device_peaks *out)
+{
+    *out = (om_device_peaks){0};
+    return d->ops->peaks ? d->ops->peaks(d, out) : absent(d, "tell what it can do at most");
 }
 
 bool om_device_is_lost(om_device *d, bool probe) { return d->ops->lost && d->ops->lost(d, probe); }
@@ -351,6 +361,37 @@ bool om_device_is_lost(om_device *d, bool probe) { return d->ops->lost && d->ops
 void om_device_count_sync(om_device *d)
 {
     atomic_fetch_add_explicit(&((opened *)d)->syncs, 1, memory_order_relaxed);
+}
+
+void om_device_work_watch(om_device *d, bool on) { atomic_store(&((opened *)d)->watched, on); }
+
+bool om_device_work_watched(const om_device *d)
+{
+    return atomic_load_explicit(&((const opened *)d)->watched, memory_order_relaxed);
+}
+
+void om_device_count_work(om_device *d, om_work what, double seconds)
+{
+    opened *o = (opened *)d;
+    atomic_fetch_add_explicit(&o->work_ns[what], (int_fast64_t)(seconds * 1e9), memory_order_relaxed);
+    atomic_fetch_add_explicit(&o->work_times[what], 1, memory_order_relaxed);
+}
+
+void om_device_count_copy(om_device *d, om_copy_kind kind, size_t bytes)
+{
+    if (kind == OM_COPY_ON_DEVICE) return;
+    atomic_fetch_add_explicit(&((opened *)d)->copied[kind == OM_COPY_TO_HOST], bytes, memory_order_relaxed);
+}
+
+void om_device_work_get(const om_device *d, om_device_work *out)
+{
+    const opened *o = (const opened *)d;
+    for (int i = 0; i < OM_WORKS; i++) {
+        out->seconds[i] = (double)atomic_load_explicit(&o->work_ns[i], memory_order_relaxed) / 1e9;
+        out->times[i] = atomic_load_explicit(&o->work_times[i], memory_order_relaxed);
+    }
+    out->bytes_to_device = atomic_load_explicit(&o->copied[0], memory_order_relaxed);
+    out->bytes_to_host = atomic_load_explicit(&o->copied[1], memory_order_relaxed);
 }
 
 uint64_t om_device_sync_count(const om_device *d)

@@ -5,7 +5,7 @@
 
 #include "kernel/kernel.h"
 
-#define OM_DEVICE_API_VERSION 2u
+#define OM_DEVICE_API_VERSION 3u
 
 typedef struct om_device om_device;
 typedef struct om_stream om_stream; /* an ordered sequence of work */
@@ -32,7 +32,26 @@ typedef struct om_device_usage {
     double power_w;
     int64_t memory_used;    /* bytes, of all that use the device */
     int64_t memory_process; /* bytes, of this process */
+    double power_limit_w;
+    int held_back; /* 1: it slows itself down for power or heat right now; 0: it does not */
 } om_device_usage;
+
+/* What a device did of its own, by its own clocks, while somebody watched. Batches overlap: their times may
+ * add up to more than passed. */
+typedef enum om_work { OM_WORK_GATHER, OM_WORK_INFER, OM_WORK_HEAD, OM_WORKS } om_work;
+typedef struct om_device_work {
+    double seconds[OM_WORKS];
+    uint64_t times[OM_WORKS];
+    uint64_t bytes_to_device, bytes_to_host; /* always counted, from when it was opened */
+} om_device_work;
+
+/* What a device can do at most, measured; multiply and add count as two. 0: it has none of that, or what
+ * would measure it is missing. */
+typedef struct om_device_peaks {
+    double f32_gflops, tf32_gflops, f16_gflops, bf16_gflops, int8_gops;
+    double memory_gbs, cache_gbs;      /* a copy's reads and writes; within its own cache */
+    double to_device_gbs, to_host_gbs; /* from and to pinned memory */
+} om_device_peaks;
 
 /* What a device's memory is for, as it is counted. */
 typedef enum om_purpose {
@@ -106,6 +125,8 @@ typedef struct om_device_ops {
     int (*native)(om_device *d, void **context, void **stream);
     /* Optional. */
     int (*usage)(om_device *d, om_device_usage *out);
+    /* Optional. Takes a second or so, and all of the device. */
+    int (*peaks)(om_device *d, om_device_peaks *out);
     /* True once a fault has ended its use for this process; `probe` asks the device, else what is known
      * counts. NULL: never. */
     bool (*lost)(om_device *d, bool probe);
@@ -163,10 +184,17 @@ int om_device_event_sync(om_device *d, om_event *e);
 int om_device_settle(om_device *d, om_stream *s);
 int om_device_native(om_device *d, void **context, void **stream);
 int om_device_usage_get(om_device *d, om_device_usage *out);
+int om_device_peaks_measure(om_device *d, om_device_peaks *out);
 bool om_device_is_lost(om_device *d, bool probe);
 /* How often a thread on a frame's way waited for this device since it was opened: for an event, or because
  * all that may be in flight was. */
 uint64_t om_device_sync_count(const om_device *d);
 void om_device_count_sync(om_device *d); /* for plug-ins */
+/* Plug-ins time their work only where it is watched: that takes marks in the device's streams. */
+void om_device_work_watch(om_device *d, bool on);
+bool om_device_work_watched(const om_device *d);
+void om_device_count_work(om_device *d, om_work what, double seconds);    /* for plug-ins */
+void om_device_count_copy(om_device *d, om_copy_kind kind, size_t bytes); /* for plug-ins */
+void om_device_work_get(const om_device *d, om_device_work *out);
 
 #endif

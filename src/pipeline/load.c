@@ -34,6 +34,7 @@ static void sample(om_pipeline *p, om_unit *unit)
     add(&l->sum.compute_percent, u.compute_percent);
     add(&l->sum.decode_percent, u.decode_percent);
     add(&l->sum.power_w, u.power_w);
+    l->held_back = u.held_back < 0 || l->held_back < 0 ? -1 : l->held_back + u.held_back;
     if (u.memory_used > l->memory_peak) l->memory_peak = u.memory_used;
     if (u.memory_process > l->memory_process_peak) l->memory_process_peak = u.memory_process;
     l->samples++;
@@ -86,6 +87,7 @@ void om_pipeline_forget_gpu(om_pipeline *p)
     pthread_mutex_lock(&p->lock);
     for (int i = 0; i < p->n_units; i++) {
         p->units[i].gpu.sum = (om_device_usage){0};
+        p->units[i].gpu.held_back = 0;
         p->units[i].gpu.samples = 0;
     }
     pthread_mutex_unlock(&p->lock);
@@ -120,7 +122,7 @@ void om_pipeline_unit_gpu_json(om_pipeline *p, const om_unit *u, om_json *j)
     int n = l.samples;
     member(j, "gpu_percent", n, l.sum.compute_percent / (n ? n : 1));
     member(j, "gpu_memory_mb", n, mb(l.memory_process_peak > 0 ? l.memory_process_peak : l.memory_peak));
-    om_engine_gpu_memory_json(u->engine, j);
+    om_pipeline_unit_memory_json(u, j);
     member(j, "nvdec_percent", n, l.sum.decode_percent / (n ? n : 1));
     member(j, "gpu_power_w", n, l.sum.power_w / (n ? n : 1));
 }

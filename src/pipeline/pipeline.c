@@ -246,6 +246,10 @@ static int make_seconds(om_pipeline *p)
 /* What a profiled run keeps. */
 static int make_logs(om_pipeline *p)
 {
+    for (int i = 0; i < p->n_units && (p->config.run.profile || p->config.run.trace); i++) {
+        om_device *gpu = om_engine_gpu(p->units[i].engine);
+        if (gpu) om_device_work_watch(gpu, true);
+    }
     if (!p->config.run.profile && !p->config.run.metrics_file) return OM_OK;
     int err = om_batch_log_create(&p->engine->log);
     for (int i = 1; i < p->n_units; i++) p->units[i].engine->log = p->engine->log; /* one for all */
@@ -313,8 +317,8 @@ int om_pipeline_start(om_pipeline *p)
     err = make_logs(p);
     if (!err && p->config.run.drift)
         err = om_drift_create(p->config.run.drift, p->config.run.max_age * 86400, &p->drift);
-    om_decoding_init(p);
     if (!err && p->on_ready) err = p->on_ready(p, p->on_ready_user);
+    om_decoding_init(p);
     if (!err) err = make_streams(p, &local);
     if (!err) om_pipeline_tell_decoders(p);
     if (!err) err = open_outputs(p);

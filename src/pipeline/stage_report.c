@@ -81,6 +81,75 @@ static void engine_json(om_engine *e, om_json *j)
     om_batch_log_json(e->log, j);
 }
 
+/* What the run's GPUs did together, by their clocks; false: it has none. */
+static bool whole_work(om_pipeline *p, om_device_work *out, om_str *ids)
+{
+    bool any = false;
+    *out = (om_device_work){0};
+    for (int i = 0; i < p->n_units; i++) {
+        om_device *d = om_engine_gpu(p->units[i].engine);
+        om_device_work w;
+        if (!d || d->ops->memory == OM_MEMORY_HOST) continue;
+        om_device_work_get(d, &w);
+        for (int k = 0; k < OM_WORKS; k++) {
+            out->seconds[k] += w.seconds[k];
+            out->times[k] += w.times[k];
+        }
+        out->bytes_to_device += w.bytes_to_device;
+        out->bytes_to_host += w.bytes_to_host;
+        om_str_addf(ids, "%s%s", any ? " " : "", d->id);
+        any = true;
+    }
+    return any;
+}
+
+/* Means and sums of what was sampled. */
+static void limits_json(om_pipeline *p, om_json *j)
+{
+    double limit = 0, held = 0;
+    int samples = 0;
+    pthread_mutex_lock(&p->lock);
+    for (int i = 0; i < p->n_units; i++) {
+        const om_gpu_load *l = &p->units[i].gpu;
+        if (!l->samples) continue;
+        limit += l->last.power_limit_w;
+        held = l->held_back < 0 || held < 0 ? -1 : held + l->held_back;
+        samples += l->samples;
+    }
+    pthread_mutex_unlock(&p->lock);
+    if (samples && limit > 0) om_json_key_num(j, "gpu_power_limit_w", limit, 4);
+    if (samples && held >= 0) om_json_key_num(j, "held_back", held / samples, 4);
+}
+
+static void device_json(om_pipeline *p, om_json *j)
+{
+    static const char *const names[OM_WORKS] = {"gather", "infer", "head"};
+    om_device_work w;
+    om_str ids = {0};
+    double all = 0;
+    if (whole_work(p, &w, &ids)) {
+        for (int i = 0; i < OM_WORKS; i++) all += w.seconds[i];
+        om_json_key(j, "device");
+        om_json_begin_object(j);
+        om_json_key_string(j, "id", om_str_get(&ids));
+        for (int i = 0; i < OM_WORKS; i++) {
+            om_json_key(j, names[i]);
+            om_json_begin_object(j);
+            om_json_key_uint(j, "times", w.times[i]);
+            om_json_key_num(j, "mean_ms", w.times[i] ? 1e3 * w.seconds[i] / (double)w.times[i] : 0, 5);
+            om_json_key_num(j, "seconds", w.seconds[i], 5);
+            om_json_key_num(j, "share", all > 0 ? w.seconds[i] / all : 0, 5);
+            om_json_end_object(j);
+        }
+        om_json_key_uint(j, "bytes_to_device", w.bytes_to_device);
+        om_json_key_uint(j, "bytes_to_host", w.bytes_to_host);
+        om_pipeline_gpu_json(p, j);
+        limits_json(p, j);
+        om_json_end_object(j);
+    }
+    om_str_fini(&ids);
+}
+
 static void sinks_json(om_pipeline *p, om_json *j)
 {
     om_json_key(j, "sinks");
@@ -102,6 +171,7 @@ void om_pipeline_profile_json(om_pipeline *p, om_json *j)
     om_json_begin_object(j);
     frames_json(p, j, &frames);
     engine_json(p->engine, j);
+    device_json(p, j);
     om_census_json(p->census, frames, j);
     sinks_json(p, j);
     if (all && one) {

@@ -116,7 +116,7 @@ static double weigh_source(const om_facts *f)
 /* A share of what the cores did, or a thread a stream that never rests. */
 static double weigh_decode(const om_facts *f)
 {
-    if (!f->load.there) return 0;
+    if (!f->load.there || om_weigh_decoders(f) > 0) return 0;
     double work = om_share_of_work(f, f->load.decode), thread = f->use[OM_RESOURCE_DECODE];
     if (f->use[OM_RESOURCE_CPU] >= .7 && work >= .5) return work;
     return thread >= .7 && f->use[OM_RESOURCE_INFER] < thread ? thread : 0;
@@ -182,10 +182,14 @@ static const struct rule {
 } rules[] = {
     {OM_CAUSE_CONTENDED, true, weigh_contended, om_say_contended},
     {OM_CAUSE_POWER, true, weigh_power, om_say_power},
+    {OM_CAUSE_POWER, true, om_weigh_gpu_power, om_say_gpu_power},
     {OM_CAUSE_SINK, true, weigh_sink, om_say_sink},
     {OM_CAUSE_SOURCE, true, weigh_source, om_say_source},
     {OM_CAUSE_DECODE, true, weigh_decode, om_say_decode},
+    {OM_CAUSE_DECODE, true, om_weigh_decoders, om_say_decoders},
+    {OM_CAUSE_COPY, true, om_weigh_upload, om_say_upload},
     {OM_CAUSE_PREPOST, true, weigh_prepost, om_say_prepost},
+    {OM_CAUSE_PREPOST, true, om_weigh_gpu_prepost, om_say_gpu_prepost},
     {OM_CAUSE_BATCHING, true, weigh_batching, om_say_batching},
     {OM_CAUSE_INFERENCE, true, weigh_inference, om_say_inference},
     {OM_CAUSE_LAUNCH, false, weigh_launch, om_say_launch},

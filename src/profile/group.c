@@ -160,6 +160,52 @@ static int place(const grouping *q, const om_node *n)
     return back ? users_layer(q, n) : OM_NO_LAYER;
 }
 
+/* Done to each number of what came before, or with one more operand. */
+static bool is_epilogue(const om_node *n)
+{
+    static const char *const ops[] = {"Add",
+                                      "Sub",
+                                      "Mul",
+                                      "Div",
+                                      "Relu",
+                                      "LeakyRelu",
+                                      "PRelu",
+                                      "Clip",
+                                      "Sigmoid",
+                                      "Tanh",
+                                      "HardSigmoid",
+                                      "HardSwish",
+                                      "Elu",
+                                      "Erf",
+                                      "Gelu",
+                                      "Softplus",
+                                      "Mish",
+                                      "Exp",
+                                      "Sqrt",
+                                      "Pow",
+                                      "Cast",
+                                      "BatchNormalization",
+                                      "QuantizeLinear",
+                                      NULL};
+    for (const char *const *op = ops; *op; op++)
+        if (!strcmp(*op, n->op)) return true;
+    return false;
+}
+
+/* An engine on a device of its own names only what a step begins with: the rest went into the last step that
+ * it takes numbers from. In the graph's order, so that chains follow. */
+static void place_epilogues(grouping *q)
+{
+    for (int i = 0; i < q->g->n_nodes; i++) {
+        const om_node *n = &q->g->nodes[i];
+        if (n->dead || q->owner[i] != OM_NO_LAYER || !is_epilogue(n)) continue;
+        for (int k = 0; k < n->n_inputs; k++) {
+            int producer = n->inputs[k] < 0 ? -1 : q->g->values[n->inputs[k]].producer;
+            if (producer >= 0 && q->owner[producer] > q->owner[i]) q->owner[i] = q->owner[producer];
+        }
+    }
+}
+
 static void place_all(grouping *q)
 {
     for (int pass = 0; pass < 2; pass++)
@@ -214,6 +260,7 @@ static om_layer *add_layer(om_profile *p, const om_layer_time *t)
     p->layers = items;
     om_layer *l = &p->layers[p->n_layers];
     memset(l, 0, sizeof *l);
+    l->step = -1;
     snprintf(l->engine_type, sizeof l->engine_type, "%s", t->type);
     snprintf(l->exec, sizeof l->exec, "%s", t->exec);
     snprintf(l->precision, sizeof l->precision, "%s", precision_of(t->exec));
@@ -228,6 +275,12 @@ static void claim(grouping *q, const char *name, int layer)
     for (const char *text = name; *text;) {
         int node = om_tag_next(&text);
         if (node >= 0 && node < q->g->n_nodes && q->owner[node] == OM_NO_LAYER) q->owner[node] = layer;
+    }
+    /* A step may be called by the value it makes. */
+    for (int v = 0; v < q->g->n_values && !strchr(name, '@'); v++) {
+        int node = q->g->values[v].producer;
+        if (node < 0 || !q->g->values[v].name || strcmp(q->g->values[v].name, name)) continue;
+        if (q->owner[node] == OM_NO_LAYER) q->owner[node] = layer;
     }
 }
 
@@ -428,6 +481,7 @@ int om_group_layers(const om_graph *g, const om_layer_time *times, int n, const 
     int err = seen ? index_uses(&q) : OM_ERR_NOMEM;
     for (int i = 0; i < g->n_nodes; i++) owner[i] = OM_NO_LAYER;
     if (!err) err = take_entries(&q, times, n, plan, entry);
+    if (!err && plan->memory && plan->memory->ops->memory != OM_MEMORY_HOST) place_epilogues(&q);
     if (!err) place_all(&q);
     if (!err) err = chain_up(&q, &c);
     for (size_t layer = 0; layer < p->n_layers && !err; layer++)

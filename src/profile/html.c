@@ -68,6 +68,38 @@ static void add_layers(const om_profile *p, om_str *o)
     om_str_add(o, "</tbody></table></div>");
 }
 
+static void share_cell(om_str *o, double v)
+{
+    if (v >= 0) om_html_cell_num(o, 100 * v, 0);
+    else om_html_cell_text(o, "");
+}
+
+static void add_counters(const om_profile *p, om_str *o)
+{
+    om_str_addf(
+        o,
+        "<h2>Counted by %s</h2><div class=\"table\"><table><thead><tr><th>layer</th><th>kernels</th><th>us</th>"
+        "<th>occupancy %%</th><th>L2 hits %%</th><th>DRAM GB/s</th><th>DRAM busy %%</th><th>SMs busy %%</th></tr>"
+        "</thead><tbody>",
+        p->counted_by);
+    for (size_t i = 0; i < p->n_layers; i++) {
+        const om_counters *c = &p->layers[i].counters;
+        if (!c->kernels) continue;
+        om_str_add(o, "<tr>");
+        om_html_cell_text(o, p->layers[i].name);
+        om_html_cell_num(o, c->kernels, 0);
+        om_html_cell_num(o, c->us, 1);
+        share_cell(o, c->occupancy);
+        share_cell(o, c->l2_hits);
+        if (c->dram_gbs >= 0) om_html_cell_num(o, c->dram_gbs, 0);
+        else om_html_cell_text(o, "");
+        share_cell(o, c->dram_busy);
+        share_cell(o, c->sm_busy);
+        om_str_add(o, "</tr>");
+    }
+    om_str_add(o, "</tbody></table></div>");
+}
+
 static void add_model(const om_profile *p, om_str *o)
 {
     add_layer_tiles(p, o);
@@ -82,6 +114,7 @@ static void add_model(const om_profile *p, om_str *o)
     om_svg_roofline(p, o);
     om_str_add(o, "</div>");
     add_layers(p, o);
+    if (p->counted_by[0]) add_counters(p, o);
     size_t open = 0;
     om_str_add(o, "<h2>Fusions and reformats</h2><ul>");
     for (size_t i = 0; i < p->n_fusions; i++) {
@@ -116,6 +149,28 @@ static void add_threads(const om_json_value *run, om_str *o)
     om_str_add(o, "</tbody></table></div>");
 }
 
+static double share_of(const om_json_value *device, const char *work)
+{
+    const om_json_value *v = om_json_get(device, work);
+    return v && v->type == OM_JSON_OBJ ? 100 * om_json_get_num(v, "share", 0) : 0;
+}
+
+/* What the run's GPU did. */
+static void add_device(const om_json_value *d, om_str *o)
+{
+    if (!d || d->type != OM_JSON_OBJ) return;
+    om_str_add(o, "</div><h2>The GPU</h2><div class=\"tiles\">");
+    om_html_tile(o, "% of its time: writing inputs", "%.1f", share_of(d, "gather"));
+    om_html_tile(o, "% the model", "%.1f", share_of(d, "infer"));
+    om_html_tile(o, "% reading outputs", "%.1f", share_of(d, "head"));
+    om_html_tile(o, "MB copied to it", "%.1f", om_json_get_num(d, "bytes_to_device", 0) / 1e6);
+    om_html_tile(o, "MB copied from it", "%.1f", om_json_get_num(d, "bytes_to_host", 0) / 1e6);
+    if (om_json_get_num(d, "gpu_percent", -1) < 0) return; /* its driver tells nothing */
+    om_html_tile(o, "% busy", "%.0f", om_json_get_num(d, "gpu_percent", 0));
+    om_html_tile(o, "% its decoders", "%.0f", om_json_get_num(d, "nvdec_percent", 0));
+    om_html_tile(o, "W", "%.0f", om_json_get_num(d, "gpu_power_w", 0));
+}
+
 static void add_run(const om_json_value *run, om_str *o)
 {
     om_str_add(o, "<h2>The run</h2><div class=\"tiles\">");
@@ -124,6 +179,7 @@ static void add_run(const om_json_value *run, om_str *o)
     om_html_tile(o, "seconds", "%.2f", om_json_get_num(run, "seconds", 0));
     om_html_tile(o, "frames a batch", "%.2f", om_json_get_num(run, "mean_batch", 0));
     om_html_tile(o, "cores busy", "%.2f", om_json_get_num(run, "cores_busy", 0));
+    add_device(om_json_get(run, "device"), o);
     om_str_add(o, "</div><h2>A frame's way, mean times</h2><div class=\"plot\">");
     om_svg_stages(run, o);
     om_str_add(o, "</div><h2>Over time</h2><div class=\"plot\">");

@@ -7,6 +7,25 @@
 
 #define MAX_FILE (256u << 20)
 
+static void share_json(om_json *j, const char *key, double v)
+{
+    if (v >= 0) om_json_key_num(j, key, v, 4);
+}
+
+static void counters_json(const om_counters *c, om_json *j)
+{
+    om_json_key(j, "counters");
+    om_json_begin_object(j);
+    om_json_key_int(j, "kernels", c->kernels);
+    om_json_key_num(j, "us", c->us, 4);
+    share_json(j, "occupancy", c->occupancy);
+    share_json(j, "l2_hits", c->l2_hits);
+    share_json(j, "dram_gbytes_s", c->dram_gbs);
+    share_json(j, "dram_busy", c->dram_busy);
+    share_json(j, "sm_busy", c->sm_busy);
+    om_json_end_object(j);
+}
+
 static void layer_json(const om_profile *p, const om_layer *l, om_json *j)
 {
     om_json_begin_object(j);
@@ -29,6 +48,7 @@ static void layer_json(const om_profile *p, const om_layer *l, om_json *j)
     om_json_key(j, "inserted");
     om_json_bool(j, l->inserted);
     om_json_key_texts(j, "operators", &l->members);
+    if (l->counters.kernels) counters_json(&l->counters, j);
     om_json_end_object(j);
 }
 
@@ -80,6 +100,12 @@ static void peaks_json(const om_peaks *p, om_json *j)
     om_json_key_num(j, "int8_gops", p->int8_gops, 4);
     om_json_key_num(j, "memory_gbs", p->memory_gbs, 4);
     om_json_key_num(j, "cache_gbs", p->cache_gbs, 4);
+    if (!p->threads) { /* a GPU's */
+        om_json_key_num(j, "f16_gflops", p->f16_gflops, 4);
+        om_json_key_num(j, "tf32_gflops", p->tf32_gflops, 4);
+        om_json_key_num(j, "to_device_gbs", p->to_device_gbs, 4);
+        om_json_key_num(j, "to_host_gbs", p->to_host_gbs, 4);
+    }
     om_json_end_object(j);
 }
 
@@ -157,6 +183,7 @@ void om_profile_json(const om_profile *p, om_json *j)
         om_json_key_int(j, "threads", p->threads);
         om_json_key_int(j, "iterations", p->iterations);
         om_json_key_int(j, "rounds", p->rounds);
+        if (p->counted_by[0]) om_json_key_string(j, "counted_by", p->counted_by);
         peaks_json(&p->peaks, j);
         totals_json(p, j);
         om_json_key(j, "layers");
@@ -222,9 +249,28 @@ static void get_texts(reader *r, const om_json_value *o, const char *key, om_str
         if (v->children[i].type == OM_JSON_STR) r->err = om_strlist_add(out, v->children[i].str);
 }
 
+static double get_share(reader *r, const om_json_value *o, const char *key)
+{
+    const om_json_value *v = member(r, o, key, OM_JSON_NUM);
+    return v ? v->num : -1;
+}
+
+static void read_counters(reader *r, const om_json_value *o, om_counters *c)
+{
+    if (!o) return;
+    *c = (om_counters){.kernels = (int)get_count(r, o, "kernels"),
+                       .us = get_num(r, o, "us"),
+                       .occupancy = get_share(r, o, "occupancy"),
+                       .l2_hits = get_share(r, o, "l2_hits"),
+                       .dram_gbs = get_share(r, o, "dram_gbytes_s"),
+                       .dram_busy = get_share(r, o, "dram_busy"),
+                       .sm_busy = get_share(r, o, "sm_busy")};
+}
+
 static void read_layer(reader *r, const om_json_value *v, om_layer *l)
 {
     char bound[16];
+    l->step = -1;
     get_text(r, v, "name", &l->name);
     get_text(r, v, "type", &l->type);
     get_chars(r, v, "engine_type", l->engine_type, sizeof l->engine_type);
@@ -245,6 +291,7 @@ static void read_layer(reader *r, const om_json_value *v, om_layer *l)
     const om_json_value *inserted = member(r, v, "inserted", OM_JSON_BOOL);
     l->inserted = inserted && inserted->boolean;
     get_texts(r, v, "operators", &l->members);
+    read_counters(r, member(r, v, "counters", OM_JSON_OBJ), &l->counters);
 }
 
 static void read_layers(reader *r, const om_json_value *root, om_profile *p)
@@ -299,6 +346,7 @@ static void read_head(reader *r, const om_json_value *root, om_profile *p)
     p->threads = (int)get_count(r, root, "threads");
     p->iterations = (int)get_count(r, root, "iterations");
     p->rounds = (int)get_count(r, root, "rounds");
+    get_chars(r, root, "counted_by", p->counted_by, sizeof p->counted_by);
     const om_json_value *peaks = member(r, root, "peaks", OM_JSON_OBJ);
     get_chars(r, peaks, "cpu", p->peaks.cpu, sizeof p->peaks.cpu);
     p->peaks.threads = (int)get_count(r, peaks, "threads");
@@ -307,11 +355,22 @@ static void read_head(reader *r, const om_json_value *root, om_profile *p)
     p->peaks.int8_gops = get_num(r, peaks, "int8_gops");
     p->peaks.memory_gbs = get_num(r, peaks, "memory_gbs");
     p->peaks.cache_gbs = get_num(r, peaks, "cache_gbs");
+    p->peaks.f16_gflops = get_num(r, peaks, "f16_gflops");
+    p->peaks.tf32_gflops = get_num(r, peaks, "tf32_gflops");
+    p->peaks.to_device_gbs = get_num(r, peaks, "to_device_gbs");
+    p->peaks.to_host_gbs = get_num(r, peaks, "to_host_gbs");
     const om_json_value *totals = member(r, root, "totals", OM_JSON_OBJ);
     p->layers_us = get_num(r, totals, "layers_us");
     p->latency_us = get_num(r, totals, "latency_us");
     p->profiled_us = get_num(r, totals, "profiled_us");
     p->parameters = get_count(r, totals, "parameters");
+    const om_json_value *moved = member(r, totals, "transfers", OM_JSON_OBJ);
+    const om_json_value *in_place = member(r, moved, "in_place", OM_JSON_BOOL);
+    p->in_place = !in_place || in_place->boolean;
+    p->input_bytes = get_count(r, moved, "input_bytes");
+    p->output_bytes = get_count(r, moved, "output_bytes");
+    p->to_device_us = get_num(r, moved, "to_device_us");
+    p->to_host_us = get_num(r, moved, "to_host_us");
     const om_json_value *gap = member(r, totals, "gap", OM_JSON_STR);
     if (gap && !(p->gap = om_strdup(gap->str)) && !r->err) r->err = OM_ERR_NOMEM;
     const om_json_value *system = member(r, root, "system", OM_JSON_OBJ);

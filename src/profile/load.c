@@ -39,6 +39,35 @@ static const struct {
 
 static void store(om_load *l, size_t offset, double v) { memcpy((char *)l + offset, &v, sizeof v); }
 
+static double share_of(const om_json_value *device, const char *what)
+{
+    const om_json_value *v = om_json_get(device, what);
+    return v && v->type == OM_JSON_OBJ ? om_json_get_num(v, "share", -1) : -1;
+}
+
+static double percent(const om_json_value *device, const char *key)
+{
+    double v = om_json_get_num(device, key, -1);
+    return v < 0 ? -1 : fmin(1, v / 100);
+}
+
+static void read_device(const om_json_value *d, om_load *out)
+{
+    out->device = d && d->type == OM_JSON_OBJ;
+    if (!out->device) d = NULL;
+    out->device_gather = share_of(d, "gather");
+    out->device_infer = share_of(d, "infer");
+    out->device_head = share_of(d, "head");
+    out->device_busy = percent(d, "gpu_percent");
+    out->decoders_busy = percent(d, "nvdec_percent");
+    out->device_watts = om_json_get_num(d, "gpu_power_w", -1);
+    out->device_limit_w = om_json_get_num(d, "gpu_power_limit_w", -1);
+    out->held_back = om_json_get_num(d, "held_back", -1);
+    double frames = fmax(1, out->frames);
+    out->up_bytes = om_json_get_num(d, "bytes_to_device", 0) / frames;
+    out->down_bytes = om_json_get_num(d, "bytes_to_host", 0) / frames;
+}
+
 void om_load_read(const om_json_value *run, om_load *out)
 {
     memset(out, 0, sizeof *out);
@@ -56,6 +85,7 @@ void om_load_read(const om_json_value *run, om_load *out)
     const om_json_value *power = om_json_get(run, "power");
     out->watts = om_json_get_num(power, "watts", 0);
     out->joules_a_frame = om_json_get_num(power, "joules_a_frame", 0);
+    read_device(om_json_get(run, "device"), out);
     out->there = out->frames > 1 && out->seconds > 0 && out->fps > 0;
     if (out->n_streams < 1) out->n_streams = 1;
     if (out->sessions < 1) out->sessions = 1;

@@ -10,6 +10,11 @@ typedef struct om_load {
     double n_streams, live_streams, mean_batch, batch_limit, sessions, batch_infer_ms;
     double cores, machine_cores, cpu_s, cores_busy, core_wait_s, throttled_s, power_throttles, watts,
         joules_a_frame;
+    /* Of a device of its own (a GPU); negative: not told. Shares 0..1, of its time on the run. */
+    bool device;
+    double device_gather, device_infer, device_head; /* shares of what it did */
+    double device_busy, decoders_busy, device_watts, device_limit_w, held_back;
+    double up_bytes, down_bytes; /* copied to and from it, a frame */
     /* Of one frame, ms. */
     double source, decode, cores_wait, mailbox, gather, infer, finish, head, lane, sink;
 } om_load;

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "profile/group.h"
 #include "profile/profile.h"
+#include "trace/trace.h"
 
 #define ROUNDS 3
 #define WARM 2
@@ -56,9 +57,13 @@ typedef struct bench {
     const om_backend_ops *backend;
     const char *device;
     om_device *memory;
+    bool apart;   /* the device has memory of its own */
+    bool watched; /* by a tool, which slows all down and wants one inference with marks: no times are taken */
+    char *cache_dir; /* what its engine chose is remembered there, so that each plan is the same; NULL:
+                        nowhere */
     om_tags tags;
-    om_plan *plain_plan;
-    om_session *plain;
+    om_plan *plain_plan, *marked_plan; /* marked: with the engine's clocks */
+    om_session *plain, *marked;
     om_layer_time *times, *warm; /* of the profiled session; n_times */
     int n_times;
     samples *layers; /* by time entry */
@@ -126,7 +131,10 @@ static int open_memory(bench *b)
     char id[64];
     if (!om_device_find(b->backend->name)) return om_device_open("cpu", &b->memory);
     snprintf(id, sizeof id, "%s%s%s", b->backend->name, b->device ? ":" : "", b->device ? b->device : "");
-    return om_device_open(id, &b->memory);
+    int err = om_device_open(id, &b->memory);
+    b->apart = !err && b->memory->ops->memory != OM_MEMORY_HOST;
+    if (b->apart) b->cache_dir = om_peaks_folder();
+    return err;
 }
 
 static int compile(bench *b, bool profiling, om_plan **out)
@@ -143,6 +151,7 @@ static int compile(bench *b, bool profiling, om_plan **out)
                            .threads = b->params->threads,
                            .sessions = 1,
                            .profiling = profiling,
+                           .cache_dir = b->cache_dir,
                            .plan_file = b->plan_file};
     return om_plan_compile(b->backend, &q, out);
 }
@@ -170,11 +179,15 @@ static int fill_input(om_session *s)
 
 static void done(void *user) { (void)user; }
 
+/* Until the engine is done; outputs that lie on a device of their own stay there: transfers are timed apart.
+ */
 static int infer(om_session *s, double *us)
 {
     int64_t begin = om_now_ns();
     int err = om_session_submit(s, s->plan->batch, done, NULL);
+    s->collecting = s->plan->memory->ops->memory != OM_MEMORY_HOST;
     if (!err) err = om_session_wait(s);
+    s->collecting = false;
     *us = (double)(om_now_ns() - begin) / 1e3;
     return err;
 }
@@ -233,7 +246,11 @@ static int keep_outputs(bench *b)
     om_session *s = b->plain;
     om_profile *p = b->p;
     size_t n = 0;
-    if (!b->params->keep_outputs || b->memory->ops->memory != OM_MEMORY_HOST) return OM_OK;
+    if (!b->params->keep_outputs) return OM_OK;
+    if (b->apart) {
+        int err = om_session_wait(s); /* brings them to the host */
+        if (err) return err;
+    }
     for (int pass = 0; pass < 2; pass++) {
         n = 0;
         for (int i = 0; i < s->n_outputs; i++) {
@@ -248,12 +265,28 @@ static int keep_outputs(bench *b)
     return OM_OK;
 }
 
+static void close_marked(bench *b)
+{
+    if (b->marked != b->plain) om_session_destroy(b->marked);
+    om_plan_destroy(b->marked_plan);
+    b->marked = NULL;
+    b->marked_plan = NULL;
+}
+
+/* A CPU engine lays its memory out anew for each plan, and is slower or faster by it; a GPU's takes long to
+ * make one and is not. */
+static int open_marked(bench *b)
+{
+    if (b->watched) b->marked = b->plain;
+    if (b->marked) return OM_OK;
+    int err = compile(b, true, &b->marked_plan);
+    return err ? err : om_session_create(b->marked_plan, &b->marked);
+}
+
 static int measured_round(bench *b, int iterations)
 {
-    om_session *s = NULL;
-    om_plan *plan = NULL;
-    int err = compile(b, true, &plan);
-    if (!err) err = om_session_create(plan, &s);
+    int err = open_marked(b);
+    om_session *s = b->marked;
     if (!err) err = warm_up(s);
     if (!err && !b->times) err = first_times(b, s);
     if (!err) err = read_times(b, s, b->warm);
@@ -261,13 +294,14 @@ static int measured_round(bench *b, int iterations)
     for (int i = 0; i < iterations && !err; i++) {
         double us;
         bool last = i + 1 == iterations || om_now_ns() > end;
+        if (last) om_trace_begin(OM_PROFILE_SPAN, b->p->batch);
         err = infer(s, &us);
+        if (last) om_trace_end(OM_PROFILE_SPAN);
         if (!err) err = samples_add(&b->profiled, us);
         if (!err) err = note_times(b, s, last);
         if (last) break;
     }
-    om_session_destroy(s);
-    om_plan_destroy(plan);
+    if (!b->apart) close_marked(b);
     return err;
 }
 
@@ -285,15 +319,16 @@ static int plain_round(bench *b, int iterations)
 
 static int measure_rounds(bench *b)
 {
+    int rounds = b->watched ? 1 : ROUNDS;
     int each = (b->params->iterations + ROUNDS - 1) / ROUNDS, err = OM_OK;
-    for (int r = 0; r < ROUNDS && !err; r++) {
+    for (int r = 0; r < rounds && !err; r++) {
         char what[64];
-        snprintf(what, sizeof what, "round %d of %d", r + 1, ROUNDS);
-        say(b, what, (double)r / ROUNDS);
+        snprintf(what, sizeof what, "round %d of %d", r + 1, rounds);
+        say(b, what, (double)r / rounds);
         err = plain_round(b, each);
         if (!err) err = measured_round(b, each);
     }
-    b->p->rounds = ROUNDS;
+    b->p->rounds = rounds;
     b->p->iterations = (int)b->latency.n;
     return err;
 }
@@ -332,6 +367,7 @@ static int take_layer_times(bench *b, const int *entry)
     for (int i = 0; i < b->n_times; i++) {
         if (entry[i] < 0) continue;
         om_layer *l = &b->p->layers[entry[i]];
+        l->step = i;
         l->us = median(&b->layers[i]);
         if (!b->layers[i].n) continue;
         l->least_us = b->layers[i].v[0];
@@ -344,6 +380,19 @@ static int take_layer_times(bench *b, const int *entry)
     return OM_OK;
 }
 
+static char *explain_device(const om_profile *p, double gap)
+{
+    if (gap > 0)
+        return om_sprintf(
+            "the layers add up to %.0f us of the %.0f an inference takes: the rest, %.1f us, is starting the graph of "
+            "%zu steps on the device and waking the thread that waits for it",
+            p->layers_us, p->latency_us, gap, p->n_layers);
+    return om_sprintf(
+        "the layers add up to %.0f us, %.0f more than an inference without marks takes (%.0f us): without them a step "
+        "begins while the one before it ends",
+        p->layers_us, -gap, p->latency_us);
+}
+
 /* Why the layers do not add up to the inference. */
 static char *explain(const om_profile *p)
 {
@@ -351,6 +400,7 @@ static char *explain(const om_profile *p)
     size_t below = 0;
     for (size_t i = 0; i < p->n_layers; i++) below += p->layers[i].us < 1;
     if (fabs(gap) <= GAP * p->latency_us) return NULL;
+    if (!p->in_place) return explain_device(p, gap);
     if (gap < 0)
         return om_sprintf(
             "the layers add up to %.0f us, %.0f more than an inference without clocks takes; with them it took "
@@ -375,7 +425,7 @@ static int measure_transfers(bench *b)
         int64_t n = om_shape_count(&s->outputs[i].shape);
         p->output_bytes += n > 0 ? n * (int64_t)om_dtype_size(s->outputs[i].dtype) : 0;
     }
-    p->in_place = b->memory->ops->memory == OM_MEMORY_HOST;
+    p->in_place = !b->apart;
     if (p->in_place) return OM_OK;
     size_t most = (size_t)(p->input_bytes > p->output_bytes ? p->input_bytes : p->output_bytes);
     void *host = NULL;
@@ -412,8 +462,8 @@ static int conclude(bench *b)
     if (!err) err = om_group_layers(b->shaped, b->times, b->n_times, b->plain_plan, p, owner, entry);
     if (!err) err = take_layer_times(b, entry);
     if (!err) err = om_fusion_check(b->shaped, owner, p);
-    if (!err) p->gap = explain(p);
     if (!err) err = measure_transfers(b);
+    if (!err) p->gap = explain(p);
     om_free(owner);
     om_free(entry);
     return err;
@@ -441,6 +491,7 @@ static int describe(bench *b)
 static void bench_fini(bench *b)
 {
     om_tags_remove(&b->tags);
+    close_marked(b);
     om_session_destroy(b->plain);
     om_plan_destroy(b->plain_plan);
     for (int i = 0; b->layers && i < b->n_times; i++) om_free(b->layers[i].v);
@@ -450,6 +501,7 @@ static void bench_fini(bench *b)
     om_free(b->latency.v);
     om_free(b->profiled.v);
     om_device_close(b->memory);
+    om_free(b->cache_dir);
     om_model_desc_free(b->desc);
     om_graph_destroy(b->shaped);
     om_graph_destroy(b->graph);
@@ -468,12 +520,13 @@ int om_profile_measure(const om_profile_params *params, om_profile *p)
     if (!err) err = shape_graph(&b);
     if (!err) err = open_memory(&b);
     say(&b, "measuring the machine", 0);
-    /* The roofs are the processor's: of another device's nothing is known. */
-    if (!err && b.memory->ops->memory == OM_MEMORY_HOST)
-        err = om_peaks_get(om_cpu_count(), params->fresh_peaks, &p->peaks);
+    b.watched = b.apart && om_trace_has_tool();
+    if (!err && !b.apart) err = om_peaks_get(om_cpu_count(), params->fresh_peaks, &p->peaks);
+    if (!err && b.apart && !b.watched) err = om_peaks_get_device(b.memory, params->fresh_peaks, &p->peaks);
+    if (err == OM_ERR_UNSUPPORTED && b.apart) err = OM_OK; /* then nothing is known of its roofs */
     say(&b, "compiling the model", 0);
     if (!err) err = om_tags_put(b.graph, &b.tags);
-    if (!err) err = compile(&b, false, &b.plain_plan);
+    if (!err) err = compile(&b, b.watched, &b.plain_plan);
     if (!err) err = om_session_create(b.plain_plan, &b.plain);
     if (!err) err = warm_up(b.plain);
     if (!err) err = keep_outputs(&b);

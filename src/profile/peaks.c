@@ -128,26 +128,59 @@ static int measure_all(om_peaks *p)
     return err;
 }
 
-char *om_peaks_path(int threads)
+/* Each folder of the path that is missing. */
+static void make_folders(const char *path)
 {
-    char name[160], *out = name;
+    char *copy = om_strdup(path);
+    for (char *slash = copy ? strchr(copy + 1, '/') : NULL; slash; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        if (mkdir(copy, 0755) && errno != EEXIST) break;
+        *slash = '/';
+    }
+    om_free(copy);
+}
+
+char *om_peaks_folder(void)
+{
     const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    for (const char *in = om_cpu_model(); *in && out < name + sizeof name - 1; in++)
+    char *path = base && base[0] == '/'   ? om_sprintf("%s/omma/", base)
+                 : home && home[0] == '/' ? om_sprintf("%s/.cache/omma/", home)
+                                          : NULL;
+    if (!path) return NULL;
+    make_folders(path);
+    path[strlen(path) - 1] = '\0';
+    return path;
+}
+
+/* `threads` 0: of a GPU. */
+static char *path_of(const char *model, int threads)
+{
+    char name[160], *out = name, *folder = om_peaks_folder(), *path;
+    for (const char *in = model; *in && out < name + sizeof name - 1; in++)
         *out++ = isalnum((unsigned char)*in) ? *in : '-';
     *out = '\0';
-    if (base && base[0] == '/') return om_sprintf("%s/omma/peaks-%s-%d.json", base, name, threads);
-    if (home && home[0] == '/') return om_sprintf("%s/.cache/omma/peaks-%s-%d.json", home, name, threads);
-    return NULL;
+    if (!folder) return NULL;
+    path = threads ? om_sprintf("%s/peaks-%s-%d.json", folder, name, threads)
+                   : om_sprintf("%s/peaks-%s.json", folder, name);
+    om_free(folder);
+    return path;
 }
+
+char *om_peaks_path(int threads) { return path_of(om_cpu_model(), threads); }
 
 static const struct {
     const char *key;
     size_t offset;
-} fields[] = {{"f32_gflops", offsetof(om_peaks, f32_gflops)},
-              {"bf16_gflops", offsetof(om_peaks, bf16_gflops)},
-              {"int8_gops", offsetof(om_peaks, int8_gops)},
-              {"memory_gbs", offsetof(om_peaks, memory_gbs)},
-              {"cache_gbs", offsetof(om_peaks, cache_gbs)}};
+    bool gpu; /* of GPUs only */
+} fields[] = {{"f32_gflops", offsetof(om_peaks, f32_gflops), false},
+              {"bf16_gflops", offsetof(om_peaks, bf16_gflops), false},
+              {"f16_gflops", offsetof(om_peaks, f16_gflops), true},
+              {"tf32_gflops", offsetof(om_peaks, tf32_gflops), true},
+              {"int8_gops", offsetof(om_peaks, int8_gops), false},
+              {"memory_gbs", offsetof(om_peaks, memory_gbs), false},
+              {"cache_gbs", offsetof(om_peaks, cache_gbs), false},
+              {"to_device_gbs", offsetof(om_peaks, to_device_gbs), true},
+              {"to_host_gbs", offsetof(om_peaks, to_host_gbs), true}};
 #define N_FIELDS (sizeof fields / sizeof fields[0])
 
 static double *field(om_peaks *p, size_t i) { return (double *)(void *)((char *)p + fields[i].offset); }
@@ -162,6 +195,7 @@ static bool load(const char *path, om_peaks *p)
     const om_json_value *cpu = ok ? om_json_get(root, "cpu") : NULL;
     ok = cpu && cpu->type == OM_JSON_STR && !strcmp(cpu->str, p->cpu);
     for (size_t i = 0; i < N_FIELDS && ok; i++) {
+        if (fields[i].gpu && p->threads) continue;
         const om_json_value *v = om_json_get(root, fields[i].key);
         ok = v && v->type == OM_JSON_NUM && v->num >= 0;
         if (ok) *field(p, i) = v->num;
@@ -169,18 +203,6 @@ static bool load(const char *path, om_peaks *p)
     om_json_free(root);
     om_free(text);
     return ok && p->f32_gflops > 0 && p->memory_gbs > 0;
-}
-
-/* Each folder of the path that is missing. */
-static void make_folders(const char *path)
-{
-    char *copy = om_strdup(path);
-    for (char *slash = copy ? strchr(copy + 1, '/') : NULL; slash; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        if (mkdir(copy, 0755) && errno != EEXIST) break;
-        *slash = '/';
-    }
-    om_free(copy);
 }
 
 static void save(const char *path, om_peaks *p)
@@ -194,11 +216,11 @@ static void save(const char *path, om_peaks *p)
     om_json_key(&j, "threads");
     om_json_int(&j, p->threads);
     for (size_t i = 0; i < N_FIELDS; i++) {
+        if (fields[i].gpu && p->threads) continue;
         om_json_key(&j, fields[i].key);
         om_json_num(&j, *field(p, i), 6);
     }
     om_json_end_object(&j);
-    make_folders(path);
     if (!text.failed) om_write_file_atomic(path, text.data, text.len);
     om_str_fini(&text);
 }
@@ -218,9 +240,44 @@ int om_peaks_get(int threads, bool fresh, om_peaks *out)
     return err;
 }
 
+static int measure_device(om_device *d, om_peaks *out)
+{
+    om_device_peaks m;
+    int err = om_device_peaks_measure(d, &m);
+    if (err) return err;
+    out->f32_gflops = m.f32_gflops;
+    out->tf32_gflops = m.tf32_gflops;
+    out->f16_gflops = m.f16_gflops;
+    out->bf16_gflops = m.bf16_gflops;
+    out->int8_gops = m.int8_gops;
+    out->memory_gbs = m.memory_gbs;
+    out->cache_gbs = m.cache_gbs;
+    out->to_device_gbs = m.to_device_gbs;
+    out->to_host_gbs = m.to_host_gbs;
+    return OM_OK;
+}
+
+int om_peaks_get_device(om_device *d, bool fresh, om_peaks *out)
+{
+    om_device_info info = {0};
+    memset(out, 0, sizeof *out);
+    int err = om_device_info_get(d, &info);
+    if (err) return err;
+    snprintf(out->cpu, sizeof out->cpu, "%s", info.name);
+    char *path = path_of(out->cpu, 0);
+    if (fresh || !path || !load(path, out)) {
+        err = measure_device(d, out);
+        /* What was measured without its library is not kept: it may come. */
+        if (!err && path && out->f32_gflops > 0) save(path, out);
+    }
+    om_free(path);
+    return err;
+}
+
 double om_peaks_gflops(const om_peaks *p, const char *precision)
 {
     if (!strcmp(precision, "int8") && p->int8_gops > 0) return p->int8_gops;
     if (!strcmp(precision, "bf16") && p->bf16_gflops > 0) return p->bf16_gflops;
+    if (!strcmp(precision, "f16") && p->f16_gflops > 0) return p->f16_gflops;
     return p->f32_gflops;
 }

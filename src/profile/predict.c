@@ -62,11 +62,16 @@ static double times_us(const om_profile *p, const char *precision)
 
 static int predict_precision(const om_profile *p, const char *precision, om_what_if *out)
 {
-    bool known = !strcmp(precision, "f32") || !strcmp(precision, "bf16") || !strcmp(precision, "int8");
-    if (!known) return om_fail(OM_ERR_ARG, "what if precision=%s: expected f32, bf16 or int8", precision);
+    bool known = !strcmp(precision, "f32") || !strcmp(precision, "bf16") || !strcmp(precision, "f16") ||
+                 !strcmp(precision, "int8");
+    if (!known)
+        return om_fail(OM_ERR_ARG, "what if precision=%s: expected f32, bf16, f16 or int8", precision);
     if (!p->n_layers) return om_fail(OM_ERR_ARG, "what if precision=%s: needs a model's layers", precision);
     if (!strcmp(precision, "bf16") && p->peaks.bf16_gflops <= 0)
         return om_fail(OM_ERR_UNSUPPORTED, "what if precision=bf16: this machine has no instructions for it");
+    if (!strcmp(precision, "f16") && p->peaks.f16_gflops <= 0)
+        return om_fail(OM_ERR_UNSUPPORTED,
+                       "what if precision=f16: nothing is known of this device's peak in it");
     if (p->peaks.f32_gflops <= 0)
         return om_fail(OM_ERR_UNSUPPORTED, "what if precision=%s: nothing is known of the device's peaks",
                        precision);

@@ -104,12 +104,25 @@ size_t om_profile_types(const om_profile *p, om_type_sum *out, size_t max)
     return n;
 }
 
+/* Fields; empty: not told. */
+static void add_counters(const om_counters *c, om_str *out)
+{
+    const double v[] = {c->us, c->occupancy, c->l2_hits, c->dram_gbs, c->dram_busy, c->sm_busy};
+    om_str_addf(out, ",%d", c->kernels);
+    for (size_t i = 0; i < sizeof v / sizeof v[0]; i++)
+        if (c->kernels && v[i] >= 0) om_str_addf(out, ",%.4f", v[i]);
+        else om_str_addc(out, ',');
+}
+
 void om_profile_csv(const om_profile *p, om_str *out)
 {
     om_str_add(
         out,
         "layer,name,type,engine_type,implementation,precision,shape,us,percent,least_us,most_us,macs,bytes,"
-        "gflops,gbytes_s,reach,bound,operators\n");
+        "gflops,gbytes_s,reach,bound,operators");
+    if (p->counted_by[0])
+        om_str_add(out, ",kernels,counted_us,occupancy,l2_hits,dram_gbytes_s,dram_busy,sm_busy");
+    om_str_addc(out, '\n');
     for (size_t i = 0; i < p->n_layers; i++) {
         const om_layer *l = &p->layers[i];
         om_str_addf(out, "%zu,", i);
@@ -125,6 +138,7 @@ void om_profile_csv(const om_profile *p, om_str *out)
             om_str_addf(&members, "%s%s", k ? "; " : "", l->members.items[k]);
         om_csv_quoted(out, om_str_get(&members));
         om_str_fini(&members);
+        if (p->counted_by[0]) add_counters(&l->counters, out);
         om_str_addc(out, '\n');
     }
 }

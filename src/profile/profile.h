@@ -19,6 +19,19 @@ typedef enum om_roof {
 } om_roof;
 const char *om_roof_name(om_roof r);
 
+/* What a vendor's tool counts of a layer's kernels; means weighted by their time. Negative: not told. */
+typedef struct om_counters {
+    int kernels;
+    double us;                 /* on the device, in that tool's run */
+    double occupancy;          /* warps that are active, of those that could be: 0..1 */
+    double l2_hits;            /* 0..1 */
+    double dram_gbs;           /* read and written */
+    double dram_busy, sm_busy; /* of what they can do at most, 0..1 */
+} om_counters;
+
+/* The span around the last measured inference: what tools are told to look at. */
+#define OM_PROFILE_SPAN "counted_inference"
+
 /* One step of the engine: an operator of the model, several that were fused, or a step that the engine put
  * in. */
 typedef struct om_layer {
@@ -32,6 +45,8 @@ typedef struct om_layer {
     double gflops, gbs;           /* achieved */
     double reach;                 /* share of the nearer roof, 0..1 */
     om_roof roof;
+    int step;             /* its number among the engine's, as the ranges of tools have it; -1: none */
+    om_counters counters; /* .kernels 0: not counted */
 } om_layer;
 
 typedef enum om_fusion_state { OM_FUSION_DONE, OM_FUSION_OPEN } om_fusion_state;
@@ -56,6 +71,7 @@ typedef struct om_profile {
     char *gap;          /* why sum and latency differ by more than 5%; NULL: they do not */
     bool in_place;      /* input and output are host memory that the engine uses where it is: no transfers */
     double to_device_us, to_host_us;
+    char counted_by[8]; /* "ncu", "nsys"; empty: layers have no counters */
     int64_t input_bytes, output_bytes, parameters;
     om_peaks peaks;
     om_fusion *fusions;

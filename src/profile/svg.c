@@ -223,7 +223,7 @@ void om_svg_roofline(const om_profile *p, om_str *out)
     map m = {.p = p, .types = types, .n_types = om_profile_types(p, types, MAX_TYPES), .out = out};
     axes a = {.x0 = 0, .x1 = 2, .y0 = 0, .y1 = 1};
     double top = p->peaks.f32_gflops;
-    bool integers = false;
+    bool integers = false, halves = false;
     size_t points = 0;
     for (size_t i = 0; i < p->n_layers; i++) {
         const om_layer *l = &p->layers[i];
@@ -234,15 +234,19 @@ void om_svg_roofline(const om_profile *p, om_str *out)
         a.y0 = fmin(a.y0, fmax(-3, floor(log10(l->gflops))));
         top = fmax(top, l->gflops);
         integers |= !strcmp(l->precision, "int8");
+        halves |= !strcmp(l->precision, "f16");
         points++;
     }
     if (!points || p->peaks.memory_gbs <= 0 || p->peaks.f32_gflops <= 0) return;
     if (integers) top = fmax(top, p->peaks.int8_gops);
+    if (halves) top = fmax(top, p->peaks.f16_gflops);
     a.y1 = ceil(log10(top) + .05);
     a.x1 = fmax(a.x1, ceil(log10(p->peaks.f32_gflops / p->peaks.memory_gbs) + .1));
     om_str_add(out, "<svg viewBox=\"0 0 960 420\" role=\"img\" aria-label=\"Roofline plot\">");
     grid(&a, out);
     roof(&a, p->peaks.memory_gbs, p->peaks.f32_gflops, "", "f32", out);
+    if (halves && p->peaks.f16_gflops > 0)
+        roof(&a, p->peaks.memory_gbs, p->peaks.f16_gflops, "dash", "f16", out);
     if (integers && p->peaks.int8_gops > 0)
         roof(&a, p->peaks.memory_gbs, p->peaks.int8_gops, "dash", "int8", out);
     for (size_t i = 0; i < p->n_layers; i++)

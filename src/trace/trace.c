@@ -11,6 +11,8 @@
 #define FIRST_EVENTS 256
 
 atomic_bool om_trace_on;
+static atomic_bool recording;
+static _Atomic(const om_trace_tool *) tool;
 
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER; /* guards rings */
 static om_trace_ring *rings;
@@ -40,11 +42,16 @@ int om_trace_start(int events_per_thread)
         return om_fail(OM_ERR_ARG, "a trace needs room for 2 events a thread at least");
     atomic_store(&ring_events, events_per_thread);
     if (!om_trace_rings()) atomic_store(&origin_ns, om_now_ns());
+    atomic_store(&recording, true);
     atomic_store(&om_trace_on, true);
     return OM_OK;
 }
 
-void om_trace_stop(void) { atomic_store(&om_trace_on, false); }
+void om_trace_stop(void)
+{
+    atomic_store(&recording, false);
+    atomic_store(&om_trace_on, om_trace_has_tool());
+}
 
 void om_trace_fini(void)
 {
@@ -100,9 +107,10 @@ static void make_room(om_trace_ring *ring)
 
 static void put(om_trace_event event)
 {
+    if (!atomic_load_explicit(&recording, memory_order_relaxed)) return;
     om_trace_ring *ring = my_ring();
     if (!ring) return;
-    event.ns = om_now_ns();
+    if (!event.ns) event.ns = om_now_ns();
     pthread_mutex_lock(&ring->lock);
     make_room(ring);
     if (ring->count < ring->cap) {
@@ -114,9 +122,25 @@ static void put(om_trace_event event)
     pthread_mutex_unlock(&ring->lock);
 }
 
-static _Atomic(const om_trace_tool *) tool;
+void om_trace_set_tool(const om_trace_tool *t)
+{
+    atomic_store(&tool, t);
+    atomic_store(&om_trace_on, t || atomic_load(&recording));
+}
 
-void om_trace_set_tool(const om_trace_tool *t) { atomic_store(&tool, t); }
+bool om_trace_has_tool(void) { return atomic_load_explicit(&tool, memory_order_acquire) != NULL; }
+
+void om_trace_tool_begin(const char *name, int64_t id)
+{
+    const om_trace_tool *t = atomic_load_explicit(&tool, memory_order_acquire);
+    if (t) t->push(name, id);
+}
+
+void om_trace_tool_end(void)
+{
+    const om_trace_tool *t = atomic_load_explicit(&tool, memory_order_acquire);
+    if (t) t->pop();
+}
 
 void om_trace_emit_begin(const char *name, int64_t id)
 {
@@ -145,6 +169,14 @@ void om_trace_emit_flow(om_trace_flow_step step, int64_t id)
 
 void om_trace_emit_async(const char *name, int64_t id, bool begin)
 {
+    const om_trace_tool *t = atomic_load_explicit(&tool, memory_order_acquire);
+    if (t && t->async) t->async(name, id, begin);
     put((om_trace_event){
         .name = name, .value = id, .kind = begin ? OM_TRACE_ASYNC_BEGIN : OM_TRACE_ASYNC_END});
+}
+
+void om_trace_emit_past(const char *name, int64_t id, int64_t begin_ns, int64_t end_ns)
+{
+    put((om_trace_event){.name = name, .value = id, .ns = begin_ns, .kind = OM_TRACE_ASYNC_BEGIN});
+    put((om_trace_event){.name = name, .value = id, .ns = end_ns, .kind = OM_TRACE_ASYNC_END});
 }

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Spans are recorded, or a tool is told of them. */
 extern atomic_bool om_trace_on;
 
 /* Starts recording; each thread keeps its last `events_per_thread` events. */
@@ -24,17 +25,29 @@ void om_trace_fini(void);
 void om_trace_emit_begin(const char *name, int64_t id);
 void om_trace_emit_end(const char *name);
 void om_trace_emit_counter(const char *name, int64_t value);
+/* Of what a device did while nobody looked: on a track by its id (a stream of the device's), at these times.
+ */
+void om_trace_emit_past(const char *name, int64_t id, int64_t begin_ns, int64_t end_ns);
 typedef enum om_trace_flow_step { OM_FLOW_START, OM_FLOW_STEP, OM_FLOW_END } om_trace_flow_step;
 void om_trace_emit_flow(om_trace_flow_step step, int64_t id);
 void om_trace_emit_async(const char *name, int64_t id, bool begin);
 
-/* What else is told of spans' begins and ends, where a plug-in brings a tool of its own (NVTX). Before
- * om_trace_start(); the functions stay valid for the process's life. NULL: nothing. */
+/* Who else is told of spans' begins and ends, whether or not they are recorded: a plug-in attaches what
+ * watches this process (NVTX's tools). The functions stay valid for the process's life. NULL: nobody. */
 typedef struct om_trace_tool {
     void (*push)(const char *name, int64_t id);
     void (*pop)(void);
+    /* Of what may end in another thread, by name and id; NULL: not told. */
+    void (*async)(const char *name, int64_t id, bool begin);
 } om_trace_tool;
 void om_trace_set_tool(const om_trace_tool *tool);
+
+bool om_trace_has_tool(void);
+/* What the span of a model's step begins with; its number among the engine's steps and a name follow. */
+#define OM_TRACE_STEP "step#"
+/* A span for the tool alone, whose name need not outlive the call: a model's layers. */
+void om_trace_tool_begin(const char *name, int64_t id);
+void om_trace_tool_end(void);
 
 static inline bool om_trace_enabled(void) { return atomic_load_explicit(&om_trace_on, memory_order_relaxed); }
 static inline void om_trace_begin(const char *name, int64_t id)
@@ -58,6 +71,10 @@ static inline void om_trace_flow(om_trace_flow_step step, int64_t id)
 static inline void om_trace_async(const char *name, int64_t id, bool begin)
 {
     if (om_trace_enabled()) om_trace_emit_async(name, id, begin);
+}
+static inline void om_trace_past(const char *name, int64_t id, int64_t begin_ns, int64_t end_ns)
+{
+    if (om_trace_enabled()) om_trace_emit_past(name, id, begin_ns, end_ns);
 }
 static inline void om_trace_counter(const char *name, int64_t value)
 {

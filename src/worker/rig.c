@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "profile/profile.h"
 
 #define TRIAL_STEPS 5
 
@@ -187,7 +188,13 @@ int om_rig_compile(om_rig *r, const om_rig_params *p)
                             .height = r->desc->height,
                             .precision = choose_precision(r, p),
                             .sessions = 1};
-    err = p->tuned ? tune(r, &cp, p->threads) : compile(r, &cp, OM_MODE_LATENCY, p->threads);
+    char *cache = p->infer_on_gpu ? om_peaks_folder() : NULL;
+    cp.cache_dir = cache;
+    err = p->tuned && !p->infer_on_gpu ? tune(r, &cp, p->threads)
+                                       : compile(r, &cp, OM_MODE_LATENCY, p->threads);
+    om_free(cache);
+    if (!err && p->tuned && p->infer_on_gpu)
+        snprintf(r->tuning, sizeof r->tuning, "each layer's kernels were timed: %s", r->plan->note);
     if (err) return om_fail_prefix(err, "%s", p->model);
     return make_staging(r);
 }

@@ -162,7 +162,8 @@ def test_ladder_says_what_it_skips(omma, small, tmp_path):
 @pytest.mark.parametrize("args,says", [
     ([], "expected a MODEL"), (["no.onnx"], "no.onnx"), ([SHAPES, "--device", "null"], "no timings of layers"),
     ([SHAPES, "--ladder", "f31"], "f31"), (["--from", SHAPES], "JSON"), (["--compare", "a.json"], "AFTER.json"),
-    ([SHAPES, "--iterations", "1"], "iterations"),
+    ([SHAPES, "--iterations", "1"], "iterations"), ([SHAPES, "--ncu"], "--device cuda:0"), ([SHAPES, "--nsys", "-d", "cpu"], "not cpu"),
+    ([SHAPES, "--ncu", "--nsys", "-d", "cuda:0"], "one of them"), (["--from", SHAPES, "--ncu", "-d", "cuda:0"], "--from"),
 ])
 def test_bad_words(omma, args, says):
     done = omma("profile", *args, code=None)

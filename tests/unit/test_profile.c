@@ -388,6 +388,37 @@ static void test_run_causes(void **state)
         OM_CAUSE_NONE);
 }
 
+/* On a GPU, whose own figures say what is short. */
+#define DEVICE(figures) "\"cpu_seconds\":3,\"cores_busy\":0.3,\"batch_infer_ms\":150,\"device\":{" figures "}"
+#define WORK(gather, infer, head)                                                                            \
+    "\"gather\":{\"share\":" #gather "},\"infer\":{\"share\":" #infer "},\"head\":{\"share\":" #head "}"
+
+static void test_gpu_causes(void **state)
+{
+    static const struct {
+        const char *run;
+        om_cause cause;
+    } cases[] = {
+        {RUN(DEVICE(WORK(0.01, 0.98, 0.01) ",\"nvdec_percent\":97,\"gpu_percent\":30"), STAGE("decode", 99)),
+         OM_CAUSE_DECODE},
+        {RUN(DEVICE(WORK(0.6, 0.39, 0.01) ",\"nvdec_percent\":0,\"bytes_to_device\":300000000"),
+             STAGE("infer", 20)),
+         OM_CAUSE_COPY},
+        {RUN(DEVICE(WORK(0.4, 0.35, 0.25) ",\"nvdec_percent\":20,\"bytes_to_device\":30000"),
+             STAGE("infer", 190)),
+         OM_CAUSE_PREPOST},
+        {RUN(DEVICE(
+                 WORK(0.01, 0.98, 0.01) ",\"held_back\":0.9,\"gpu_power_w\":699,\"gpu_power_limit_w\":700"),
+             STAGE("infer", 20)),
+         OM_CAUSE_POWER},
+        {RUN(DEVICE(WORK(0.01, 0.98, 0.01) ",\"nvdec_percent\":10"), STAGE("infer", 190)), OM_CAUSE_NONE},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        om_cause c = first_cause(cases[i].run);
+        if (c != cases[i].cause) fail_msg("case %zu: %s", i, om_cause_name(c));
+    }
+}
+
 static double predicted(const char *json, const char *what)
 {
     om_profile p;
@@ -490,6 +521,7 @@ int main(void)
         cmocka_unit_test(test_layer_causes),
         cmocka_unit_test(test_launch_cause),
         cmocka_unit_test(test_run_causes),
+        cmocka_unit_test(test_gpu_causes),
         cmocka_unit_test(test_predictions),
         cmocka_unit_test(test_comparison),
         cmocka_unit_test(test_peaks),

@@ -286,9 +286,11 @@ static void pop(void) { popped++; }
 static void a_tool_is_told_of_spans(void **state)
 {
     static const om_trace_tool tool = {.push = push, .pop = pop};
-    om_trace_set_tool(&tool);
+    om_trace_set_tool(NULL);
     om_trace_begin("off", 1);
+    assert_false(om_trace_enabled());
     assert_int_equal(om_trace_start(100), OM_OK);
+    om_trace_set_tool(&tool);
     om_trace_begin("a", 1);
     om_trace_begin("b", 1);
     om_trace_end("b");
@@ -296,6 +298,55 @@ static void a_tool_is_told_of_spans(void **state)
     om_trace_end("a");
     assert_int_equal(pushed, 2);
     assert_int_equal(popped, 1);
+    om_trace_fini();
+}
+
+/* On a track of its own, at the times that are said. */
+static void what_a_device_did_is_told_later(void **state)
+{
+    assert_int_equal(om_trace_start(100), OM_OK);
+    int64_t now = om_now_ns();
+    om_trace_past("gpu infer", 5, now - 3000000, now - 1000000);
+    om_trace_begin("later", 1);
+    om_trace_end("later");
+    om_trace_stop();
+    om_json_value *v = exported();
+    const om_json_value *b = find(v, "b", "gpu infer", 0), *e = find(v, "e", "gpu infer", 0);
+    assert_non_null(b);
+    assert_non_null(e);
+    assert_true(number_of(e, "ts") - number_of(b, "ts") > 1999 &&
+                number_of(e, "ts") - number_of(b, "ts") < 2001);
+    assert_string_equal(text_of(b, "id"), "0x5");
+    om_json_free(v);
+    om_trace_fini();
+}
+
+/* A tool that watches the process is told whether or not anything is recorded, and nothing is recorded for
+ * it. */
+static void a_tool_needs_no_recording(void **state)
+{
+    static const om_trace_tool tool = {.push = push, .pop = pop};
+    pushed = popped = 0;
+    om_trace_set_tool(&tool);
+    assert_true(om_trace_has_tool());
+    om_trace_begin("a", 1);
+    om_trace_tool_begin("a name that does not stay", 2);
+    om_trace_tool_end();
+    om_trace_end("a");
+    om_trace_counter("count", 1);
+    assert_int_equal(pushed, 2);
+    assert_int_equal(popped, 2);
+    om_json_value *v = exported();
+    assert_null(find(v, "B", "a", 0));
+    om_json_free(v);
+    assert_int_equal(om_trace_start(100), OM_OK);
+    om_trace_stop(); /* the recording ends, the tool stays */
+    assert_true(om_trace_enabled());
+    om_trace_set_tool(NULL);
+    assert_false(om_trace_enabled());
+    om_trace_tool_begin("nobody", 1);
+    om_trace_tool_end();
+    assert_int_equal(pushed, 2);
     om_trace_fini();
 }
 
@@ -313,6 +364,8 @@ int main(void)
         cmocka_unit_test(flows_and_async_spans_are_told),
         cmocka_unit_test(only_the_last_is_told_when_asked),
         cmocka_unit_test(a_tool_is_told_of_spans),
+        cmocka_unit_test(a_tool_needs_no_recording),
+        cmocka_unit_test(what_a_device_did_is_told_later),
     };
     return cmocka_run_group_tests(tests, make_file, remove_file);
 }

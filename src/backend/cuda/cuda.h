@@ -2,6 +2,8 @@
 #ifndef OM_BACKEND_CUDA_CUDA_H
 #define OM_BACKEND_CUDA_CUDA_H
 
+#include <stdatomic.h>
+
 #include "backend/backend.h"
 #include "backend/cuda/chain.h"
 #include "backend/cuda/engine.h"
@@ -14,9 +16,10 @@
 typedef struct omcu_plan {
     om_device *device; /* the GPU: plan->memory, or our own where the caller's memory is the host's */
     bool own_device, profiling, nhwc;
-    omcu_store *store; /* the constants of all programs */
+    atomic_bool told_host;              /* that boxes are decoded on the host */
+    omcu_store *store;                  /* the constants of all programs */
     omcu_program *programs[OMCU_RUNGS]; /* for falling batches; the first for the plan's */
-    omcu_chain *chains[OMCU_RUNGS]; /* in their place, where the CPU backend does a part of the model */
+    omcu_chain *chains[OMCU_RUNGS];     /* in their place, where the CPU backend does a part of the model */
     int rungs[OMCU_RUNGS], n_rungs;
 } omcu_plan;
 
@@ -30,8 +33,11 @@ typedef struct omcu_session {
     om_cuda_head *head;                        /* made when the first decode tells which */
     const om_head *head_of;
     const void *head_outputs[OM_HEAD_GRIDS]; /* device_outputs in the order the head wants them */
-    bool head_ran;             /* behind the last submit */
-    struct CUevent_st **marks; /* profiling: before each step, and behind the last */
+    bool head_ran;                           /* behind the last submit */
+    struct CUevent_st **marks;               /* profiling: before each step, and behind the last */
+    struct CUevent_st *work[3]; /* where it is watched: before the inference, behind it, behind the head */
+    bool timed;                 /* the last submit was */
+    int64_t seen_ns;            /* when its end was seen */
     bool started;
     int n;                     /* of the last submit */
     omcu_chain_session *chain; /* of a plan with chains; most of the above is not used then */

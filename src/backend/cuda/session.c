@@ -5,10 +5,12 @@
 
 #include "backend/cuda/cuda.h"
 #include "backend/cuda/user_op.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "device/cuda/cuda.h"
+#include "trace/trace.h"
 
 static int check(const omcu_plan *p, cudaError_t e, const char *doing)
 {
@@ -22,6 +24,26 @@ const omcu_program *omcu_first_program(const omcu_plan *p)
 
 static bool is_staged(const om_session *s) { return s->plan->memory->ops->memory == OM_MEMORY_HOST; }
 
+/* With a mark before each step and two behind the last: what lies between those two is what a mark costs.
+ * `flags` cudaEventRecordExternal: into a graph that is being captured. */
+static int run_marked(const omcu_plan *p, omcu_session *c, unsigned flags)
+{
+    const omcu_program *top = p->programs[0];
+    bool told = om_trace_has_tool();
+    int err = OM_OK;
+    for (int i = 0; i < top->n_steps + 2 && !err; i++) {
+        err = check(p, cudaEventRecordWithFlags(c->marks[i], c->stream, flags), "recording an event");
+        if (err || i >= top->n_steps) continue;
+        const omcu_step *step = &top->steps[i];
+        char name[sizeof OM_TRACE_STEP + 16 + OMCU_NAME];
+        snprintf(name, sizeof name, OM_TRACE_STEP "%d %s", i, step->name);
+        if (told) om_trace_tool_begin(name, i);
+        err = omcu_step_run(top, step, &c->binding, c->stream);
+        if (told) om_trace_tool_end();
+    }
+    return err;
+}
+
 /* The graph of a rung; a program that cannot be captured is launched step by step. */
 static void capture(om_session *s, int rung)
 {
@@ -29,7 +51,8 @@ static void capture(om_session *s, int rung)
     omcu_session *c = s->priv;
     cudaGraph_t graph = NULL;
     if (cudaStreamBeginCapture(c->stream, cudaStreamCaptureModeThreadLocal) != cudaSuccess) return;
-    int err = omcu_run(p->programs[rung], &c->binding, c->stream);
+    int err = p->profiling ? run_marked(p, c, cudaEventRecordExternal)
+                           : omcu_run(p->programs[rung], &c->binding, c->stream);
     if (cudaStreamEndCapture(c->stream, &graph) != cudaSuccess) graph = NULL;
     if (!err && graph && cudaGraphInstantiate(&c->graphs[rung], graph, 0) != cudaSuccess)
         c->graphs[rung] = NULL;
@@ -90,7 +113,7 @@ static int make_marks(om_session *s)
 {
     const omcu_plan *p = s->plan->priv;
     omcu_session *c = s->priv;
-    int n = p->programs[0]->n_steps + 1;
+    int n = p->programs[0]->n_steps + 2;
     c->marks = om_calloc((size_t)n, sizeof *c->marks);
     if (!c->marks) return om_fail_nomem("a session's marks");
     int err = OM_OK;
@@ -126,7 +149,9 @@ int omcu_session_init(om_session *s)
     if (!err) err = alloc_input(s);
     if (!err && p->chains[0]) err = omcu_chain_session_init(s);
     if (!err && p->profiling && !p->chains[0]) err = make_marks(s);
-    for (int i = 0; i < p->n_rungs && !err && !p->profiling && !p->chains[0]; i++) capture(s, i);
+    /* A tool is told which step a kernel belongs to as it is launched: not by a graph. */
+    bool graphs = !p->chains[0] && (!p->profiling || !om_trace_has_tool());
+    for (int i = 0; i < p->n_rungs && !err && graphs; i++) capture(s, i);
     if (!err) err = check(p, cudaStreamSynchronize(c->stream), "making a session");
     if (!err && !is_staged(s)) s->stream = (om_stream *)(void *)c->stream;
     return err;
@@ -143,9 +168,11 @@ void omcu_session_fini(om_session *s)
     om_cuda_head_destroy(c->head);
     for (int i = 0; i < OMCU_RUNGS; i++)
         if (c->graphs[i]) (void)cudaGraphExecDestroy(c->graphs[i]);
-    for (int i = 0; c->marks && i <= p->programs[0]->n_steps; i++)
+    for (int i = 0; c->marks && i < p->programs[0]->n_steps + 2; i++)
         if (c->marks[i]) (void)cudaEventDestroy(c->marks[i]);
     om_free(c->marks);
+    for (int i = 0; i < 3; i++)
+        if (c->work[i]) (void)cudaEventDestroy(c->work[i]);
     if (c->done) (void)cudaEventDestroy(c->done);
     if (c->stream) (void)cudaStreamDestroy(c->stream);
     for (int i = 0; i < s->n_outputs; i++) {
@@ -165,18 +192,38 @@ void omcu_session_fini(om_session *s)
 static void CUDART_CB on_done(cudaStream_t stream, cudaError_t status, void *user)
 {
     om_session *s = user;
+    omcu_session *c = s->priv;
+    if (c->timed) c->seen_ns = om_now_ns();
     s->done(s->user);
 }
 
-static int run_marked(const omcu_plan *p, omcu_session *c)
+/* One of the three marks that time a batch; without one it is not timed. */
+static void mark_work(const omcu_plan *p, omcu_session *c, int which)
 {
-    const omcu_program *top = p->programs[0];
-    int err = check(p, cudaEventRecord(c->marks[0], c->stream), "recording an event");
-    for (int i = 0; i < top->n_steps && !err; i++) {
-        err = omcu_step_run(top, &top->steps[i], &c->binding, c->stream);
-        if (!err) err = check(p, cudaEventRecord(c->marks[i + 1], c->stream), "recording an event");
+    bool first = which == 0;
+    if (first) c->timed = om_device_work_watched(p->device);
+    if (!c->timed) return;
+    c->timed = (c->work[which] || cudaEventCreate(&c->work[which]) == cudaSuccess) &&
+               cudaEventRecord(c->work[which], c->stream) == cudaSuccess;
+    if (!c->timed) (void)cudaGetLastError();
+}
+
+static void count_work(const omcu_plan *p, omcu_session *c)
+{
+    float infer = 0, head = 0;
+    if (!c->timed) return;
+    c->timed = false;
+    if (cudaEventElapsedTime(&infer, c->work[0], c->work[1]) != cudaSuccess ||
+        cudaEventElapsedTime(&head, c->work[1], c->work[2]) != cudaSuccess) {
+        (void)cudaGetLastError();
+        return;
     }
-    return err;
+    int64_t track = (int64_t)(intptr_t)c->stream, end = c->seen_ns,
+            behind = end - (int64_t)((double)head * 1e6);
+    om_trace_past("gpu infer", track, behind - (int64_t)((double)infer * 1e6), behind);
+    if (c->head_ran) om_trace_past("gpu head", track, behind, end);
+    om_device_count_work(p->device, OM_WORK_INFER, (double)infer / 1e3);
+    if (c->head_ran) om_device_count_work(p->device, OM_WORK_HEAD, (double)head / 1e3);
 }
 
 int omcu_submit(om_session *s, int n)
@@ -191,16 +238,20 @@ int omcu_submit(om_session *s, int n)
                                     cudaMemcpyHostToDevice, c->stream),
                     "uploading an input");
     if (err) return err;
+    if (is_staged(s)) om_device_count_copy(p->device, OM_COPY_TO_DEVICE, s->item_bytes * (size_t)n);
     if (c->chain) return omcu_chain_submit(s, n);
-    if (p->profiling) err = run_marked(p, c);
-    else if (c->graphs[rung])
+    mark_work(p, c, 0);
+    if (c->graphs[rung])
         err = check(p, cudaGraphLaunch(c->graphs[rung], c->stream), "launching an inference");
+    else if (p->profiling) err = run_marked(p, c, cudaEventRecordDefault);
     else err = omcu_run(p->programs[rung], &c->binding, c->stream);
     c->head_ran = false;
+    mark_work(p, c, 1);
     if (!err && c->head) {
         err = om_cuda_head_launch(c->head, c->head_outputs, n, (om_stream *)(void *)c->stream);
         c->head_ran = !err;
     }
+    mark_work(p, c, 2);
     if (err) {
         (void)cudaStreamSynchronize(c->stream);
         (void)cudaGetLastError();
@@ -230,6 +281,7 @@ static int fetch_outputs(om_session *s)
                     cudaMemcpyAsync(s->outputs[i].data, c->device_outputs[i], bytes, cudaMemcpyDeviceToHost,
                                     c->stream),
                     "fetching an output");
+        if (!err) om_device_count_copy(p->device, OM_COPY_TO_HOST, bytes);
     }
     om_device_count_sync(p->device);
     return err ? err : check(p, cudaStreamSynchronize(c->stream), "fetching the outputs");
@@ -243,6 +295,7 @@ int omcu_wait(om_session *s)
     if (!c->started) return OM_OK;
     int err = om_cuda_enter(p->device);
     if (!err) err = check(p, cudaEventSynchronize(c->done), "an inference");
+    if (!err) count_work(p, c);
     /* Raw outputs travel only where nobody decodes them on the GPU. */
     if (!err && !s->collecting) err = fetch_outputs(s);
     return err;
@@ -352,13 +405,24 @@ static int decode_here(om_session *s, const om_head *head, int n, const om_geome
     return err;
 }
 
+/* Once a plan: the run's log says where boxes that suppress each other are made. */
+static void say_host(omcu_plan *p, const om_head *head)
+{
+    if (head->own_iou < 1 && !atomic_exchange(&p->told_host, true))
+        om_log(OM_LOG_INFO, "cuda: %s is decoded on the host, from one copy of the raw outputs a batch",
+               head->ops->name);
+}
+
 int omcu_decode(om_session *s, const om_head *head, int n, const om_geometry *geo, om_dets *out)
 {
-    const omcu_plan *p = s->plan->priv;
+    omcu_plan *p = s->plan->priv;
     omcu_session *c = s->priv;
     om_cuda_head_params params;
     om_head_grids grids;
-    if (c->chain || !head_params(s, head, &grids, &params)) return decode_here(s, head, n, geo, out);
+    if (c->chain || !head_params(s, head, &grids, &params)) {
+        say_host(p, head);
+        return decode_here(s, head, n, geo, out);
+    }
     if (c->head_of != head) {
         om_cuda_head_destroy(c->head);
         c->head = NULL;
@@ -381,20 +445,29 @@ int omcu_decode(om_session *s, const om_head *head, int n, const om_geometry *ge
 
 /* ---- profile ---- */
 
+/* The numbers it computes with, behind its name as the profile wants it. */
+static const char *type_name(const omcu_step *s)
+{
+    bool half = s->half || (s->n_in && s->in[0].type == OMCU_F16) || s->out[0].type == OMCU_F16;
+    return s->n_in && s->in[0].type == OMCU_I8 ? "_i8" : half ? "_f16" : "_f32";
+}
+
 void omcu_exec_name(const omcu_step *s, char *out, size_t size)
 {
+    const char *type = type_name(s);
     static const char *const kinds[] = {"conv",   "depthwise", "transposed conv", "pointwise", "pool",
                                         "sppf",   "resize",    "reduce",          "softmax",   "layer norm",
                                         "matmul", "attention", "gather",          "clear",     "lstm"};
     if (s->kind == OMCU_STEP_DEPTHWISE)
-        snprintf(out, size, "own depthwise %s", omcu_depthwise_form_name(s->tactic - OMCU_TACTIC_DEPTHWISE));
+        snprintf(out, size, "own depthwise %s%s", omcu_depthwise_form_name(s->tactic - OMCU_TACTIC_DEPTHWISE),
+                 type);
     else if (s->kind == OMCU_STEP_USER) snprintf(out, size, "user %s", omcu_user_name(s->u.user));
-    else if (s->kind != OMCU_STEP_CONV) snprintf(out, size, "own %s", kinds[s->kind]);
-    else if (s->cudnn) snprintf(out, size, "cudnn %d", s->tactic - OMCU_TACTIC_CUDNN);
-    else if (s->lt) snprintf(out, size, "cublaslt %d", s->tactic - OMCU_TACTIC_LT);
-    else if (s->tactic == OMCU_TACTIC_FIRST) snprintf(out, size, "own first conv");
-    else if (s->tactic >= 0) snprintf(out, size, "own tiles %s", omcu_conv_form_name(s->tactic));
-    else snprintf(out, size, "own plain conv");
+    else if (s->kind != OMCU_STEP_CONV) snprintf(out, size, "own %s%s", kinds[s->kind], type);
+    else if (s->cudnn) snprintf(out, size, "cudnn %d%s", s->tactic - OMCU_TACTIC_CUDNN, type);
+    else if (s->lt) snprintf(out, size, "cublaslt %d%s", s->tactic - OMCU_TACTIC_LT, type);
+    else if (s->tactic == OMCU_TACTIC_FIRST) snprintf(out, size, "own first conv%s", type);
+    else if (s->tactic >= 0) snprintf(out, size, "own tiles %s%s", omcu_conv_form_name(s->tactic), type);
+    else snprintf(out, size, "own plain conv%s", type);
 }
 
 int omcu_layers(om_session *s, om_layer_time *out, int max)
@@ -405,11 +478,16 @@ int omcu_layers(om_session *s, om_layer_time *out, int max)
     if (c->chain) return omcu_chain_layers(s, out, max);
     if (!c->marks) return om_fail(OM_ERR_ARG, "the plan was compiled without profiling");
     int n = top->n_steps < max ? top->n_steps : max;
+    float mark_ms = 0;
+    if (!c->started ||
+        cudaEventElapsedTime(&mark_ms, c->marks[top->n_steps], c->marks[top->n_steps + 1]) != cudaSuccess)
+        (void)cudaGetLastError();
     for (int i = 0; i < n; i++) {
         float ms = 0;
         const omcu_step *step = &top->steps[i];
         bool ran = c->started && cudaEventElapsedTime(&ms, c->marks[i], c->marks[i + 1]) == cudaSuccess;
-        out[i] = (om_layer_time){.ns = (int64_t)((double)ms * 1e6), .ran = ran};
+        double ns = ((double)ms - (double)mark_ms) * 1e6;
+        out[i] = (om_layer_time){.ns = ns > 0 ? (int64_t)ns : 0, .ran = ran};
         snprintf(out[i].name, sizeof out[i].name, "%s", step->name);
         snprintf(out[i].type, sizeof out[i].type, "%s", step->type);
         omcu_exec_name(step, out[i].exec, sizeof out[i].exec);

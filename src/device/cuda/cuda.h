@@ -18,7 +18,10 @@ typedef struct om_cuda_slot {
     size_t size;
     struct CUevent_st *done;    /* recorded after the launch */
     struct CUevent_st *written; /* the frames that are read were written before it */
-    om_frame **frames;          /* references held */
+    struct CUevent_st *began,
+        *ended; /* around the work, where it is timed; made when it is for the first time */
+    bool timed;
+    om_frame **frames; /* references held */
     size_t n_frames, cap_frames;
     uint64_t order; /* of its launch among the device's; guarded by the device's lock */
     enum { OM_CUDA_IDLE, OM_CUDA_FILLING, OM_CUDA_FLYING } state; /* guarded by the device's lock */
@@ -28,9 +31,11 @@ typedef struct om_cuda_slot {
 typedef struct om_cuda {
     struct CUstream_st *stream; /* for callers without one; they wait for it */
     struct CUstream_st
-        *frames;          /* decoders and crops write frames here; who reads them waits for it, on the GPU */
-    pthread_mutex_t lock; /* guards the slots' states and orders, `launches` and `closing` */
-    pthread_cond_t changed; /* of a slot's state */
+        *frames; /* decoders and crops write frames here; who reads them waits for it, on the GPU */
+    struct CUstream_st *gathers; /* as urgent as `frames`: behind an inference's kernels both would keep
+                                    decoders waiting for surfaces */
+    pthread_mutex_t lock;        /* guards the slots' states and orders, `launches` and `closing` */
+    pthread_cond_t changed;      /* of a slot's state */
     om_cuda_slot slots[OM_CUDA_SLOTS];
     uint64_t launches;
     bool closing;
@@ -56,9 +61,11 @@ int om_cuda_after_frames(const om_device *d, om_cuda_slot *slot, struct CUstream
 int om_cuda_crop(om_device *d, om_frame *src, int x, int y, int w, int h, om_stream *s, om_frame **out);
 int om_cuda_usage(om_device *d, om_device_usage *out);
 void om_cuda_usage_init(om_device *d);
+/* om_device_ops.peaks */
+int om_cuda_peaks(om_device *d, om_device_peaks *out);
 /* om_device_ops.gather */
 int om_cuda_gather(om_device *d, const om_gather_item *items, size_t n, const om_prep *prep, om_stream *s);
-/* From now on spans are NVTX ranges too. */
+/* From now on spans are NVTX ranges, where one of NVIDIA's tools watches this process. */
 void om_cuda_nvtx_attach(void);
 extern const om_device_ops om_device_cuda;
 

@@ -316,5 +316,6 @@ const om_device_ops om_device_cuda = {
     .crop = om_cuda_crop,
     .native = cuda_native,
     .usage = om_cuda_usage,
+    .peaks = om_cuda_peaks,
     .lost = cuda_lost,
 };

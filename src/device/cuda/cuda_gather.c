@@ -271,11 +271,15 @@ int om_cuda_gather(om_device *d, const om_gather_item *items, size_t n, const om
     hold_frames(slot, items, n);
     om_cuda_batch batch = batch_of(items, n, prep, slot);
     if (slot->n_frames) err = om_cuda_after_frames(d, slot, stream);
+    bool timed = !err && s && om_cuda_slot_begin(d, slot, stream);
     if (!err)
         err = om_cuda_check(
             d, (int)cudaMemcpyAsync(slot->device, slot->pinned, used, cudaMemcpyHostToDevice, stream),
             "uploading pictures");
     if (!err) err = om_cuda_check(d, om_cuda_gather_launch(&batch, stream), "launching a gather");
+    if (!err) om_device_count_copy(d, OM_COPY_TO_DEVICE, used);
+    if (!err && timed)
+        err = om_cuda_check(d, (int)cudaEventRecord(slot->ended, stream), "recording an event");
     if (!err && s) err = om_cuda_check(d, (int)cudaEventRecord(slot->done, stream), "recording an event");
     if (!err && s) {
         om_cuda_slot_fly(d, slot);

@@ -231,10 +231,12 @@ static void add_points(const om_cuda_boxes *b, const float *xy, const om_geometr
 int om_cuda_head_fetch(const om_cuda_head *k, int n, const om_geometry *geo, om_dets *dets)
 {
     const om_cuda_boxes *b = &k->boxes;
+    size_t bytes = 0; /* the kernel has written them to the host */
     if (n < 1 || n > k->batch)
         return om_fail(OM_ERR_ARG, "device %s: %d items of a head of 1 to %d", k->device->id, n, k->batch);
     for (int i = 0; i < n; i++) {
         const om_cuda_box *kept = b->kept + (size_t)i * (size_t)b->max_boxes;
+        bytes += sizeof *b->n_kept + (size_t)b->n_kept[i] * sizeof *kept;
         for (int32_t j = 0; j < b->n_kept[i]; j++) {
             const float corners[] = {kept[j].x0, kept[j].y0, kept[j].x1, kept[j].y1};
             om_detection *d;
@@ -244,5 +246,6 @@ int om_cuda_head_fetch(const om_cuda_head *k, int n, const om_geometry *geo, om_
             if (d && b->points) add_points(b, b->kept_points + at * 2 * (size_t)b->points, &geo[i], d);
         }
     }
+    om_device_count_copy(k->device, OM_COPY_TO_HOST, bytes);
     return OM_OK;
 }

@@ -1,9 +1,11 @@
 /* Slots: a batch's descriptors, its uploaded pictures and its frames, kept until its work is done. */
 #include <cuda_runtime_api.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/mem.h"
 #include "device/cuda/cuda_slot.h"
+#include "trace/trace.h"
 
 #define GROW_STEP ((size_t)1 << 20)
 
@@ -54,10 +56,36 @@ static om_cuda_slot *take_done(om_cuda *c)
     return found;
 }
 
+bool om_cuda_slot_begin(om_device *d, om_cuda_slot *slot, struct CUstream_st *stream)
+{
+    slot->timed = om_device_work_watched(d) &&
+                  (slot->began || cudaEventCreate(&slot->began) == cudaSuccess) &&
+                  (slot->ended || cudaEventCreate(&slot->ended) == cudaSuccess) &&
+                  cudaEventRecord(slot->began, stream) == cudaSuccess;
+    if (!slot->timed) (void)cudaGetLastError();
+    return slot->timed;
+}
+
+/* The time of work that is done; a failure counts nothing. */
+static void count_time(om_device *d, om_cuda_slot *slot)
+{
+    float ms = 0;
+    if (!slot->timed) return;
+    slot->timed = false;
+    if (cudaEventElapsedTime(&ms, slot->began, slot->ended) != cudaSuccess) {
+        (void)cudaGetLastError();
+        return;
+    }
+    int64_t now = om_now_ns();
+    om_trace_past("gpu gather", (int64_t)(intptr_t)slot, now - (int64_t)((double)ms * 1e6), now);
+    om_device_count_work(d, OM_WORK_GATHER, (double)ms / 1e3);
+}
+
 void om_cuda_reclaim(om_device *d)
 {
     om_cuda *c = om_cuda_of(d);
     for (om_cuda_slot *slot; (slot = take_done(c));) {
+        count_time(d, slot);
         drop_frames(slot); /* outside the lock: a frame's release is its owner's code */
         set_idle(c, slot);
     }
@@ -145,6 +173,7 @@ int om_cuda_slot_take(om_device *d, size_t size, size_t n_frames, om_cuda_slot *
 void om_cuda_slot_return(om_device *d, om_cuda_slot *slot)
 {
     drop_frames(slot);
+    slot->timed = false;
     set_idle(om_cuda_of(d), slot);
 }
 
@@ -189,6 +218,8 @@ void om_cuda_slots_fini(om_device *d)
         free_buffers(d, slot);
         if (slot->done) (void)cudaEventDestroy(slot->done);
         if (slot->written) (void)cudaEventDestroy(slot->written);
+        if (slot->began) (void)cudaEventDestroy(slot->began);
+        if (slot->ended) (void)cudaEventDestroy(slot->ended);
         om_free(slot->frames);
     }
 }

@@ -12,6 +12,10 @@ void om_cuda_slot_return(om_device *d, om_cuda_slot *slot);
 /* Its `done` was recorded: it comes back by itself when that is reached. */
 void om_cuda_slot_fly(om_device *d, om_cuda_slot *slot);
 
+/* Where its device's work is watched: from here on `stream` is timed, up to `ended`, which the caller
+ * records; false: it is not. */
+bool om_cuda_slot_begin(om_device *d, om_cuda_slot *slot, struct CUstream_st *stream);
+
 /* Unreferences the frames of work that is done. */
 void om_cuda_reclaim(om_device *d);
 int om_cuda_slots_init(om_device *d);

@@ -9,6 +9,8 @@
 #include "device/cuda/cuda.h"
 
 #define MAX_PROCESSES 64
+/* Why clocks are low: the power cap, hardware slowdown, heat (software, hardware), the power brake. */
+#define HELD_BACK (0x4ull | 0x8ull | 0x20ull | 0x40ull | 0x80ull)
 
 typedef struct shares {
     unsigned gpu, memory; /* per cent */
@@ -33,7 +35,9 @@ static struct nvml {
     int (*encoder)(void *device, unsigned *percent, unsigned *period_us);
     int (*memory)(void *device, bytes *out);
     int (*power)(void *device, unsigned *mw);
-    int (*processes)(void *device, unsigned *n, process *out); /* may be missing */
+    int (*processes)(void *device, unsigned *n, process *out); /* may be missing, as those below */
+    int (*power_limit)(void *device, unsigned *mw);
+    int (*slowed)(void *device, unsigned long long *reasons);
     bool usable;
 } nvml;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -58,6 +62,8 @@ static void load(void)
                find(library, "nvmlDeviceGetMemoryInfo", &nvml.memory) &&
                find(library, "nvmlDeviceGetPowerUsage", &nvml.power);
     (void)find(library, "nvmlDeviceGetComputeRunningProcesses_v3", &nvml.processes);
+    (void)find(library, "nvmlDeviceGetEnforcedPowerLimit", &nvml.power_limit);
+    (void)find(library, "nvmlDeviceGetCurrentClocksThrottleReasons", &nvml.slowed);
     nvml.usable = all && nvml.init() == 0;
 }
 
@@ -94,6 +100,9 @@ int om_cuda_usage(om_device *d, om_device_usage *out)
     if (nvml.encoder(device, &percent, &period) == 0) out->encode_percent = percent;
     if (nvml.power(device, &mw) == 0) out->power_w = mw / 1000.0;
     if (nvml.memory(device, &b) == 0) out->memory_used = (int64_t)b.used;
+    unsigned long long reasons;
+    if (nvml.power_limit && nvml.power_limit(device, &mw) == 0) out->power_limit_w = mw / 1000.0;
+    if (nvml.slowed && nvml.slowed(device, &reasons) == 0) out->held_back = (reasons & HELD_BACK) != 0;
     out->memory_process = memory_of_process(device);
     return OM_OK;
 }
