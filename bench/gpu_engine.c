@@ -1,7 +1,8 @@
 /* The CUDA engine alone, its input and outputs on the GPU:
  *   gpu_engine MODEL WIDTHxHEIGHT BATCH SECONDS [f32] [layers] [sessions=N] [cache=DIR]
- * MODEL is an ONNX file or a plan. $OMMA_CUDA_WITHOUT=depthwise: depthwise convolutions by cuDNN. One JSON
- * line: images a second, the shortest and the middle time of one batch alone; "layers" adds the table. */
+ * MODEL is an ONNX file or a plan. $OMMA_CUDA_WITHOUT: depthwise convolutions by cuDNN ("depthwise") or
+ * one number a thread ("blocks"). One JSON line: images a second, the shortest and the middle time of one
+ * batch alone; "layers" adds the table. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -25,8 +25,8 @@ static omcu_form a_form(void)
                        .minor = 0,
                        .n_rungs = 2,
                        .rungs = {
-                           {64, 84, 1000000, 5000, 7, {31, 3, 1}, "1221", top, 2},
-                           {1, 80, 20000, 5000, 0, {0, 0, 35}, "", small, 1},
+                           {64, 84, 1000000, 5000, 7, {31, 3, 1}, top, 2},
+                           {1, 80, 20000, 5000, 0, {0, 0, 35}, small, 1},
                        }};
 }
 
@@ -44,8 +44,6 @@ static void test_what_is_written_is_read(void **state)
     assert_int_equal(g.rungs[0].batch, 64);
     assert_int_equal(g.rungs[0].products[1], 3);
     assert_int_equal(g.rungs[1].steps, 80);
-    assert_string_equal(g.rungs[0].pairs, "1221");
-    assert_string_equal(g.rungs[1].pairs, "");
     const omcu_choice *c = omcu_form_find(&g.rungs[0], top[0].key);
     assert_non_null(c);
     assert_string_equal(c->tactic, "cudnn 3");
@@ -102,11 +100,11 @@ static void test_each_thing_that_can_be_wrong(void **state)
     refused("", "no compiled form");
     refused("omma cuda form 2\t9\t0\t1\n", "no compiled form");
     refused("omma cuda form 1\t9\t0\t9\n", "damaged in line");
-    refused("omma cuda form 1\t9\t0\t1\nrung\t0\t1\t1\t1\t1\t0\t0\t0\t\t0\n", "damaged in line");
-    refused("omma cuda form 1\t9\t0\t1\nrung\t1\t1\t1\t1\t1\t0\t0\t0\t\t5000\n", "damaged in line 3");
-    refused("omma cuda form 1\t9\t0\t1\nrung\t1\t1\t1\t1\t1\t0\t0\t0\t12\t1\nk\tt\t1\t99999999999\nx\n",
+    refused("omma cuda form 1\t9\t0\t1\nrung\t0\t1\t1\t1\t1\t0\t0\t0\t0\n", "damaged in line");
+    refused("omma cuda form 1\t9\t0\t1\nrung\t1\t1\t1\t1\t1\t0\t0\t0\t5000\n", "damaged in line 3");
+    refused("omma cuda form 1\t9\t0\t1\nrung\t1\t1\t1\t1\t1\t0\t0\t0\t1\nk\tt\t1\t99999999999\nx\n",
             "damaged in line 4");
-    refused("omma cuda form 1\t9\t0\t1\nrung\t1\t1\t1\t1\t1\t0\t0\t0\t12\t1\nk\tt\t-1\t0\n",
+    refused("omma cuda form 1\t9\t0\t1\nrung\t1\t1\t1\t1\t1\t0\t0\t0\t1\nk\tt\t-1\t0\n",
             "damaged in line");
 }
 

@@ -119,7 +119,6 @@ static int lower(om_plan *plan, const om_compile_params *params, int batch, bool
                       .picture_nhwc = p->nhwc,
                       .no_depthwise = without && strstr(without, "depthwise"),
                       .no_blocks = without && strstr(without, "blocks"),
-                      .no_joins = without && strstr(without, "joins"),
                       .store = p->store};
     int err = omcu_settle(params->graph, &in, 1, &g);
     /* Whoever computes convolutions in our place gets them with what would be folded into ours. */

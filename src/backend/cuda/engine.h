@@ -85,8 +85,6 @@ typedef struct omcu_step {
         const struct omcu_user *user; /* user_op.h; the program's */
     } u;
     bool half, has_res, has_scale, has_bias;
-    bool pair, joined; /* a depthwise convolution: the next step could do it too (join.h); does */
-    int joins;         /* the number of the step that this one does too, plus 1; 0: none */
     int tactic;
     struct omcu_cudnn_plan *cudnn; /* of the tactic; the program's tuner owns it */
     struct omcu_lt_plan *lt;
@@ -117,7 +115,6 @@ typedef struct omcu_build {
     bool no_fusion;    /* every node by itself, for comparisons */
     bool no_depthwise; /* depthwise convolutions as those of any groups, for comparisons */
     bool no_blocks;    /* those one number a thread, for comparisons */
-    bool no_joins;     /* and pointwise ones behind them always apart, for comparisons */
     omcu_store *store; /* where constants are kept, for programs that share them; NULL: a store of its own */
     char *refused;     /* OMCU_REFUSED bytes that get the first output of a node that cannot be done; NULL */
 } omcu_build;

@@ -107,8 +107,6 @@ const char *omcu_depthwise_form_name(int form); /* "4x2" */
 bool omcu_depthwise_takes(int form, bool half, const omcu_conv *c);
 int omcu_depthwise_guess(bool half, const omcu_conv *c); /* without timing; -1: no form takes it */
 int omcu_depthwise_launch(int form, bool half, const omcu_conv *c, struct CUstream_st *stream);
-/* That and the pointwise convolution behind it, f16: 3x3 windows, `c->k` at most 160 and in eights. */
-int omcu_joined_launch(const omcu_conv *d, const omcu_conv *c, struct CUstream_st *stream);
 /* What is left where y holds the bare sums: bias, activations, residual. */
 bool omcu_conv_finish_takes(bool half, const omcu_conv *c);
 int omcu_conv_finish_launch(bool half, const omcu_conv *c, struct CUstream_st *stream);

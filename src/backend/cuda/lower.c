@@ -1,6 +1,5 @@
 /* Lowering: the walk over a settled graph, and the values it leaves behind. */
 #include "backend/cuda/lower.h"
-#include "backend/cuda/join.h"
 #include "backend/cuda/user_op.h"
 
 #include <stdio.h>
@@ -452,7 +451,6 @@ static int lower(om_device *device, const om_graph *g, const omcu_build *how, om
         if (!g->nodes[i].dead && !l.done[i]) err = lower_node(&l, i);
     if (!err) err = finish_outputs(&l);
     if (!err) err = l.error;
-    if (!err && !how->no_joins && !how->no_fusion) omcu_join_mark(l.p);
     if (!err) err = omcu_place_buffers(l.p);
     if (err) goto fail;
     fini(&l);

@@ -16,9 +16,8 @@ int omcu_form_write(const omcu_form *f, char **blob, size_t *len)
     om_str_addf(&s, HEAD "\t%d\t%d\t%d\n", f->major, f->minor, f->n_rungs);
     for (int i = 0; i < f->n_rungs; i++) {
         const omcu_form_rung *r = &f->rungs[i];
-        om_str_addf(&s, "rung\t%d\t%d\t%zu\t%zu\t%zu\t%d\t%d\t%d\t%s\t%d\n", r->batch, r->steps, r->arena,
-                    r->constants, r->workspace, r->products[0], r->products[1], r->products[2], r->pairs,
-                    r->n_choices);
+        om_str_addf(&s, "rung\t%d\t%d\t%zu\t%zu\t%zu\t%d\t%d\t%d\t%d\n", r->batch, r->steps, r->arena,
+                    r->constants, r->workspace, r->products[0], r->products[1], r->products[2], r->n_choices);
         for (int k = 0; k < r->n_choices; k++) {
             const omcu_choice *c = &r->choices[k];
             om_str_addf(&s, "%s\t%s\t%.0f\t%zu\n", c->key, c->tactic, c->ns, c->engine ? c->engine_len : 0);
@@ -85,9 +84,6 @@ static int read_rung(reader *r, omcu_form_rung *out)
     out->constants = (size_t)number(r, false, 0, MAX_BYTES);
     out->workspace = (size_t)number(r, false, 0, MAX_BYTES);
     for (int i = 0; i < 3; i++) out->products[i] = (int)number(r, false, 0, 1 << 20);
-    const char *pairs = field(r, false);
-    if (pairs && strlen(pairs) < sizeof out->pairs) snprintf(out->pairs, sizeof out->pairs, "%s", pairs);
-    else r->wrong = true;
     int n = (int)number(r, true, 0, OMCU_FORM_CHOICES);
     if (r->wrong) return OM_OK;
     out->choices = om_calloc((size_t)n + 1, sizeof *out->choices);

@@ -10,7 +10,6 @@
 
 #define OMCU_FORM_RUNGS 8
 #define OMCU_FORM_CHOICES 4096 /* of a rung */
-#define OMCU_FORM_PAIRS 128    /* of a rung, plus 1 */
 
 /* How one product is computed. The texts are the form's where it was parsed, else the writer's. */
 typedef struct omcu_choice {
@@ -24,7 +23,6 @@ typedef struct omcu_form_rung {
     int batch, steps;
     size_t arena, constants, workspace; /* bytes */
     int products[3];                    /* steps by cuDNN, by cuBLASLt, by own kernels */
-    char pairs[OMCU_FORM_PAIRS];        /* what join.h decided, a letter a pair */
     omcu_choice *choices;
     int n_choices;
 } omcu_form_rung;

@@ -147,10 +147,6 @@ omcu_conv omcu_conv_bound(const omcu_program *p, const omcu_step *s, const omcu_
 static int run_conv(const omcu_program *p, const omcu_step *s, const omcu_binding *b, cudaStream_t stream)
 {
     omcu_conv c = omcu_conv_bound(p, s, b);
-    if (s->joins) {
-        omcu_conv d = omcu_conv_bound(p, &p->steps[s->joins - 1], b);
-        return omcu_joined_launch(&d, &c, stream);
-    }
     if (s->cudnn) return omcu_cudnn_run(p, s, &c, b->workspace, stream);
     if (s->lt) return omcu_lt_run(p, s, &c, b->workspace, stream);
     if (s->tactic == OMCU_TACTIC_FIRST) return omcu_conv_first_launch(&c, stream);
@@ -263,7 +259,6 @@ static int launch(const omcu_program *p, const omcu_step *s, const omcu_binding 
     switch (s->kind) {
     case OMCU_STEP_CONV: return run_conv(p, s, b, stream);
     case OMCU_STEP_DEPTHWISE:
-        if (s->joined) return cudaSuccess;
         c = omcu_conv_bound(p, s, b);
         return omcu_depthwise_launch(s->tactic - OMCU_TACTIC_DEPTHWISE, s->half, &c, stream);
     case OMCU_STEP_DECONV: c = omcu_conv_bound(p, s, b); return omcu_deconv_launch(s->half, &c, stream);

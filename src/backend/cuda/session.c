@@ -458,9 +458,7 @@ void omcu_exec_name(const omcu_step *s, char *out, size_t size)
     static const char *const kinds[] = {"conv",   "depthwise", "transposed conv", "pointwise", "pool",
                                         "sppf",   "resize",    "reduce",          "softmax",   "layer norm",
                                         "matmul", "attention", "gather",          "clear",     "lstm"};
-    if (s->joined) snprintf(out, size, "in the next step");
-    else if (s->joins) snprintf(out, size, "own depthwise + pointwise%s", type);
-    else if (s->kind == OMCU_STEP_DEPTHWISE)
+    if (s->kind == OMCU_STEP_DEPTHWISE)
         snprintf(out, size, "own depthwise %s%s", omcu_depthwise_form_name(s->tactic - OMCU_TACTIC_DEPTHWISE),
                  type);
     else if (s->kind == OMCU_STEP_USER) snprintf(out, size, "user %s", omcu_user_name(s->u.user));

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "backend/cuda/join.h"
+#include "backend/cuda/plan_io.h"
 #include "base/clock.h"
 #include "base/cpu.h"
 #include "base/error.h"
@@ -238,8 +238,6 @@ static double time_step(bench *x, const omcu_step *s)
     return (double)ms * 1e6 / reps;
 }
 
-static double time_any(void *user, const omcu_step *s) { return time_step(user, s); }
-
 static int time_entry(bench *x, entry *e)
 {
     omcu_step s = x->p->steps[e->step];
@@ -362,7 +360,6 @@ int omcu_tuner_export(const omcu_program *p, omcu_form_rung *out)
     *out = (omcu_form_rung){
         .steps = p->n_steps, .arena = p->arena, .constants = p->constants, .workspace = p->workspace};
     for (int i = 0; t && i < 3; i++) out->products[i] = t->products[i];
-    omcu_join_export(p, out->pairs);
     out->choices = om_calloc((size_t)n + 1, sizeof *out->choices);
     if (!out->choices) return OM_ERR_NOMEM;
     for (int i = 0; i < n && !err; i++) {
@@ -463,7 +460,7 @@ int omcu_tune(omcu_program *p, const omcu_tune_params *params)
         if (!err) build_all(t, params->threads);
         if (!err) err = take_recalled(t, p);
         if (!err) apply(t, p);
-        return err ? err : omcu_join_recall(p, params->recall->pairs);
+        return err;
     }
     for (int i = 0; i < t->n_entries; i++) {
         list_candidates(p, &t->entries[i], params->libraries, params->libraries);
@@ -484,8 +481,6 @@ int omcu_tune(omcu_program *p, const omcu_tune_params *params)
     if (!err) {
         drop_losers(t);
         apply(t, p);
-        omcu_join_tune(p, time_any, &x);
-        err = om_cuda_enter(p->device);
     }
     bench_fini(&x);
     if (!err && path && save_cache(t, path, old))
@@ -507,4 +502,4 @@ void omcu_tuner_destroy(omcu_tuner *t)
     om_free(t);
 }
 
-const char *omcu_tuner_note(const omcu_tuner *t) { return t ? t->note : "not tuned"; }
+const char *omcu_tuner_note(const omcu_tuner *t) { return t && t->note[0] ? t->note : "not tuned"; }
