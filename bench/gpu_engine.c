@@ -1,12 +1,12 @@
 /* The CUDA engine alone, its input and outputs on the GPU:
  *   gpu_engine MODEL WIDTHxHEIGHT BATCH SECONDS [f32] [layers] [sessions=N] [cache=DIR]
- * One JSON line: images a second, the shortest and the middle time of one batch alone; "layers" adds the
- * table. */
+ * MODEL is an ONNX file or a plan. $OMMA_CUDA_WITHOUT=depthwise: depthwise convolutions by cuDNN. One JSON
+ * line: images a second, the shortest and the middle time of one batch alone; "layers" adds the table. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "backend/backend.h"
+#include "backend/planfile.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/mem.h"
@@ -100,6 +100,7 @@ int main(int argc, char **argv)
     om_model_desc *d = NULL;
     om_device *memory = NULL;
     om_plan *plan = NULL;
+    om_plan_file *file = NULL;
     const om_backend_ops *ops;
     const char *name;
     om_size size;
@@ -119,9 +120,10 @@ int main(int argc, char **argv)
     if (!err) err = om_parse_size(argv[2], &size);
     if (!err) err = om_parse_int(argv[3], &batch);
     if (!err) err = om_parse_double(argv[4], &seconds);
-    if (!err) err = om_model_load(argv[1], &g);
+    if (!err) err = om_plan_file_open(argv[1], &g, &file);
     if (!err) err = om_graph_infer_shapes(g);
     if (!err) err = om_model_describe(g, &d);
+    p.plan_file = file;
     p.graph = g;
     p.desc = d;
     p.memory = memory;
@@ -149,11 +151,12 @@ int main(int argc, char **argv)
     }
     printf(
         "{\"model\": \"%s\", \"batch\": %lld, \"img_s\": %.0f, \"batch_ms_min\": %.3f, \"batch_ms_p50\": %.3f, "
-        "\"compile_s\": %.1f, \"note\": \"%s\"}\n",
+        "\"compile_s\": %.2f, \"note\": \"%s\"}\n",
         argv[1], batch, rate, (double)times[0] / 1e6, (double)times[ALONE / 2] / 1e6, compiled, plan->note);
     for (int i = 0; i < n; i++) om_session_destroy(jobs[i].session);
     om_queue_fini(&q);
     om_plan_destroy(plan);
+    om_plan_file_free(file);
     om_model_desc_free(d);
     om_graph_destroy(g);
     om_device_close(memory);

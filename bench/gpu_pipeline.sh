@@ -21,7 +21,7 @@ measure() {
     for _ in $(seq "$n"); do inputs="$inputs -i $clips/hd_$codec.mp4"; done
     rm -f "$out/report.json"
     # Opening takes its time too: the report tells how much.
-    timeout -s TERM -k 20 $((seconds + n / 16 + 3)) "$build/omma" run -m "$model" -d "$on" $inputs --loop --quiet \
+    timeout -s TERM -k 20 $((seconds + n / 12 + 5)) "$build/omma" run -m "$model" -d "$on" $inputs --loop --quiet --cache-dir "$out/plans" \
         --report "$out/report.json" "$@" >"$out/log" 2>&1
     [ -s "$out/report.json" ] || { echo "$what $codec $n: no report"; tail -n 3 "$out/log"; return 1; }
     python3 - "$what" "$codec" "$out" "$n" <<'PY'
@@ -69,7 +69,7 @@ PY
         n=${rungs%%,*}
         rm -f "$out/report.json"
         "$build/omma" run -m "$model" -d "${device%%,*}" -i "$clip" --test-streams "$n" --duration 20s --quiet \
-            --report "$out/report.json" >"$out/log" 2>&1
+            --cache-dir "$out/plans" --report "$out/report.json" >"$out/log" 2>&1
         python3 - "$codec" "$n" "$out" <<'PY' || tail -n 3 "$out/log"
 import json, sys
 codec, n, out = sys.argv[1:]
@@ -84,7 +84,7 @@ PY
     fi
     wanted ladder || return 0
     "$build/omma" bench -m "$model" -d "${device%%,*}" -i "$clip" --ladder "$rungs" --no-bisect --duration 10s --warmup 4s \
-        --json "$out/bench-$codec.json" >"$out/log" 2>&1
+        --cache-dir "$out/plans" --json "$out/bench-$codec.json" >"$out/log" 2>&1
     python3 - "$codec" "$out" <<'PY' || tail -n 3 "$out/log"
 import json, sys
 codec, out = sys.argv[1:]
@@ -92,6 +92,12 @@ for r in json.load(open(f"{out}/bench-{codec}.json"))["rungs"]:
     print(json.dumps({"what": "ladder", "codec": codec, **r}), flush=True)
 PY
 }
+# Compiles the model for all runs that follow.
+for codec in h264 hevc; do
+    [ ! -r "$clips/hd_$codec.mp4" ] ||
+        "$build/omma" run -m "$model" -d "$device" -i "$clips/hd_$codec.mp4" --max-frames 2 --quiet --cache-dir "$out/plans" ||
+        exit 1
+done
 for codec in h264 hevc; do
     [ -r "$clips/hd_$codec.mp4" ] || { echo "left out: no $clips/hd_$codec.mp4"; continue; }
     for n in $streams; do

@@ -34,6 +34,7 @@ LOCK = ROOT / "scripts/lock/py-nncf.txt"
 MODELS, MEDIA = ROOT / ".deps/models", ROOT / ".deps/media"
 FONTS = Path("/usr/share/fonts/truetype/dejavu")
 AP50, TEXTS, LEAST_BOXES = 0.968, 0.99, 300
+PART = 4  # pictures at once in onnxruntime's calibration, or fewer: it wants a divisor of their number
 METHODS = ["mse", "minmax", "percentile", "entropy"]
 
 
@@ -115,16 +116,19 @@ def worn(rng, picture):
     return np.clip(picture * rng.uniform(0.75, 1.1) + rng.normal(0, rng.uniform(0, 8), picture.shape), 0, 255).astype(np.uint8)
 
 
+CROPS = (64, 320, 256)  # to calibrate with, to judge by, and those that --mixed may look at
+
+
 def lines(judge):
-    """Lines of text in other fonts and words for judging."""
+    """Lines of text in other fonts and words for judging (1); in other words for checking (2)."""
     import numpy as np
     from PIL import Image, ImageDraw, ImageFont
     rng = np.random.default_rng(20 + judge)
-    fonts = sorted(FONTS.glob("*.ttf"))[judge::2]
+    fonts = sorted(FONTS.glob("*.ttf"))[judge % 2::2]
     # A text that never changes: records of different days are of the same words.
     words = sorted({w for w in (ROOT / "LICENSE").read_text().split() if w.isalnum() and w.isascii() and len(w) < 12})
     out, lines.drawn = [], []
-    for i in range(320 if judge else 64):
+    for i in range(CROPS[judge]):
         text = ""
         while len(text) < 9:
             text = f"{text} {words[rng.integers(len(words))]}".strip()[:18].strip()
@@ -141,12 +145,12 @@ def plates(judge):
     import cv2
     import numpy as np
     rng, out, plates.drawn = np.random.default_rng(40 + judge), [], []
-    for i in range(320 if judge else 64):
+    for i in range(CROPS[judge]):
         text = "".join(rng.choice(list("ABCDEFGHJKLMNPQRSTUVWXYZ"), 1)) + "".join(rng.choice(list("ABCDEFGHJKLMNPQRSTUVWXYZ0123456789"), 5))
         plates.drawn.append(text)
         plate = np.full((140, 440, 3), (int(rng.integers(110, 190)), int(rng.integers(40, 80)), int(rng.integers(0, 30))), np.uint8)
         cv2.rectangle(plate, (6, 6), (433, 133), (255, 255, 255), 3)
-        face = cv2.FONT_HERSHEY_DUPLEX if judge else cv2.FONT_HERSHEY_SIMPLEX
+        face = cv2.FONT_HERSHEY_DUPLEX if judge == 1 else cv2.FONT_HERSHEY_SIMPLEX
         for k, char in enumerate(text):
             cv2.putText(plate, char, (30 + k * 66 + 30 * (k > 0), 108), face, 2.6, (255, 255, 255), int(rng.integers(5, 9)), cv2.LINE_AA)
         corners = np.float32([[0, 0], [440, 0], [440, 140], [0, 140]])
@@ -252,18 +256,27 @@ def make_ort(source, cal, prep, out, method):
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
     except Exception:  # its optimiser refuses some models; they are quantised as they are
         prepared = source
-    name = onnx.load(source).graph.input[0].name
+    name, count = onnx.load(source).graph.input[0].name, len(list(cal.glob("*.png")))
 
     class Reader(q.CalibrationDataReader):
+        """In parts, as set_range() says: all tensors of a part's pictures are held at once."""
         def __init__(self):
-            self.left = iter(sorted(cal.glob("*.png")))
+            self.files = sorted(cal.glob("*.png"))
+            self.set_range(0, len(self.files))
+
+        def __len__(self):
+            return len(self.files)
+
+        def set_range(self, start_index, end_index):
+            self.left = iter(self.files[start_index:end_index])
 
         def get_next(self):
             path = next(self.left, None)
             return {name: tensor(path, *prep)} if path else None
 
     q.quantize_static(str(prepared), str(out), Reader(), quant_format=q.QuantFormat.QDQ, per_channel=True, reduce_range=True,
-                      activation_type=q.QuantType.QUInt8, weight_type=q.QuantType.QInt8, calibrate_method=method)
+                      activation_type=q.QuantType.QUInt8, weight_type=q.QuantType.QInt8, calibrate_method=method,
+                      extra_options={"CalibStridedMinMax": max(d for d in range(1, PART + 1) if count % d == 0)})
     keep_metas(source, out)
 
 
@@ -351,7 +364,9 @@ def accuracy(bench, name, ways):
     from onnxruntime.quantization import CalibrationMethod
     pictures, prep, detector, threshold = CASES[name]
     work = bench.folder / name
-    for part, judge in (("cal", 0), ("judge", 1)):
+    for part, judge in (("cal", 0), ("check", 2), ("judge", 1)):
+        if detector and judge == 2:
+            continue
         (work / part).mkdir(parents=True)
         for i, picture in enumerate(pictures(judge)):
             cv2.imwrite(str(work / part / f"{i:04d}.png"), picture)
@@ -369,7 +384,7 @@ def accuracy(bench, name, ways):
               "onnxruntime entropy": lambda out: make_ort(source, cal, prep, out, CalibrationMethod.Entropy),
               "nncf default": lambda out: make_nncf(source, cal, prep, out),
               **{f"omma {m}": ours("--method", m) for m in METHODS[1:]}, "omma layer-floor 36": ours("--layer-floor", 36),
-              "omma mixed": ours("--mixed", "--floor", 0.99)}
+              "omma mixed": ours("--mixed", "--floor", 0.99, *([] if detector else ["--check", work / "check"]))}
     makers = {how: make for how, make in makers.items() if not ways or how in ways}
     row = {"pictures": len(truth), "calibrated_with": len(list(cal.glob("*.png"))), "size": list(size), "scores": {}}
     for how, make in makers.items():

@@ -40,6 +40,7 @@ static const char *ops_problem(const om_backend_ops *ops)
         return "lacks an entry that every backend must have";
     if (!ops->plan_export != !ops->plan_import)
         return "has one of plan_export and plan_import without the other";
+    if (ops->plan_parts && !ops->plan_export) return "has plan_parts without plan_export";
     const om_part_ops *p = ops->parts;
     if (p && (!p->compile || !p->destroy || !p->open || !p->close || !p->run))
         return "takes parts of models but lacks an entry for them";

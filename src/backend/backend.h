@@ -13,7 +13,7 @@
 #include "head/head.h"
 #include "model/model.h"
 
-#define OM_BACKEND_API_VERSION 3u
+#define OM_BACKEND_API_VERSION 4u
 
 typedef struct om_plan om_plan;
 typedef struct om_session om_session;
@@ -64,6 +64,13 @@ typedef struct om_backend_device {
     char precisions[64]; /* "f32 bf16 int8" */
 } om_backend_device;
 
+/* What a compiled form holds for one of the batches that it serves. */
+typedef struct om_plan_part {
+    int batch, steps;
+    size_t bytes;      /* of the device's memory, for one session */
+    char products[96]; /* "31 by cuDNN, 3 by cuBLASLt, 1 by own kernels" */
+} om_plan_part;
+
 /* The extension point; a plug-in returns one from omma_plugin(). Optional entries are marked. */
 typedef struct om_backend_ops {
     uint32_t api_version;
@@ -100,6 +107,8 @@ typedef struct om_backend_ops {
     int (*plan_import)(om_plan *plan, const om_compile_params *params, const void *blob, size_t len);
     /* Optional: parts of other engines' models, on the CPU; NULL: it takes none. */
     const struct om_part_ops *parts;
+    /* Optional: what such bytes hold, read without the device; at most `max`; how many there are. */
+    int (*plan_parts)(const void *blob, size_t len, om_plan_part *out, int max);
 } om_backend_ops;
 
 /* A part of a graph for an engine that lacks operators: any number of inputs and outputs of any types, in the

@@ -8,6 +8,8 @@
 #include "base/error.h"
 #include "base/json.h"
 
+#define MAX_PARTS 16
+
 static const char *choice_name(const om_choice *c, int value)
 {
     while (c->name && c->value != value) c++;
@@ -31,6 +33,46 @@ static const char *misfit_here(const om_plan_file *f, char why[512])
     return why;
 }
 
+/* What a compiled form holds, as the backend reads it; 0: it says nothing, or is not to be had here;
+ * negative: the form is not what it should be. */
+static int parts_of(const om_plan_file *f, const om_plan_blob *b, om_plan_part out[MAX_PARTS])
+{
+    const om_backend_ops *ops;
+    const char *device;
+    if (!b->len || om_backend_select(f->info.device, &ops, &device) || !ops->plan_parts) return 0;
+    int n = ops->plan_parts(b->data, b->len, out, MAX_PARTS);
+    return n < MAX_PARTS ? n : MAX_PARTS;
+}
+
+static void show_parts(const om_plan_file *f, const om_plan_blob *b)
+{
+    om_plan_part parts[MAX_PARTS];
+    int n = parts_of(f, b, parts);
+    if (n < 0) printf("             is refused: %s\n", om_error_message());
+    for (int i = 0; i < n; i++)
+        printf("             batch %d: %d steps, products %s, %.1f MB\n", parts[i].batch, parts[i].steps,
+               parts[i].products, (double)parts[i].bytes / 1e6);
+}
+
+static void put_parts(om_json *j, const om_plan_file *f, const om_plan_blob *b)
+{
+    om_plan_part parts[MAX_PARTS];
+    int n = parts_of(f, b, parts);
+    if (n < 0) om_json_key_string(j, "refused", om_error_message());
+    if (n <= 0) return;
+    om_json_key(j, "parts");
+    om_json_begin_array(j);
+    for (int i = 0; i < n; i++) {
+        om_json_begin_object(j);
+        om_json_key_uint(j, "batch", (uint64_t)parts[i].batch);
+        om_json_key_uint(j, "steps", (uint64_t)parts[i].steps);
+        om_json_key_uint(j, "bytes", parts[i].bytes);
+        om_json_key_string(j, "products", parts[i].products);
+        om_json_end_object(j);
+    }
+    om_json_end_array(j);
+}
+
 static void show(const om_plan_file *f, const char *misfit)
 {
     const om_plan_info *p = &f->info;
@@ -50,6 +92,7 @@ static void show(const om_plan_file *f, const char *misfit)
         printf("  %s%dx%d, batch %d: ", i ? "           " : "compiled   ", b->width, b->height, b->batch);
         if (b->len) printf("%.1f MB\n", (double)b->len / 1e6);
         else printf("nothing kept, compiled when it is run\n");
+        show_parts(f, b);
     }
     printf("  note       %s\n", p->note);
     printf("  here       %s%s\n", misfit ? misfit : "fits",
@@ -88,6 +131,7 @@ static void put_plan(om_json *j, const om_plan_file *f, const char *misfit)
         om_json_key_uint(j, "height", (uint64_t)f->blobs[i].height);
         om_json_key_uint(j, "batch", (uint64_t)f->blobs[i].batch);
         om_json_key_uint(j, "bytes", f->blobs[i].len);
+        put_parts(j, f, &f->blobs[i]);
         om_json_end_object(j);
     }
     om_json_end_array(j);

@@ -44,6 +44,7 @@ static const char *const shared_names[] = {
     "batch-min",
     "batch-timeout-ms",
     "cache-dir",
+    "operators",
     "cpu-mask",
     "core-bind",
     "decode",

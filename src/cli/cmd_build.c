@@ -45,8 +45,9 @@ static const om_option flag_table[] = {
     {0},
 };
 
-static const char *const shared_names[] = {"device",    "precision", "mode", "threads", "head",     "labels",
-                                           "normalize", "channels",  "fit",  "quiet",   "log-level"};
+static const char *const shared_names[] = {"device", "precision", "mode",      "threads",
+                                           "head",   "labels",    "normalize", "channels",
+                                           "fit",    "operators", "quiet",     "log-level"};
 #define N_SHARED (sizeof shared_names / sizeof shared_names[0])
 
 static const om_option *shared_options(void)
@@ -192,6 +193,11 @@ static int choose_batches(build *b)
         return om_fail(OM_ERR_ARG,
                        "batches %d, %d, %d: expected --min-batch, --opt-batch and --max-batch to rise",
                        p->min_batch, p->opt_batch, p->max_batch);
+    /* A GPU's plan for the largest has rungs for the smaller ones in it. */
+    if (b->engine->device->ops->memory != OM_MEMORY_HOST) {
+        b->batches[b->n_batches++] = p->max_batch;
+        return OM_OK;
+    }
     b->batches[b->n_batches++] = p->min_batch;
     if (p->opt_batch > p->min_batch) b->batches[b->n_batches++] = p->opt_batch;
     if (p->max_batch > p->opt_batch) b->batches[b->n_batches++] = p->max_batch;
@@ -209,6 +215,11 @@ static int compile(build *b, om_size size, int batch)
     int err = om_engine_compile_batch(b->engine, size.width, size.height, batch, &plan);
     *blob = (om_plan_blob){.width = size.width, .height = size.height, .batch = batch};
     if (!err && plan->ops->plan_export) err = om_plan_export(plan, &b->owned[b->n_blobs], &blob->len);
+    if (err == OM_ERR_UNSUPPORTED &&
+        plan) { /* this model's form cannot be kept: the plan is compiled at each start */
+        om_log(OM_LOG_WARN, "%s", om_error_message());
+        err = OM_OK;
+    }
     if (!err && !b->n_blobs) snprintf(b->info.note, sizeof b->info.note, "%s", plan->note);
     blob->data = b->owned[b->n_blobs];
     b->n_blobs += !err;

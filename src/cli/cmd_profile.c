@@ -8,11 +8,12 @@
 #include "cli/console.h"
 #include "cli/profile_print.h"
 #include "cli/table.h"
+#include "model/operators.h"
 #include "profile/counters.h"
 
 typedef struct profile_flags {
     char *device, *json, *csv, *html, *from, *run, *pipeline, *ladder, *int8_model;
-    om_strlist what_if;
+    om_strlist what_if, operators;
     int batch, iterations, threads, precision, top;
     om_size input_size;
     bool all, fresh, compare, ncu, nsys, quiet;
@@ -32,6 +33,8 @@ static const om_option flag_table[] = {
      "inferences measured, in three rounds"},
     {"threads", 0, OM_OPT_INT, FLAG(threads), "0", 0, 1024, NULL, NULL, NULL,
      "threads of the engine; 0: it decides"},
+    {"operators", 0, OM_OPT_LIST, FLAG(operators), NULL, 0, 0, NULL, "FILE.so", NULL,
+     "operators of your own for the GPU (docs/operators.md); several are allowed, as in $OMMA_OPERATORS"},
     {"fresh", 0, OM_OPT_BOOL, FLAG(fresh), "no", 0, 0, NULL, NULL, NULL,
      "measure the machine's own limits again, which are kept from the first time on"},
     {"ncu", 0, OM_OPT_BOOL, FLAG(ncu), "no", 0, 0, NULL, NULL, NULL,
@@ -405,6 +408,7 @@ static int run(const om_args *args, int *status)
     int err = om_options_init(flag_table, &f);
     if (!err) err = om_args_apply(args, flag_table, &f);
     if (!err) err = check_flags(&f);
+    if (!err) err = om_operators_load_list(&f.operators);
     if (!err)
         err = f.pipeline  ? pipeline(args, &f, status)
               : f.compare ? compare(args, &f)

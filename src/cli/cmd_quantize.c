@@ -49,13 +49,13 @@ static const om_option flag_table[] = {
 
     {"check", 0, OM_OPT_LIST, FLAG(check), NULL, 0, 0, NULL, "DIR|FILE|VIDEO", "Accuracy",
      "pictures to judge the int8 model by; default: some of the calibration's"},
-    {"check-frames", 0, OM_OPT_INT, FLAG(check_frames), "32", 1, 100000, NULL, NULL, NULL,
-     "how many of them, where memory allows"},
+    {"check-frames", 0, OM_OPT_INT, FLAG(check_frames), "0", 0, 100000, NULL, NULL, NULL,
+     "how many of them, where memory allows; 0: 256 where texts or classes are counted, else 32"},
     {"floor", 0, OM_OPT_DOUBLE, FLAG(floor), "0", 0, 1, NULL, NULL, NULL,
      "least agreement with the float model: AP50 of boxes, equal texts or classes, else cosine of the outputs; "
      "below it there is advice, and the exit code is 1; 0: none"},
     {"mixed", 0, OM_OPT_BOOL, FLAG(mixed), "no", 0, 0, NULL, NULL, NULL,
-     "layers that disturb most for the time they save stay float, until --floor (0.97) is kept or while --speed is"},
+     "layers that disturb most stay float: for their work until --floor (0.97) is kept, or for the time they save while --speed is"},
     {"layer-floor", 0, OM_OPT_DOUBLE, FLAG(layer_floor), "0", 0, 100, NULL, "DB", NULL,
      "layers whose input or weights would keep less signal to noise stay float: 36 for readers of text; 0: none do"},
     {"speed", 0, OM_OPT_DOUBLE, FLAG(speed), "0", 0, 100, NULL, NULL, NULL,

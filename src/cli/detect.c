@@ -13,7 +13,7 @@ static const char *const shared_names[] = {
     "model",     "head",       "labels",  "conf",       "iou",      "max-boxes", "top-k",     "classes",
     "agnostic",  "input-size", "fit",     "rectangles", "device",   "precision", "mode",      "threads",
     "cache-dir", "cpu-mask",   "quiet",   "log-level",  "alphabet", "blank",     "mask-conf", "mask-dilate",
-    "unclip",    "vector-max", "anchors", "normalize",  "channels",
+    "unclip",    "vector-max", "anchors", "normalize",  "channels", "operators",
 };
 #define N_SHARED (sizeof shared_names / sizeof shared_names[0])
 

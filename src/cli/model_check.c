@@ -14,18 +14,22 @@
 #include "cli/table.h"
 #include "cli/text.h"
 #include "model/check.h"
+#include "model/operators.h"
 
 #define MAX_ENGINES 16
 #define MAX_MISSING_SHOWN 8
 
 typedef struct check_flags {
     char *device;
+    om_strlist operators;
     bool quick, json;
 } check_flags;
 
 static const om_option flag_table[] = {
     {"device", 'd', OM_OPT_STRING, offsetof(check_flags, device), "auto", 0, 0, NULL, "DEVICE", "Options",
      "the device that decides the exit code"},
+    {"operators", 0, OM_OPT_LIST, offsetof(check_flags, operators), NULL, 0, 0, NULL, "FILE.so", NULL,
+     "operators of your own for the GPU (docs/operators.md); several are allowed, as in $OMMA_OPERATORS"},
     {"quick", 0, OM_OPT_BOOL, offsetof(check_flags, quick), "no", 0, 0, NULL, NULL, NULL,
      "only ask operator by operator, do not compile the model"},
     {"json", 0, OM_OPT_BOOL, offsetof(check_flags, json), "no", 0, 0, NULL, NULL, NULL, "as JSON"},
@@ -463,6 +467,7 @@ static int run(const om_args *args, int *status)
     int err = om_options_init(flag_table, &f);
     if (!err) err = om_args_apply(args, flag_table, &f);
     if (!err) err = om_args_expect(args, 1, "a MODEL.onnx");
+    if (!err) err = om_operators_load_list(&f.operators);
     if (!err) err = check_model(args->positional[0], &f, status);
     om_options_fini(flag_table, &f);
     return err;

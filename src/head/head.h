@@ -45,8 +45,8 @@ void om_head_scratch_fini(om_head_scratch *s);
 typedef struct om_head_grids {
     int output[OM_HEAD_GRIDS]; /* the model's outputs in the family's own order */
     int n_outputs;
-    int n;                      /* grids of anchors or priors; 0: none */
-    int anchors[OM_HEAD_GRIDS]; /* of a cell */
+    int n;                                           /* grids of anchors or priors; 0: none */
+    int anchors[OM_HEAD_GRIDS];                      /* of a cell */
     float anchor[OM_HEAD_GRIDS][OM_HEAD_ANCHORS][2]; /* width, height in input pixels */
     float scale_xy[OM_HEAD_GRIDS];
     int points; /* landmarks of a box */

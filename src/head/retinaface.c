@@ -190,8 +190,7 @@ static bool grids(const om_head *h, om_head_grids *out)
     for (int i = 0; i < PARTS; i++) out->output[i] = p->output[i];
     for (int k = 0; k < p->n; k++) {
         out->anchors[k] = p->n_sizes[k];
-        for (int i = 0; i < p->n_sizes[k]; i++)
-            out->anchor[k][i][0] = out->anchor[k][i][1] = p->size[k][i];
+        for (int i = 0; i < p->n_sizes[k]; i++) out->anchor[k][i][0] = out->anchor[k][i][1] = p->size[k][i];
     }
     return true;
 }

@@ -134,24 +134,84 @@ int om_build_join(om_build *b, const char *name, int axis, int n, const int *in)
     return om_build_out(b, 0);
 }
 
-void om_build_tensor(om_build *b, const char *key, float v)
+/* A copy of `data` as the attribute `key` of the last node. */
+static void set_tensor(om_build *b, const char *key, om_dtype dtype, const om_shape *shape, const void *data)
 {
     if (b->err) return;
     om_const *c = om_calloc(1, sizeof *c), **list = om_alloc(sizeof *list);
-    float *data = om_alloc(sizeof *data);
-    om_attr *a = c && list && data ? om_node_fresh_attr(&b->g->nodes[b->node], key) : NULL;
+    size_t size = (size_t)om_shape_count(shape) * om_dtype_size(dtype);
+    void *copy = om_alloc(size);
+    om_attr *a = c && list && copy ? om_node_fresh_attr(&b->g->nodes[b->node], key) : NULL;
     if (!a) {
         om_free(c);
         om_free(list);
-        om_free(data);
+        om_free(copy);
         b->err = OM_ERR_NOMEM;
         return;
     }
-    *data = v;
-    *c = (om_const){
-        .dtype = OM_DTYPE_F32, .shape = om_shape_make(1, (int64_t)1), .data = data, .size = sizeof *data};
+    if (size) memcpy(copy, data, size);
+    *c = (om_const){.dtype = dtype, .shape = *shape, .data = copy, .size = size};
     list[0] = c;
     a->type = OM_ATTR_TENSOR;
     a->n = 1;
     a->tensors = list;
+}
+
+void om_build_tensor(om_build *b, const char *key, float v)
+{
+    om_shape one = om_shape_make(1, (int64_t)1);
+    set_tensor(b, key, OM_DTYPE_F32, &one, &v);
+}
+
+int om_build_held(om_build *b, om_dtype dtype, const om_shape *shape, const void *data)
+{
+    int v = om_build_many(b, "Constant", NULL, 1, 0, NULL);
+    set_tensor(b, "value", dtype, shape, data);
+    return v;
+}
+
+void om_build_branch_begin(const om_build *b, om_build *branch, const char *name)
+{
+    *branch = (om_build){.err = b->err};
+    if (!branch->err) branch->err = om_graph_create(name, &branch->g);
+}
+
+int om_build_capture(om_build *branch, const om_build *b, int v)
+{
+    if (b->err || branch->err) return OM_NO_VALUE;
+    const om_value *from = &b->g->values[v];
+    v = om_graph_add_value(branch->g, from->name, from->dtype, NULL);
+    if (v < 0) branch->err = v;
+    return branch->err ? OM_NO_VALUE : v;
+}
+
+static int end_branch(om_build *branch, int out, const char *prefix)
+{
+    char name[OM_BUILD_NAME];
+    om_graph *g = branch->g;
+    for (int i = 0, n = 0; i < g->n_values; i++) {
+        if (g->values[i].producer < 0) continue;
+        int err = om_graph_rename_value(g, i, om_build_name(name, "%s_%d", prefix, n++));
+        if (err < 0) return err;
+    }
+    g->values[out].dtype = OM_DTYPE_I64;
+    g->values[out].shape = om_shape_make(1, (int64_t)OM_DIM_DYNAMIC);
+    return om_graph_mark_output(g, out);
+}
+
+void om_build_branch_end(om_build *b, const char *key, om_build *branch, int out, const char *prefix)
+{
+    int err = branch->err ? branch->err : end_branch(branch, out, prefix);
+    om_graph **list = err < 0 ? NULL : om_alloc(sizeof *list);
+    om_attr *a = list && !b->err ? om_node_fresh_attr(&b->g->nodes[b->node], key) : NULL;
+    if (!a) {
+        om_free(list);
+        om_graph_destroy(branch->g);
+        if (!b->err) b->err = err < 0 ? err : OM_ERR_NOMEM;
+        return;
+    }
+    list[0] = branch->g;
+    a->type = OM_ATTR_GRAPH;
+    a->n = 1;
+    a->graphs = list;
 }

@@ -30,6 +30,15 @@ void om_build_ints(om_build *b, const char *key, int n, ...);
 void om_build_float(om_build *b, const char *key, float v);
 void om_build_string(om_build *b, const char *key, const char *v);
 void om_build_tensor(om_build *b, const char *key, float v); /* of one float */
+/* A constant that is a node. */
+int om_build_held(om_build *b, om_dtype dtype, const om_shape *shape, const void *data);
+
+/* A graph inside the node added last, its attribute `key`: begun, filled through `branch`, and ended with its
+ * only output, a list of whole numbers. Between the two calls `b` gets no node. The values in it are called
+ * `prefix` and a number, for names inside may not be names outside. */
+void om_build_branch_begin(const om_build *b, om_build *branch, const char *name);
+int om_build_capture(om_build *branch, const om_build *b, int v); /* a value of `b` as one of the branch */
+void om_build_branch_end(om_build *b, const char *key, om_build *branch, int out, const char *prefix);
 
 /* Constants; the same numbers under the same name are taken again. */
 int om_build_const(om_build *b, const char *name, om_dtype dtype, const om_shape *shape, const void *data);

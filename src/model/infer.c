@@ -126,7 +126,11 @@ static int evaluate(const om_call *c, const om_op_row *row)
 
 static int infer_node(om_infer *in, const om_node *n)
 {
-    if (*n->domain && strcmp(n->domain, "ai.onnx")) return OM_OK;
+    if (*n->domain && strcmp(n->domain, "ai.onnx")) {
+        const om_operator *own = om_operators_find(n->domain, n->op);
+        om_call call = {in, in->g, n, in->opset, 0};
+        return own ? om_infer_own(&call, own) : OM_OK;
+    }
     const om_op_row *row = om_op_find(n->op);
     if (!row) return OM_OK;
     om_call c = {in, in->g, n, in->opset, row->variant};

@@ -4,6 +4,7 @@
 #define OM_MODEL_INFER_H
 
 #include "model/graph_priv.h"
+#include "model/operators.h"
 
 /* A number of a small tensor: `f` for floating-point types, `i` for all others. */
 typedef union om_num {
@@ -101,6 +102,9 @@ int om_call_broadcast(const om_call *c, const om_shape *a, const om_shape *b, om
 int om_call_mul(const om_call *c, int64_t a, int64_t b, int64_t *out);
 /* "a" and "b" must be the same dimension where both are known. */
 int om_call_same(const om_call *c, const char *what, int64_t a, int64_t b);
+
+/* infer_own.c: what a user's operator says. */
+int om_infer_own(const om_call *c, const om_operator *op);
 
 /* Operators, by the file that holds them. */
 /* infer_element.c */

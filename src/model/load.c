@@ -6,6 +6,7 @@
 #include "model/graph_priv.h"
 #include "model/model.h"
 #include "model/onnx_io.h"
+#include "model/operators.h"
 #include "model/wire.h"
 
 #define MAX_FILE 2147483647u
@@ -375,7 +376,9 @@ static int load_model(const uint8_t *bytes, size_t len, const char *dir, om_grap
 int om_model_load_memory(const void *bytes, size_t len, const char *name, const char *dir, om_graph **out)
 {
     *out = NULL;
-    int err = load_model(bytes, len, dir, out);
+    int err = om_operators_load_env();
+    if (err < 0) return err;
+    err = load_model(bytes, len, dir, out);
     if (err < 0 && err != OM_ERR_NOMEM) om_fail_prefix(err, "%s", name);
     if (err >= 0) err = om_graph_validate(*out, name);
     if (err < 0) {

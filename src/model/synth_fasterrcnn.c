@@ -1,6 +1,5 @@
-/* Faster R-CNN (ResNet-50, FPN, version 2) as torchvision has it: picture to proposals. The layers are the
- * original's; what joins them is written for pictures of one size, without the original's tests for empty
- * lists. */
+/* Faster R-CNN (ResNet-50, FPN, version 2) as torchvision's export has it once what is constant has been
+ * computed, operator for operator: picture to objectness and deltas of anchors. */
 #include "model/synth_fasterrcnn.h"
 
 #include <math.h>
@@ -28,33 +27,54 @@ static void measure(const om_synth *b, om_rcnn *r)
     r->width = (int)floor(b->p.width * scale);
     r->padded_h = round_up(r->height);
     r->padded_w = round_up(r->width);
-    r->up_y = (float)r->height / (float)b->p.height;
-    r->up_x = (float)r->width / (float)b->p.width;
     for (int i = 0; i < LEVELS; i++) {
         r->rows[i] = i < 4 ? r->padded_h / (4 << i) : (r->rows[3] + 1) / 2;
         r->columns[i] = i < 4 ? r->padded_w / (4 << i) : (r->columns[3] + 1) / 2;
     }
 }
 
+/* Of a list of one. */
+static int only(om_synth *b, const char *name, int x)
+{
+    int v = om_build_op(&b->to, "Gather", name, 2, x, om_build_scalar(&b->to, 0));
+    om_build_int(&b->to, "axis", 0);
+    return v;
+}
+
+static int listed(om_synth *b, const char *name, int x)
+{
+    return om_build_op(&b->to, "Unsqueeze", name, 2, x, om_build_one(&b->to, 0));
+}
+
+static void resize_as(om_synth *b, const char *coordinates, const char *mode)
+{
+    om_build_string(&b->to, "coordinate_transformation_mode", coordinates);
+    om_build_float(&b->to, "cubic_coeff_a", -0.75f);
+    om_build_string(&b->to, "mode", mode);
+    om_build_string(&b->to, "nearest_mode", "floor");
+}
+
 /* Normalised, resized to a short side of 800, padded to multiples of 32. */
 static om_synth_tensor transform(om_synth *b, const om_rcnn *r, om_synth_tensor x)
 {
-    om_shape three = om_shape_make(4, (int64_t)1, (int64_t)3, (int64_t)1, (int64_t)1);
-    int v = om_build_op(&b->to, "Sub", "/transform/Sub", 2, x.v,
-                        om_build_f32(&b->to, "mean", &three, channel_mean));
+    om_shape three = om_shape_make(3, (int64_t)3, (int64_t)1, (int64_t)1);
+    int v = only(b, "/Gather", x.v);
+    v = om_build_op(&b->to, "Sub", "/transform/Sub", 2, v,
+                    om_build_f32(&b->to, "mean", &three, channel_mean));
     v = om_build_op(&b->to, "Div", "/transform/Div", 2, v,
                     om_build_f32(&b->to, "deviation", &three, channel_deviation));
+    v = listed(b, "/transform/Unsqueeze", v);
     int sizes = om_build_i64(&b->to, "transform_size", 4, 1, 3, r->height, r->width);
     v = om_build_op(&b->to, "Resize", "/transform/Resize", 4, v, OM_NO_VALUE, OM_NO_VALUE, sizes);
-    om_build_string(&b->to, "coordinate_transformation_mode", "pytorch_half_pixel");
-    om_build_string(&b->to, "mode", "linear");
+    resize_as(b, "half_pixel", "linear");
+    v = only(b, "/transform/Gather", v);
     if (r->padded_h != r->height || r->padded_w != r->width) {
-        int pads = om_build_i64(&b->to, "transform_pads", 8, 0, 0, 0, 0, 0, 0, r->padded_h - r->height,
+        int pads = om_build_i64(&b->to, "transform_pads", 6, 0, 0, 0, 0, r->padded_h - r->height,
                                 r->padded_w - r->width);
         v = om_build_op(&b->to, "Pad", "/transform/Pad", 2, v, pads);
         om_build_string(&b->to, "mode", "constant");
     }
-    return (om_synth_tensor){v, 3, 0, 1, 0};
+    return (om_synth_tensor){listed(b, "/transform/Unsqueeze_1", v), 3, 0, 1, 0};
 }
 
 static om_synth_tensor conv(om_synth *b, const char *path, om_synth_tensor x, int out, int size)
@@ -76,9 +96,7 @@ static void pyramid(om_synth *b, om_rcnn *r, const om_synth_tensor in[4])
             int sizes = om_build_i64(&b->to, name, 4, 1, OM_RCNN_CHANNELS, r->rows[i], r->columns[i]);
             above.v = om_build_op(&b->to, "Resize", om_build_name(name, "/fpn/Resize_%d", i), 4, above.v,
                                   OM_NO_VALUE, OM_NO_VALUE, sizes);
-            om_build_string(&b->to, "coordinate_transformation_mode", "asymmetric");
-            om_build_string(&b->to, "mode", "nearest");
-            om_build_string(&b->to, "nearest_mode", "floor");
+            resize_as(b, "asymmetric", "nearest");
             x = om_synth_add(b, om_build_name(name, "/fpn/Add_%d", i), x, above);
         }
         above = x;
@@ -127,14 +145,13 @@ static int apply(om_synth *b, const char *name, const shared *s, int x)
     return v;
 }
 
-/* [1, 3 * each, h, w] to [h * w * 3, each]. */
+/* [1, 3 * each, h, w] to [1, h * w * 3, each]. */
 static int flatten(om_synth *b, const char *what, int level, int x, int each, const om_rcnn *r)
 {
     char name[OM_BUILD_NAME];
-    int h = r->rows[level], w = r->columns[level];
     om_build_name(name, "rpn_%s_%d", what, level);
-    int apart = om_build_i64(&b->to, name, 5, 1, ANCHORS, each, h, w),
-        flat = om_build_i64(&b->to, om_build_name(name, "rpn_flat_%d", each), 2, -1, each);
+    int apart = om_build_i64(&b->to, name, 5, 1, -1, each, r->rows[level], r->columns[level]),
+        flat = om_build_i64(&b->to, om_build_name(name, "rpn_flat_%d", each), 3, 1, -1, each);
     x = om_build_op(&b->to, "Reshape", om_build_name(name, "/rpn/%s/Reshape_%d", what, level), 2, x, apart);
     x = om_build_op(&b->to, "Transpose", om_build_name(name, "/rpn/%s/Transpose_%d", what, level), 1, x);
     om_build_ints(&b->to, "perm", 5, 0, 3, 4, 1, 2);

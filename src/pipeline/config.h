@@ -42,7 +42,8 @@ typedef struct om_run_options {
     int precision, mode; /* om_precision, om_mode */
     int threads;
     char *cache_dir;
-    int batch_size; /* fixed batch of the model; 0: chosen */
+    om_strlist operators; /* files of users' operators */
+    int batch_size;       /* fixed batch of the model; 0: chosen */
     int batch_min, batch_max;
     double batch_timeout_ms; /* 0: off */
     int in_flight;           /* 0: the engine's wish */

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "model/operators.h"
 #include "trace/trace.h"
 
 #define OM_FAILURES_MAX 10
@@ -219,7 +220,8 @@ static int check_inputs(const om_engine *e)
 static int load_model(om_engine *e)
 {
     const om_run_options *o = e->options;
-    int err = om_plan_file_open(o->model, &e->graph, &e->plan_file);
+    int err = om_operators_load_list(&o->operators);
+    if (!err) err = om_plan_file_open(o->model, &e->graph, &e->plan_file);
     if (!err) err = om_graph_infer_shapes(e->graph);
     if (!err) err = om_model_describe(e->graph, &e->desc);
     if (!err) err = check_inputs(e);

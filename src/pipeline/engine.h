@@ -61,7 +61,7 @@ struct om_engine {
     pthread_mutex_t compile_lock; /* guards batchers, n_batchers; held while compiling */
     om_batcher *batchers[OM_MAX_RECTANGLES];
     int n_batchers;
-    om_batcher **retired; /* of the devices that were lost, or too large for their memory */
+    om_batcher **retired; /* of the device that was lost, or too large for its memory */
     size_t n_retired, cap_retired;
     int batch_cap; /* largest batch that the device had memory for; 0: no bound */
     om_move move;
@@ -82,6 +82,7 @@ struct om_engine {
     atomic_bool moving;           /* somebody takes it there, or has taken it to the last */
     pthread_mutex_t sparing_lock; /* guards what follows */
     bool sparing, settling;       /* a thread makes batches smaller; it is too late for that */
+    int spare_generation;         /* of the device whose memory was short */
     om_thread sparer;
     char spare_cause[256];
     om_thread mover;

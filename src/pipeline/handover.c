@@ -128,7 +128,10 @@ int om_pipeline_take_over(om_pipeline *p, const om_json_value *handover)
 int om_pipeline_warm(om_pipeline *p, int width, int height)
 {
     om_batcher *b;
-    return width > 0 && height > 0 ? om_engine_batcher(p->engine, width, height, &b) : OM_OK;
+    int err = OM_OK;
+    for (int i = 0; i < p->n_units && !err && width > 0 && height > 0; i++)
+        err = om_engine_batcher(p->units[i].engine, width, height, &b);
+    return err;
 }
 
 void om_stream_take_up(om_stream_run *s)
@@ -159,11 +162,14 @@ void om_pipeline_taken_fini(om_pipeline *p)
 
 bool om_pipeline_lost(om_pipeline *p, char device[32], char cause[256])
 {
-    om_engine *e = p->engine;
-    pthread_mutex_lock(&e->compile_lock);
-    bool lost = e->move.at_ns && e->move.took_ns && !e->move.failed && !e->spared.moved;
-    snprintf(device, 32, "%s", e->move.from);
-    snprintf(cause, 256, "%s", e->move.cause);
-    pthread_mutex_unlock(&e->compile_lock);
+    bool lost = false;
+    for (int i = 0; i < p->n_units && !lost; i++) {
+        om_engine *e = p->units[i].engine;
+        pthread_mutex_lock(&e->compile_lock);
+        lost = e->move.at_ns && e->move.took_ns && !e->move.failed && !e->spared.moved;
+        snprintf(device, 32, "%s", e->move.from);
+        snprintf(cause, 256, "%s", e->move.cause);
+        pthread_mutex_unlock(&e->compile_lock);
+    }
     return lost;
 }

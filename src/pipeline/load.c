@@ -122,7 +122,7 @@ void om_pipeline_unit_gpu_json(om_pipeline *p, const om_unit *u, om_json *j)
     int n = l.samples;
     member(j, "gpu_percent", n, l.sum.compute_percent / (n ? n : 1));
     member(j, "gpu_memory_mb", n, mb(l.memory_process_peak > 0 ? l.memory_process_peak : l.memory_peak));
-    om_engine_gpu_memory_json(u->engine, j);
+    om_pipeline_unit_memory_json(u, j);
     member(j, "nvdec_percent", n, l.sum.decode_percent / (n ? n : 1));
     member(j, "gpu_power_w", n, l.sum.power_w / (n ? n : 1));
 }

@@ -77,7 +77,7 @@ static void steps_json(om_engine *e, om_json *j)
     om_json_end_object(j);
 }
 
-void om_engine_gpu_memory_json(om_engine *e, om_json *j)
+static void engine_json(om_engine *e, om_json *j)
 {
     om_device_memory m;
     om_device *d = om_engine_memory(e);
@@ -97,19 +97,25 @@ void om_engine_gpu_memory_json(om_engine *e, om_json *j)
     om_json_end_object(j);
 }
 
-void om_pipeline_gpu_memory_json(om_pipeline *p, om_json *j) { om_engine_gpu_memory_json(p->engine, j); }
+void om_pipeline_gpu_memory_json(om_pipeline *p, om_json *j) { engine_json(p->engine, j); }
+
+void om_pipeline_unit_memory_json(const om_unit *u, om_json *j) { engine_json(u->engine, j); }
 
 void om_pipeline_gpu_memory_text(om_pipeline *p, om_str *out)
 {
-    om_device_memory m;
-    om_device *d = om_engine_memory(p->engine);
-    if (!d) return;
-    om_device_memory_get(d, &m);
+    om_device_memory all = {0}, m;
+    for (int k = 0; k < p->n_units; k++) {
+        om_device *d = om_engine_memory(p->units[k].engine);
+        if (!d) continue;
+        om_device_memory_get(d, &m);
+        for (int i = 0; i < OM_PURPOSES; i++) all.now[i] += m.now[i];
+        if (m.driver > 0) all.driver += m.driver;
+    }
     size_t before = out->len;
     for (int i = 0; i < OM_PURPOSES; i++)
-        if (m.now[i] >= MB / 2)
+        if (all.now[i] >= MB / 2)
             om_str_addf(out, "%s%s %.0f", out->len > before ? ", " : "", om_purpose_name((om_purpose)i),
-                        (double)m.now[i] / (double)MB);
-    if (m.driver >= MB / 2)
-        om_str_addf(out, "%sdriver %.0f", out->len > before ? ", " : "", (double)m.driver / (double)MB);
+                        (double)all.now[i] / (double)MB);
+    if (all.driver >= MB / 2)
+        om_str_addf(out, "%sdriver %.0f", out->len > before ? ", " : "", (double)all.driver / (double)MB);
 }

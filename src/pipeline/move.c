@@ -131,6 +131,17 @@ static int replace_batchers(om_engine *e)
     return err;
 }
 
+/* The device still works, for others: what the run held of it is theirs. */
+static void free_retired(om_engine *e)
+{
+    for (size_t i = 0; i < e->n_retired; i++) {
+        om_batcher *b = e->retired[i];
+        if (!om_batcher_settle(b, om_now_ns() + SETTLE_NS)) continue;
+        om_batcher_free_flights(b);
+        om_batcher_free_plan(b);
+    }
+}
+
 /* What cannot be done there can be done on the fall-back. compile_lock held. */
 static int change(om_engine *e, const char *to)
 {
@@ -143,23 +154,12 @@ static int change(om_engine *e, const char *to)
     return change(e, e->options->fallback);
 }
 
-/* The device still works, for others: what the run held of it is theirs. */
-static void free_retired(om_engine *e)
-{
-    for (size_t i = 0; i < e->n_retired; i++) {
-        om_batcher *b = e->retired[i];
-        if (!om_batcher_settle(b, om_now_ns() + SETTLE_NS)) continue;
-        om_batcher_free_flights(b);
-        om_batcher_free_plan(b);
-    }
-}
-
 /* compile_lock held. */
 static int move(om_engine *e, int code, const char *cause)
 {
     if (e->move.at_ns && e->settled) return e->move.failed;
-    const char *to = target(e);
     e->spared.moved = code == OM_ERR_NOMEM;
+    const char *to = target(e);
     e->move.at_ns = om_now_ns();
     snprintf(e->move.cause, sizeof(e->move.cause), "%s", cause);
     om_log(OM_LOG_ERROR, "%s; everything goes on to device '%s'", cause, to);
@@ -231,7 +231,7 @@ static void *sparer_main(void *arg)
     int err = OM_OK;
     pthread_mutex_lock(&e->compile_lock);
     om_fail(OM_ERR_NOMEM, "%s", e->spare_cause);
-    if (!e->move.at_ns) err = make_smaller(e);
+    if (atomic_load(&e->generation) == e->spare_generation) err = make_smaller(e);
     if (err) err = om_engine_move_now(e, err);
     pthread_mutex_unlock(&e->compile_lock);
     if (err && !atomic_exchange(&e->dead, true)) e->on_failed(e->user, err);
@@ -254,6 +254,7 @@ bool om_engine_spare(om_batcher *b)
     bool begun = e->sparing || e->settling;
     if (!begun) {
         om_thread_join(&e->sparer); /* the one before has nothing more to do */
+        e->spare_generation = b->generation;
         snprintf(e->spare_cause, sizeof(e->spare_cause), "%s", om_error_message());
         begun = e->sparing = om_thread_start(&e->sparer, "om-sparer", sparer_main, e) == OM_OK;
     }

@@ -141,6 +141,8 @@ const om_option om_run_option_table[] = {
      "how long --batch-min may wait; 0: not at all"},
     {"cache-dir", 0, OM_OPT_STRING, RUN(cache_dir), NULL, 0, 0, NULL, "DIR", NULL,
      "keep compiled models here: later starts are faster"},
+    {"operators", 0, OM_OPT_LIST, RUN(operators), NULL, 0, 0, NULL, "FILE.so", NULL,
+     "operators of your own for the GPU (docs/operators.md); several are allowed, as in $OMMA_OPERATORS"},
     {"cpu-mask", 0, OM_OPT_STRING, RUN(cpu_mask), NULL, 0, 0, NULL, "none|avx2|avx512", NULL,
      "highest instruction set the kernels use"},
 

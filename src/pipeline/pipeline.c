@@ -317,8 +317,8 @@ int om_pipeline_start(om_pipeline *p)
     err = make_logs(p);
     if (!err && p->config.run.drift)
         err = om_drift_create(p->config.run.drift, p->config.run.max_age * 86400, &p->drift);
-    om_decoding_init(p);
     if (!err && p->on_ready) err = p->on_ready(p, p->on_ready_user);
+    om_decoding_init(p);
     if (!err) err = make_streams(p, &local);
     if (!err) om_pipeline_tell_decoders(p);
     if (!err) err = open_outputs(p);

@@ -197,6 +197,10 @@ void om_pipeline_sample_gpu(om_pipeline *p);
 void om_pipeline_forget_gpu(om_pipeline *p);
 /* The members gpu_percent ... of the report, into an open object; null where there is nothing to say. */
 void om_pipeline_gpu_json(om_pipeline *p, om_json *j);
+/* memory.c: "weights 30, surfaces 1200" of the moment, in MB. */
+void om_pipeline_gpu_memory_text(om_pipeline *p, om_str *out);
+/* The member gpu_memory of one device, null where its memory is the host's. */
+void om_pipeline_unit_memory_json(const om_unit *u, om_json *j);
 /* Likewise of one device. */
 void om_pipeline_unit_gpu_json(om_pipeline *p, const om_unit *u, om_json *j);
 
@@ -220,10 +224,6 @@ void om_decoding_init(om_pipeline *p);
 bool om_decoding_begins_on_cpu(om_unit *u);
 /* Sends streams from the GPU's decoders to the CPU and back. The supervisor's, without locks. */
 void om_decoding_look(om_pipeline *p);
-/* memory.c: the member gpu_memory of one engine's device. */
-void om_engine_gpu_memory_json(om_engine *e, om_json *j);
-/* "weights 30, surfaces 1200" of the moment, in MB. */
-void om_pipeline_gpu_memory_text(om_pipeline *p, om_str *out);
 
 /* network.c: what cameras send, against what the link carries. The supervisor's. */
 void om_pipeline_watch_network_init(om_pipeline *p);

@@ -143,11 +143,11 @@ void om_calibration_progress(const om_calibration *c, const char *what, size_t d
 
 static size_t n_check(const om_quant_job *j) { return j->check ? j->check->n : 0; }
 
-/* Inferences to judge by. */
+/* Inferences to judge by; 0: as the metric needs. */
 static size_t most_kept(const om_quant_job *j)
 {
     bool scored = j->floor > 0 || j->mixed || n_check(j);
-    return scored && j->check_frames > 0 ? (size_t)j->check_frames : MAX_KEPT;
+    return scored ? (size_t)j->check_frames : MAX_KEPT;
 }
 
 static void done(void *user) { (void)user; }
@@ -328,30 +328,36 @@ static int show_check(om_calibration *c)
 {
     const om_quant_job *j = c->job;
     if (!n_check(j)) return OM_OK;
-    int err = feed_all(c, OM_SHOW_CHECK, j->check, (size_t)j->check_frames);
+    int err = feed_all(c, OM_SHOW_CHECK, j->check, c->judge.most);
     if (!err && !c->judge.n)
         err = om_fail(OM_ERR_ARG, "%s: no picture to judge by could be read", j->check->items[0]);
     c->r->judged_apart = !err;
     return err;
 }
 
-int om_calibration_judge(om_calibration *c, const om_graph *g, size_t most, om_judgement *v,
-                         om_quant_output *outputs)
+static int judge_graph(om_calibration *c, const om_graph *g, size_t most, double floor, om_judgement *v,
+                       om_quant_output *outputs)
 {
     om_plan *plan = NULL;
     om_session *s = NULL;
     int err = om_calibration_compile(c, g, false, &plan, &s);
-    if (!err) err = om_judge_run(&c->judge, s, most ? most : c->judge.n, v, outputs);
+    if (!err) err = om_judge_run(&c->judge, s, most ? most : c->judge.n, floor, v, outputs);
     om_session_destroy(s);
     om_plan_destroy(plan);
     return err;
 }
 
-int om_calibration_try(om_calibration *c, const om_quant_variant *variant, size_t most, om_judgement *v)
+int om_calibration_judge(om_calibration *c, const om_graph *g, size_t most, om_judgement *v,
+                         om_quant_output *outputs)
+{
+    return judge_graph(c, g, most, 0, v, outputs);
+}
+
+int om_calibration_try(om_calibration *c, const om_quant_variant *variant, double floor, om_judgement *v)
 {
     om_graph *g;
     int err = om_quantizer_make(c->q, variant, &g, NULL);
-    if (!err) err = om_calibration_judge(c, g, most, v, NULL);
+    if (!err) err = judge_graph(c, g, 0, floor, v, NULL);
     om_graph_destroy(g);
     return err;
 }
@@ -403,13 +409,24 @@ static void calibration_fini(om_calibration *c)
     om_free(c->geo);
 }
 
+/* Where all channels have the same. */
+static int set_levels(om_calibration *c)
+{
+    const om_prep *p = &c->desc->prep;
+    for (int i = 1; i < 3; i++)
+        if (p->mean[i] != p->mean[0] || p->scale[i] != p->scale[0]) return OM_OK;
+    int err = om_quantizer_set_levels(c->q, (double)p->mean[0], (double)p->scale[0]);
+    return err < 0 ? err : OM_OK;
+}
+
 /* From the float graph on, which it takes over. */
 static int quantise(om_calibration *c, om_graph *g, om_graph **out)
 {
     const om_quant_job *j = c->job;
     int err = om_quantizer_create(g, &j->params, &c->q);
     if (err < 0) return om_fail_prefix(err, "%s", j->model);
-    err = make_tapped(c);
+    err = set_levels(c);
+    if (!err) err = make_tapped(c);
     if (!err) err = om_judge_init(&c->judge, c->desc, c->n_outputs, most_kept(j));
     if (!err) err = open_device(c);
     if (!err) err = scout(c);

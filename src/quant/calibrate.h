@@ -49,8 +49,8 @@ void om_calibration_progress(const om_calibration *c, const char *what, size_t d
 /* What the judge says of a graph, on at most `most` inferences; 0: all. */
 int om_calibration_judge(om_calibration *c, const om_graph *g, size_t most, om_judgement *v,
                          om_quant_output *outputs);
-/* The same of a variant. */
-int om_calibration_try(om_calibration *c, const om_quant_variant *variant, size_t most, om_judgement *v);
+/* The same of a variant, on all, or until it is clear that a share stays below `floor` (0: none). */
+int om_calibration_try(om_calibration *c, const om_quant_variant *variant, double floor, om_judgement *v);
 
 /* Which layers go back to float, and the graph of that. Fills the report's layers too. */
 int om_quant_mix(om_calibration *c, om_graph **out);

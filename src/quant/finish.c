@@ -60,13 +60,21 @@ static void join_groups(om_quantizer *q)
     }
 }
 
+/* But for what adding and rounding leave: half a level. */
+static bool within(om_span r, om_span levels)
+{
+    double half = extent(levels) / 510;
+    return r.lo > levels.lo - half && r.hi < levels.hi + half;
+}
+
 /* A tensor's own range, kept until more of it was seen or another method is asked for. */
 static void choose_own(om_quantizer *q, om_act *a, om_quant_method method)
 {
     /* A picture's numbers end where its levels do; nothing of them is an outlier. */
-    if (q->g->values[a->value].is_input) method = OM_QUANT_MINMAX;
+    if (q->g->values[a->value].is_input || a->value == q->levels_of) method = OM_QUANT_MINMAX;
     if (a->own_tensors == a->hist->tensors && a->own_method == method) return;
     a->own = om_span_choose(a->hist, method, q->p->percent, q->p->target == OM_QUANT_CUDA);
+    if (a->value == q->levels_of && within(a->own, q->levels)) a->own = q->levels;
     a->own_tensors = a->hist->tensors;
     a->own_method = method;
 }
@@ -297,6 +305,11 @@ static int rewrite(om_quantizer *q, const om_quant_variant *v, om_quant_report *
 }
 
 size_t om_quantizer_layers(const om_quantizer *q) { return (size_t)q->n_layers; }
+
+double om_quantizer_work(const om_quantizer *q, size_t layer)
+{
+    return products(q->g, &q->g->nodes[q->layers[layer].node]);
+}
 
 bool om_quantizer_takes(const om_quantizer *q, size_t layer) { return q->layers[layer].quantised; }
 

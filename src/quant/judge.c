@@ -8,6 +8,8 @@
 #include "eval/detection.h"
 
 #define MOST_BYTES ((size_t)256 << 20)
+#define FEW 32            /* inferences that boxes and outputs are compared on */
+#define MANY 256          /* and texts or classes, each of which is equal or not */
 #define LEAST_CONF 0.001f /* boxes below make up no precision curve */
 
 const char *om_quant_metric_name(om_quant_metric m)
@@ -29,10 +31,13 @@ static om_quant_metric metric_of(om_family f)
     }
 }
 
+static bool is_share(om_quant_metric m) { return m == OM_METRIC_TEXT || m == OM_METRIC_TOP1; }
+
 int om_judge_init(om_judge *j, const om_model_desc *desc, int n_outputs, size_t most)
 {
     om_head_params p;
     *j = (om_judge){.metric = metric_of(desc->family), .n_outputs = n_outputs};
+    if (!most) most = is_share(j->metric) ? MANY : FEW;
     j->kept = om_calloc(most, sizeof *j->kept);
     if (!j->kept) return OM_ERR_NOMEM;
     j->most = most;
@@ -242,14 +247,28 @@ static int conclude(const om_judge *j, const tally *t, om_judgement *v)
     return OM_OK;
 }
 
-int om_judge_run(om_judge *j, om_session *s, size_t most, om_judgement *v, om_quant_output *outputs)
+/* What the float model says something of. */
+static size_t to_ask(const om_judge *j, size_t most)
+{
+    size_t n = 0;
+    for (size_t k = 0; k < j->n && k < most && j->head; k++)
+        for (int i = 0; i < j->kept[k].items; i++) n += j->kept[k].dets[i].n > 0;
+    return n;
+}
+
+int om_judge_run(om_judge *j, om_session *s, size_t most, double floor, om_judgement *v,
+                 om_quant_output *outputs)
 {
     tally t = {.of = om_calloc((size_t)j->n_outputs, sizeof *t.of)};
     int err = t.of ? OM_OK : OM_ERR_NOMEM;
     if (!err && s->n_outputs != j->n_outputs)
         err = om_fail(OM_ERR_INTERNAL, "the int8 model has %d outputs, the float one %d", s->n_outputs,
                       j->n_outputs);
-    for (size_t k = 0; k < j->n && k < most && !err; k++) err = judge_one(j, s, &j->kept[k], &t);
+    double all = is_share(j->metric) ? (double)to_ask(j, most) : 0;
+    for (size_t k = 0; k < j->n && k < most && !err; k++) {
+        err = judge_one(j, s, &j->kept[k], &t);
+        if (all > 0 && (double)(t.asked - t.equal) > (1 - floor) * all * (1 + 1e-9) && floor > 0) break;
+    }
     if (!err) err = conclude(j, &t, v);
     for (int i = 0; i < j->n_outputs && outputs && !err; i++) {
         const sums *o = &t.of[i];

@@ -32,7 +32,8 @@ typedef struct om_judgement {
     double noise; /* of the outputs, in parts of their power, mean of all; NAN: not comparable */
 } om_judgement;
 
-/* `n_outputs`: the model's own, without taps. Keeps at most `most` inferences, fewer where they are large. */
+/* `n_outputs`: the model's own, without taps. Keeps at most `most` inferences, fewer where they are large; 0:
+ * as many as the metric needs. */
 int om_judge_init(om_judge *j, const om_model_desc *desc, int n_outputs, size_t most);
 void om_judge_fini(om_judge *j);
 bool om_judge_full(const om_judge *j);
@@ -40,8 +41,10 @@ bool om_judge_full(const om_judge *j);
 void om_judge_thin(om_judge *j);
 /* Remembers the session's input and what the float model has just made of it. */
 int om_judge_keep(om_judge *j, om_session *s, const om_geometry *geo, int items);
-/* An int8 model on the first `most` of what was kept. `outputs` (or NULL) holds n_outputs, of which all but
+/* An int8 model on the first `most` of what was kept; on fewer where it is clear before that a share stays
+ * below `floor` (0: none), which the score is then too. `outputs` (or NULL) holds n_outputs, of which all but
  * the names are filled. */
-int om_judge_run(om_judge *j, om_session *s, size_t most, om_judgement *v, om_quant_output *outputs);
+int om_judge_run(om_judge *j, om_session *s, size_t most, double floor, om_judgement *v,
+                 om_quant_output *outputs);
 
 #endif

@@ -1,5 +1,5 @@
 /* Which layers go back to float: each is tried alone as int8, and those that disturb the outputs most for the
- * time that they save go first. */
+ * work that they do go first. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,17 +10,15 @@
 #include "quant/calibrate.h"
 #include "quant/quantizer.h"
 
-#define ALONE_JUDGED 8 /* inferences that tell what a layer does alone */
+#define ALONE_JUDGED 24 /* inferences that tell what a layer does alone */
 #define TIMED_RUNS 12
-#define LEAST_GAIN                                                                                           \
-    0.02              /* a layer that int8 makes no faster counts as if it saved this part of a mean one     \
-                       */
-#define MOST_PRUNED 8 /* layers that are tried as int8 once more at the end */
+#define LEAST_GAIN 0.02 /* of what a mean layer does or saves: no layer counts for less */
+#define MOST_PRUNED 16  /* layers that are tried as int8 once more at the end */
 #define WHY_LEN 128
 
 typedef struct candidate {
     double noise, score; /* of the outputs, where it alone is int8; NAN: not tried */
-    double float_us, int8_us;
+    double float_us, int8_us, work;
     bool takes, keep, needed; /* may be int8; stays float; was found to have to */
     char why[WHY_LEN];
 } candidate;
@@ -169,12 +167,30 @@ static int try_alone(mix *m, size_t layer)
     return OM_OK;
 }
 
-static double worth(const mix *m, size_t layer)
+/* What a layer as int8 is good for: multiplications where a floor is asked for, for they are the same
+ * whatever else the machine does; microseconds where a speed is. 0: not known. */
+static double use_of(const mix *m, size_t layer)
 {
     const candidate *x = &m->items[layer];
-    double saved = x->float_us - x->int8_us, least = LEAST_GAIN * m->float_us / (double)m->n;
-    double noise = isnan(x->noise) ? 0 : x->noise;
-    return m->float_us > 0 ? noise / fmax(saved, least) : noise;
+    if (m->c->job->floor > 0) return x->work;
+    return m->float_us > 0 ? x->float_us - x->int8_us : 0;
+}
+
+static double disturbs(const mix *m, size_t layer)
+{
+    return isnan(m->items[layer].noise) ? 0 : m->items[layer].noise;
+}
+
+/* The first to go back: of the noise for the use, that of no layer below a part of the mean. */
+static double worth(const mix *m, size_t layer)
+{
+    double all = m->float_us;
+    if (m->c->job->floor > 0) {
+        all = 0;
+        for (size_t i = 0; i < m->n; i++) all += m->items[i].work;
+    }
+    double least = LEAST_GAIN * all / (double)m->n;
+    return all > 0 ? disturbs(m, layer) / fmax(use_of(m, layer), least) : disturbs(m, layer);
 }
 
 /* By insertion: equal ones keep their order. */
@@ -200,24 +216,25 @@ static int find_sensitivity(mix *m)
     }
     for (size_t i = 0; i < m->n; i++) {
         m->items[i].keep = false;
-        snprintf(m->items[i].why, WHY_LEN, "it disturbs most for its time (alone %.1f dB at the outputs)",
+        snprintf(m->items[i].why, WHY_LEN, "it disturbs most for its work (alone %.1f dB at the outputs)",
                  -10 * log10(fmax(m->items[i].noise, 1e-20)));
     }
     sort_order(m);
     return OM_OK;
 }
 
-static int score_of_first(mix *m, size_t k, double *score)
+/* Of the first `k` of the order as floats; where it misses the floor, some of the pictures may have told. */
+static int score_of_first(mix *m, size_t k, double floor, double *score)
 {
     om_judgement v;
     for (size_t i = 0; i < m->n_order; i++) m->items[m->order[i]].keep = i < k;
     om_quant_variant some = variant_of(m);
-    int err = om_calibration_try(m->c, &some, 0, &v);
+    int err = om_calibration_try(m->c, &some, floor, &v);
     *score = err ? NAN : v.score;
     return err;
 }
 
-/* Of the layers that went back, those that cost most are tried as int8 again. */
+/* Of the layers that went back, those that do most work for what they disturb are tried as int8 again. */
 static int prune(mix *m, double floor)
 {
     for (int round = 0; round < MOST_PRUNED; round++) {
@@ -226,15 +243,16 @@ static int prune(mix *m, double floor)
         om_judgement v;
         for (size_t i = 0; i < m->n; i++) {
             const candidate *x = &m->items[i];
-            double cost = m->float_us > 0 ? x->float_us - x->int8_us : 1 / fmax(x->noise, 1e-12);
+            double cost = fmax(x->work, 1) / fmax(disturbs(m, i), 1e-12);
             if (x->keep && !x->needed && cost > most) most = cost, dearest = i;
         }
         if (dearest == m->n) break;
         candidate *x = &m->items[dearest];
         x->keep = false;
         om_quant_variant less = variant_of(m);
-        int err = om_calibration_try(m->c, &less, 0, &v);
+        int err = om_calibration_try(m->c, &less, floor, &v);
         if (err) return err;
+        om_calibration_progress(m->c, "int8 after all: layer", (size_t)round + 1, MOST_PRUNED);
         if (v.score >= floor) continue;
         x->keep = x->needed = true;
     }
@@ -247,23 +265,24 @@ static int keep_floor(mix *m, double floor, double plain)
     size_t fails = 0, passes = 0, best = 0, last = m->n_order ? m->n_order - 1 : 0;
     double score, best_score = plain;
     int err = OM_OK;
-    if (plain >= floor) return score_of_first(m, 0, &score);
+    if (plain >= floor) return score_of_first(m, 0, floor, &score);
     for (size_t k = 1; k <= last && !passes && !err; k = k * 2 > last && k < last ? last : k * 2) {
-        err = score_of_first(m, k, &score);
+        err = score_of_first(m, k, floor, &score);
         om_calibration_progress(m->c, "floats for the floor: layers", k, m->n_order);
         if (score > best_score) best_score = score, best = k;
         if (score >= floor) passes = k;
         else fails = k;
     }
     if (err) return err;
-    if (!passes) return score_of_first(m, best, &score); /* as near as it comes */
+    if (!passes) return score_of_first(m, best, 0, &score); /* as near as it comes */
     while (passes - fails > 1 && !err) {
         size_t k = fails + (passes - fails) / 2;
-        err = score_of_first(m, k, &score);
+        err = score_of_first(m, k, floor, &score);
+        om_calibration_progress(m->c, "floats for the floor: layers", k, m->n_order);
         if (score >= floor) passes = k;
         else fails = k;
     }
-    if (!err) err = score_of_first(m, passes, &score);
+    for (size_t i = 0; i < m->n_order; i++) m->items[m->order[i]].keep = i < passes;
     return err ? err : prune(m, floor);
 }
 
@@ -286,7 +305,7 @@ static int choose(mix *m)
     const om_quant_job *j = m->c->job;
     om_quant_report *r = m->c->r;
     double plain;
-    int err = score_of_first(m, 0, &plain);
+    int err = score_of_first(m, 0, 0, &plain);
     if (err) return err;
     r->plain_score = plain;
     if (j->floor > 0 && isnan(plain)) return OM_OK; /* told by the caller */
@@ -326,6 +345,7 @@ int om_quant_mix(om_calibration *c, om_graph **out)
                                  .score = NAN,
                                  .float_us = NAN,
                                  .int8_us = NAN,
+                                 .work = om_quantizer_work(c->q, i),
                                  .takes = om_quantizer_takes(c->q, i)};
     if (!err) err = measure(&m);
     if (!err) err = find_sensitivity(&m);

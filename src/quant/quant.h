@@ -131,6 +131,9 @@ typedef struct om_quantizer om_quantizer;
  * quantizer. OM_ERR_UNSUPPORTED: nothing in it can be int8. */
 int om_quantizer_create(om_graph *g, const om_quant_params *p, om_quantizer **out);
 void om_quantizer_destroy(om_quantizer *q);
+/* Before anything is shown: the model's input is (level - mean) * scale of a picture's 256 levels, each of
+ * which gets a place of its grid. What om_quantizer_graph() is may change. */
+int om_quantizer_set_levels(om_quantizer *q, double mean, double scale);
 /* The tensors to be shown, by name, in rising number. */
 size_t om_quantizer_taps(const om_quantizer *q);
 const char *om_quantizer_tap(const om_quantizer *q, size_t i);
@@ -144,6 +147,8 @@ const om_graph *om_quantizer_graph(const om_quantizer *q);
 /* Layers with weights, and whether one may be int8. */
 size_t om_quantizer_layers(const om_quantizer *q);
 bool om_quantizer_takes(const om_quantizer *q, size_t layer);
+/* Its multiplications; 0: its size is not known. */
+double om_quantizer_work(const om_quantizer *q, size_t layer);
 
 /* One way to write the model. */
 typedef struct om_quant_variant {
@@ -169,7 +174,7 @@ typedef struct om_quant_job {
     int normalize, channels, fit; /* as om_model_desc_set_input() */
     om_quant_params params;
     const om_strlist *check; /* pictures to judge by; NULL or empty: some of those it is calibrated with */
-    int check_frames;        /* how many of them */
+    int check_frames;        /* how many of them; 0: as the metric needs */
     bool mixed;              /* layers go back to float until `floor` is met, or while `speed` is */
     double floor;            /* of the metric; 0: none */
     double speed;            /* times the float model's; 0: as fast as can be */

@@ -136,6 +136,7 @@ int om_quantizer_create(om_graph *g, const om_quant_params *p, om_quantizer **ou
     q->p = p;
     q->weight_bits = weight_bits(p);
     q->equalised = !p->equalise;
+    q->levels_of = OM_NO_VALUE;
     int err = om_graph_sort(g);
     if (err >= 0) err = om_quant_select_anew(q);
     if (err >= 0 && !q->n_acts) err = om_quant_nothing(q);

@@ -54,6 +54,8 @@ struct om_quantizer {
     int n_nodes; /* before the rewrite added any */
     int weight_bits;
     bool equalised; /* or not to be */
+    int levels_of;  /* the value that holds a picture's levels, or OM_NO_VALUE */
+    om_span levels; /* from the least of them to the largest */
 };
 
 bool om_weight_form_of(const om_graph *g, const om_node *n, om_weight_form *out);
@@ -62,6 +64,9 @@ bool om_weight_form_of(const om_graph *g, const om_node *n, om_weight_form *out)
 bool om_quant_is(const om_graph *g, int node, const char *op);
 /* Of a live node: "'/conv/Conv'" or its first output's name. */
 const char *om_quant_name(const om_graph *g, int node);
+
+/* Input `k` becomes `value`, or that is an error already; absent ones fill the gap before it. */
+int om_quant_set_input(om_graph *g, int node, int k, int value);
 
 /* "" for a value that is not among them. */
 const char *om_quant_choice_name(const om_choice *c, int value);

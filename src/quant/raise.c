@@ -4,7 +4,7 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "model/graph_priv.h"
-#include "quant/quant.h"
+#include "quant/quantizer.h"
 
 #define OPSET 13
 #define IR_VERSION 7
@@ -21,8 +21,7 @@ static void drop_attr(om_node *n, const char *name)
     }
 }
 
-/* Input `k` becomes `value`; absent ones fill the gap before it. */
-static int set_input(om_graph *g, int node, int k, int value)
+int om_quant_set_input(om_graph *g, int node, int k, int value)
 {
     if (value < 0) return value;
     om_node *n = &g->nodes[node];
@@ -45,7 +44,7 @@ static int list_to_input(om_graph *g, int node, const char *attr, int k)
     if (n > MAX_LIST)
         return om_fail(OM_ERR_UNSUPPORTED, "%s: %s has more than %d numbers",
                        om_node_label(g, &g->nodes[node], label), attr, MAX_LIST);
-    int err = set_input(g, node, k, om_graph_add_const_i64(g, NULL, list, n));
+    int err = om_quant_set_input(g, node, k, om_graph_add_const_i64(g, NULL, list, n));
     if (err >= 0) drop_attr(&g->nodes[node], attr);
     return err;
 }
@@ -54,7 +53,7 @@ static int number_to_input(om_graph *g, int node, const char *attr, int k)
 {
     if (!om_node_attr(&g->nodes[node], attr)) return OM_OK;
     float v = om_node_attr_float(&g->nodes[node], attr, 0);
-    int err = set_input(g, node, k, om_graph_add_const_f32(g, NULL, v));
+    int err = om_quant_set_input(g, node, k, om_graph_add_const_f32(g, NULL, v));
     if (err >= 0) drop_attr(&g->nodes[node], attr);
     return err;
 }
@@ -63,7 +62,7 @@ static int raise_top_k(om_graph *g, int node)
 {
     if (!om_node_attr(&g->nodes[node], "k")) return OM_OK;
     int64_t k = om_node_attr_int(&g->nodes[node], "k", 1);
-    int err = set_input(g, node, 1, om_graph_add_const_i64(g, NULL, &k, 1));
+    int err = om_quant_set_input(g, node, 1, om_graph_add_const_i64(g, NULL, &k, 1));
     if (err >= 0) drop_attr(&g->nodes[node], "k");
     return err;
 }
@@ -101,7 +100,7 @@ static int raise_resize(om_graph *g, int node)
         om_free(n->op);
         n->op = op;
     }
-    int err = set_input(g, node, 2, n->inputs[1]);
+    int err = om_quant_set_input(g, node, 2, n->inputs[1]);
     if (err >= 0) g->nodes[node].inputs[1] = OM_NO_VALUE;
     if (err >= 0) err = om_node_set_string(&g->nodes[node], "coordinate_transformation_mode", "asymmetric");
     return err < 0 ? err : om_node_set_string(&g->nodes[node], "nearest_mode", "floor");

@@ -211,15 +211,7 @@ static int put_bias(om_quantizer *q, const om_layer *l, weights *w, int scale_sh
     if (v < 0) return v;
     err = om_node_set_int(&g->nodes[g->values[v].producer], "axis", 0);
     if (err < 0) return err;
-    om_node *to = &g->nodes[l->node];
-    if (to->n_inputs < 3) {
-        int *grown = om_realloc_array(to->inputs, 3, sizeof *grown);
-        if (!grown) return OM_ERR_NOMEM;
-        to->inputs = grown;
-        to->n_inputs = 3;
-    }
-    to->inputs[2] = v;
-    return OM_OK;
+    return om_quant_set_input(g, l->node, 2, v);
 }
 
 static int put_weights(om_quantizer *q, const om_layer *l, weights *w)

@@ -192,7 +192,17 @@ int omcu_conv_first_launch(const omcu_conv *c, struct CUstream_st *stream)
     return convolve(c, OMCU_F16, tap_first);
 }
 
-int omcu_conv_depthwise_launch(bool half, const omcu_conv *c, struct CUstream_st *stream)
+int omcu_depthwise_guess(bool half, const omcu_conv *c) { return c->r == 3 && c->groups % 8 == 0 ? 0 : -1; }
+
+int omcu_joined_launch(const omcu_conv *d, const omcu_conv *c, struct CUstream_st *stream)
+{
+    if (d->r != 3 || c->k > 160 || c->k % 8 || (uintptr_t)d->x % 16 || d->x_w % 8 || c->kdim != d->groups)
+        return 1;
+    int err = convolve(d, OMCU_F16, tap_depthwise);
+    return err ? err : convolve(c, OMCU_F16, tap_rows);
+}
+
+int omcu_depthwise_launch(int form, bool half, const omcu_conv *c, struct CUstream_st *stream)
 {
     return convolve(c, half ? OMCU_F16 : OMCU_F32, tap_depthwise);
 }

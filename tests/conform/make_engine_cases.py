@@ -1,9 +1,11 @@
 """Cases for test_engine_cuda: small graphs of every operator and fused pattern, with ONNX Runtime's answers.
 
-    make_engine_cases.py OUT [--node-tests] [--models OMMA] [--real FOLDER]
+    make_engine_cases.py OUT [--node-tests] [--models OMMA] [--real FOLDER] [--operators]
 
 --node-tests adds the ONNX project's own node tests of the operators that the engine has. --models adds whole networks
-that `OMMA model synth` makes, at a small size; --real those of scripts/get-models that lie in FOLDER.
+that `OMMA model synth` makes, at a small size; --real those of scripts/get-models that lie in FOLDER. --operators makes
+instead, and nothing else, what examples/user_depthwise.cu computes: nodes of a domain of its own, with ONNX Runtime's answers
+for the same in standard operators.
 """
 
 import argparse
@@ -20,6 +22,7 @@ ap = argparse.ArgumentParser()
 ap.add_argument("out")
 ap.add_argument("--node-tests", action="store_true")
 ap.add_argument("--models")
+ap.add_argument("--operators", action="store_true")
 ap.add_argument("--real")
 args = ap.parse_args()
 os.makedirs(args.out, exist_ok=True)
@@ -67,6 +70,40 @@ def w(*shape):
 SILU = [("Sigmoid", ["c"], ["s"], {}), ("Mul", ["c", "s"], ["y"], {})]
 
 
+def user_operators():
+    """DepthwiseConvAct of the domain com.example, alone, between standard operators and in a concatenation."""
+    for c, stride, act, h in [(32, 1, "", 19), (40, 2, "relu", 18), (7, 1, "silu", 9), (96, 2, "", 33)]:
+        x, w3, b = rng.standard_normal((2, c, h, h + 3)).astype(np.float32), w(c, 1, 3, 3), w(c)
+        for name, behind in [("alone", []), ("clip", [("Clip", ["u", "lo", "hi"], ["v"], {})]),
+                             ("relu", [("Relu", ["u"], ["v"], {})]), ("gelu", [("Tanh", ["u"], ["v"], {})]),
+                             ("joined", [("Relu", ["u"], ["v"], {})])]:
+            last = behind[0][2][0] if behind else "u"
+            tail = behind + [("Concat", ["r", last, "r"], ["y"], {"axis": 1})] if name == "joined" else \
+                behind + [("Identity", [last], ["y"], {})]
+            front = [("Sigmoid", ["x"], ["r"], {})]
+            conv = [("Conv", ["r", "w", "b"], ["u0"], dict(group=c, kernel_shape=[3, 3], pads=[1] * 4, strides=[stride] * 2))]
+            acts = {"": [("Identity", ["u0"], ["u"], {})], "relu": [("Relu", ["u0"], ["u"], {})],
+                    "silu": [("Sigmoid", ["u0"], ["g"], {}), ("Mul", ["u0", "g"], ["u"], {})]}[act]
+            if name == "joined":
+                if stride != 1:
+                    continue
+            consts = {"w": w3, "b": b, "lo": np.float32(-0.2), "hi": np.float32(0.3)}
+            own = [("DepthwiseConvAct", ["r", "w", "b"], ["u"], dict(domain="com.example", stride=stride, activation=act))]
+
+            def build(nodes, opsets):
+                made = [helper.make_node(op, i, o, name=f"n{k}", **attrs) for k, (op, i, o, attrs) in enumerate(nodes)]
+                used = {i for n in nodes for i in n[1]}
+                graph = helper.make_graph(
+                    made, "user", [helper.make_tensor_value_info("x", TensorProto.FLOAT, x.shape)],
+                    [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+                    [numpy_helper.from_array(np.asarray(v), k) for k, v in consts.items() if k in used])
+                return helper.make_model(graph, opset_imports=[helper.make_opsetid(*o) for o in opsets], ir_version=8)
+
+            answers = reference(build(front + conv + acts + tail, [("", 17)]), {"x": x})
+            write(f"user_{name}_{c}_{stride}_{act or 'none'}", build(front + own + tail, [("", 17), ("com.example", 1)]),
+                  {"x": x}, outputs=answers)
+
+
 def convolutions():
     for c, k, r, stride, pad, h, n in [(16, 32, 3, 1, 1, 20, 2), (32, 64, 1, 1, 0, 13, 3), (8, 8, 3, 2, 1, 17, 1),
                                        (64, 255, 1, 1, 0, 10, 2), (24, 40, 5, 1, 2, 9, 1), (128, 128, 3, 1, 1, 12, 1),
@@ -87,6 +124,31 @@ def convolutions():
               ("Clip", ["c", "lo", "hi"], ["y"], {})],
              {"x": (2, c, 19, 14)}, {"w": w(c * mult, 1, r, r), "b": w(c * mult),
                                      "lo": np.float32(0), "hi": np.float32(6)})
+    dw = dict(group=32, kernel_shape=[3, 3], pads=[1] * 4)
+    case("depthwise_residual", [("Conv", ["x", "w", "b"], ["c"], dw), ("Add", ["c", "x"], ["d"], {}),
+                                ("Relu", ["d"], ["y"], {})], {"x": (2, 32, 11, 13)}, {"w": w(32, 1, 3, 3), "b": w(32)})
+    for first in (8, 12):
+        case(f"depthwise_of_a_part_{first}",
+             [("Slice", ["x", "from", "to", "axis"], ["p"], {}), ("Relu", ["p"], ["r"], {}),
+              ("Conv", ["p", "w", "b"], ["c"], dw), ("Concat", ["r", "c"], ["y"], {"axis": 1})],
+             {"x": (1, 56, 9, 10)}, {"w": w(32, 1, 3, 3), "b": w(32), "from": np.array([first]),
+                                     "to": np.array([first + 32]), "axis": np.array([1])})
+    case("depthwise_bn_silu", [("Conv", ["x", "w"], ["d"], dict(dw, strides=[2, 2])),
+                               ("BatchNormalization", ["d", "s", "b", "m", "v"], ["c"], {}),
+                               ("Sigmoid", ["c"], ["g"], {}), ("Mul", ["c", "g"], ["y"], {})], {"x": (2, 32, 30, 21)},
+         {"w": w(32, 1, 3, 3), "s": w(32) + 1, "b": w(32), "m": w(32), "v": np.abs(w(32)) + 0.5})
+    for k, stride, res in [(16, 1, False), (24, 2, False), (32, 1, True), (96, 1, False), (160, 2, False)]:
+        nodes = [("Relu", ["x"], ["r"], {}), ("Conv", ["r", "w", "b"], ["d"], dict(dw, strides=[stride] * 2)),
+                 ("Clip", ["d", "lo", "hi"], ["e"], {}), ("Conv", ["e", "w2", "b2"], ["p"], {})]
+        case(f"depthwise_pointwise_{k}_{stride}_{int(res)}",
+             nodes + ([("Add", ["p", "r"], ["y"], {})] if res else [("Identity", ["p"], ["y"], {})]),
+             {"x": (2, 32, 19, 13)}, {"w": w(32, 1, 3, 3), "b": w(32), "w2": w(k, 32, 1, 1), "b2": w(k),
+                                      "lo": np.float32(0), "hi": np.float32(6)})
+    case("depthwise_pointwise_wide", [("Conv", ["x", "w", "b"], ["d"], dict(group=144, kernel_shape=[3, 3], pads=[1] * 4)),
+                                      ("Relu", ["d"], ["e"], {}), ("Conv", ["e", "w2", "b2"], ["y"], {})],
+         {"x": (1, 144, 30, 31)}, {"w": w(144, 1, 3, 3), "b": w(144), "w2": w(24, 144, 1, 1), "b2": w(24)})
+    case("conv_groups_relu", [("Conv", ["x", "w", "b"], ["c"], dict(group=4, kernel_shape=[3, 3], pads=[1] * 4)),
+                              ("Relu", ["c"], ["y"], {})], {"x": (2, 64, 9, 9)}, {"w": w(64, 16, 3, 3), "b": w(64)})
     case("conv_groups", [("Conv", ["x", "w"], ["y"], dict(group=4, kernel_shape=[3, 3], pads=[1] * 4))],
          {"x": (1, 32, 9, 9)}, {"w": w(16, 8, 3, 3)})
     for act, attrs in [("Relu", {}), ("LeakyRelu", {"alpha": 0.1}), ("HardSwish", {}), ("Sigmoid", {}), ("Tanh", {})]:
@@ -405,6 +467,10 @@ def real(folder):
         write("pic_" + name, model, {v.name: x.astype(np.float32)}, f32=-1e-3, f16=-bound)
 
 
+if args.operators:
+    user_operators()
+    listing.close()
+    sys.exit()
 convolutions()
 structure()
 products()

@@ -72,6 +72,7 @@ static om_pipeline *make_empty(seen *s, const char *const *options)
     check(om_pipeline_set(p, "model", model));
     check(om_pipeline_set(p, "device", "gpunull:0"));
     check(om_pipeline_set(p, "fallback", "null:500"));
+    check(om_pipeline_set(p, "decode", "cuda")); /* idle cores take no stream away */
     for (; options && *options; options += 2) check(om_pipeline_set(p, options[0], options[1]));
     return p;
 }

@@ -451,3 +451,22 @@ def test_judged_by_pictures_of_all(omma, work, tmp_path):
         omma("quantize", mobile(tmp_path / "m.onnx"), "-o", tmp_path / "q.onnx", "--calib", work / "cal", "--frames", 1000, *RAW,
              "--report", tmp_path / "q.json", *more)
         assert least <= json.loads((tmp_path / "q.json").read_text())["judged"] <= most
+
+
+def test_texts_are_judged_by_many(omma, media, tmp_path):
+    """A share of 32 texts moves by 3 % for each: all 40 are kept unless fewer are asked for. What is tried for the advice may end
+    early; what is told of the model does not."""
+    models, rng = media.parent / "models", np.random.default_rng(5)
+    (tmp_path / "plates").mkdir()
+    for i in range(40):
+        plate = np.full((32, 96, 3), (150, 60, 20), np.uint8)
+        cv2.putText(plate, "".join(rng.choice(list("ABCDEFGH0123456789"), 6)), (4, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.7, (255,) * 3, 2, cv2.LINE_AA)
+        cv2.imwrite(str(tmp_path / f"plates/{i:02d}.png"), plate)
+    flags = ["--calib", tmp_path / "plates", "--frames", 16, "--check", tmp_path / "plates", "-q", "--report", tmp_path / "q.json"]
+    for more, judged in (([], 40), (["--check-frames", 12], 12)):
+        omma("quantize", models / "plate-rec.onnx", "-o", tmp_path / "q.onnx", *flags, *more)
+        report = json.loads((tmp_path / "q.json").read_text())
+        assert (report["metric"], report["judged"]) == ("equal texts", judged)
+        assert 0.5 < report["score"] <= 1 and report["score"] * judged == pytest.approx(round(report["score"] * judged), abs=1e-3)
+    model = onnx.load(tmp_path / "q.onnx")
+    assert any(n.op_type == "Add" and "levels" in n.name for n in model.graph.node)  # -1 to 1: zero between two levels

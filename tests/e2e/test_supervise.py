@@ -32,10 +32,10 @@ def lines(path):
 def test_files_go_on_where_they_were(omma, tmp_path):
     """Two files at once, each picture once and in order, in JSONL, CSV and subtitles; only what was on the device is lost."""
     out, csv, report = tmp_path / "out.jsonl", tmp_path / "out.csv", tmp_path / "report.json"
-    uris = ["pattern:160x120:frames=700", "pattern:160x120:frames=650"]
-    done = omma("run", "--supervise", "-m", SHAPES, *uris, "-d", "flaky:30", "--fallback", "null:20000", "--track", "iou",
+    uris = ["pattern:160x120:frames=2000", "pattern:160x120:frames=1950"]
+    done = omma("run", "--supervise", "-m", SHAPES, *uris, "-d", "flaky:30", "--fallback", "null:50000", "--track", "iou",
                 "-o", f"jsonl:{out}", "-o", f"csv:{csv}", "-o", f"vtt:{tmp_path}/%s.vtt", "--report", report, env=flaky(tmp_path),
-                timeout=60)
+                timeout=150)
     r = json.loads(report.read_text())
     s, totals = r["supervised"], r["totals"]
     assert (s["losses"], s["returns"], s["probes"]) == (1, 1, 2), done
@@ -47,8 +47,8 @@ def test_files_go_on_where_they_were(omma, tmp_path):
         assert row["seq"] > seen.get(row["stream"], [-1])[-1]
         seen.setdefault(row["stream"], []).append(row["seq"])
     assert sorted(seen) == ["pattern", "pattern-2"]
-    assert sum(map(len, seen.values())) == 700 + 650 - lost == totals["inferred"]
-    assert seen["pattern"][-1] == 699 and seen["pattern-2"][-1] == 649
+    assert sum(map(len, seen.values())) == 2000 + 1950 - lost == totals["inferred"]
+    assert seen["pattern"][-1] == 1999 and seen["pattern-2"][-1] == 1949
     assert totals["received"] == totals["inferred"] + lost + sum(totals["skipped"].values())
     assert totals["skipped"]["resumed"] > 0 and totals["in_flight"] == 0
     assert [x["model"]["backend"] for x in r["runs"]] == ["null", "flaky"]

@@ -13,50 +13,10 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/mem.h"
-#include "media/frame_av.h"
-#include "media/hwaccel.h"
 #include "media/media.h"
 
+#include "fake_hwaccel.h"
 #include "folder.h"
-
-struct om_hwaccel {
-    om_device *device;
-    int opened, closed, refuse; /* refuse: it takes no stream, and says so after its opening */
-};
-
-struct om_surfaces {
-    om_hwaccel *accel;
-};
-
-int om_hwaccel_create(om_device *d, om_hwaccel **out) { return OM_ERR_UNSUPPORTED; }
-void om_hwaccel_destroy(om_hwaccel *h) {}
-om_device *om_hwaccel_device(const om_hwaccel *h) { return h->device; }
-const om_hwaccel *om_hwaccel_of(const AVFrame *av) { return NULL; }
-const AVCodec *om_hwaccel_codec(const om_hwaccel *h, enum AVCodecID id) { return avcodec_find_decoder(id); }
-
-int om_hwaccel_attach(om_hwaccel *h, AVCodecContext *ctx, int hold, om_surfaces **out)
-{
-    *out = om_calloc(1, sizeof(**out));
-    assert_non_null(*out);
-    (*out)->accel = h;
-    h->opened++;
-    return OM_OK;
-}
-
-const char *om_surfaces_refused(const om_surfaces *s)
-{
-    return s->accel->refuse ? "the GPU does not take this stream" : NULL;
-}
-int om_surfaces_wait(om_surfaces *s, om_cancel *cancel) { return OM_OK; }
-void om_surfaces_hold(om_surfaces *s, om_frame *f) {}
-
-void om_surfaces_unref(om_surfaces *s)
-{
-    if (s) s->accel->closed++;
-    om_free(s);
-}
-
-int om_frame_download(const om_frame *src, om_frame **out) { return OM_ERR_UNSUPPORTED; }
 
 /* ---- */
 

@@ -315,6 +315,57 @@ static void rewrites_a_net(void **state)
     om_graph_destroy(g);
 }
 
+/* Shows the input its levels `least`..`most` and all else noise. */
+static int show_levels(om_quantizer *q, double mean, int least, int most)
+{
+    for (size_t i = 0; i < om_quantizer_taps(q); i++) {
+        const char *name = om_quantizer_tap(q, i);
+        bool input = !strcmp(name, "x"), shifted = strstr(name, "levels") != NULL;
+        float v[512];
+        om_tensor t = {OM_DTYPE_F32,
+                       SHAPE((int64_t)1, (int64_t)(input || shifted ? 2 : 4), (int64_t)6, (int64_t)6), v};
+        for (int k = 0; k < om_shape_count(&t.shape); k++)
+            v[k] = input || shifted
+                       ? (float)((least + k % (most - least + 1) - mean - (shifted ? 0.5 : 0)) / 64)
+                       : normal();
+        int err = om_quantizer_observe(q, i, &t, "a picture");
+        if (err) return err;
+    }
+    return OM_OK;
+}
+
+/* A place of the grid for each level, though the pictures showed some of them only; where zero lies between
+ * two levels they are moved, and the first layer's bias takes that back. */
+static void levels_have_places(void **state)
+{
+    static const double means[] = {0, 127.5, 100};
+    for (int i = 0; i < 3; i++) {
+        om_quant_params p = defaults();
+        om_quantizer *q;
+        om_graph *g, *was = small_net();
+        double sum = 0, bias = (double)((float *)was->values[named(was, "a")->inputs[2]].constant->data)[0];
+        const om_const *w = was->values[named(was, "a")->inputs[1]].constant;
+        for (int64_t k = 0; k < om_shape_count(&w->shape) / w->shape.dim[0]; k++)
+            sum += (double)((float *)w->data)[k];
+        p.correct_bias = false;
+        assert_int_equal(om_quantizer_create(was, &p, &q), OM_OK);
+        assert_true(om_quantizer_set_levels(q, means[i], 1.0 / 64) >= 0);
+        assert_int_equal(show_levels(q, means[i], 30, 200), OM_OK);
+        assert_int_equal(om_quantizer_finish(q, &g, NULL), OM_OK);
+        const om_node *a = named(g, "a"), *to = maker(g, a, 0), *moved = maker(g, maker(g, to, 0), 0);
+        assert_true(*(float *)g->values[to->inputs[1]].constant->data == 1.0f / 64);
+        assert_int_equal(*(uint8_t *)g->values[to->inputs[2]].constant->data, (int)(means[i] + 0.5));
+        assert_int_equal(moved != NULL, i == 1);
+        if (i == 1) assert_string_equal(moved->op, "Add");
+        const om_node *b = maker(g, a, 2);
+        double step = (double)((float *)g->values[b->inputs[1]].constant->data)[0],
+               now = step * ((int32_t *)g->values[b->inputs[0]].constant->data)[0];
+        assert_true(fabs(now - (bias + (i == 1 ? sum * 0.5 / 64 : 0))) <= step);
+        om_quantizer_destroy(q);
+        om_graph_destroy(g);
+    }
+}
+
 static void targets_and_bits(void **state)
 {
     om_quant_params p = defaults();
@@ -521,6 +572,7 @@ int main(void)
         cmocka_unit_test(mse_is_the_least),
         cmocka_unit_test(grids_hold_zero),
         cmocka_unit_test(rewrites_a_net),
+        cmocka_unit_test(levels_have_places),
         cmocka_unit_test(targets_and_bits),
         cmocka_unit_test(bias_is_corrected),
         cmocka_unit_test(constants_stay_float),

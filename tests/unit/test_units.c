@@ -63,7 +63,7 @@ static void streams_are_spread_and_stay_so(void **state)
 {
     seen s;
     int n[3];
-    char name[16];
+    char name[32];
     om_pipeline *p = make(&s, (const char *const[]){"device", "null,null:100,null:200", NULL});
     for (int i = 0; i < 6; i++) assert_ok(om_pipeline_add_stream(p, "pattern:64x48:frames=40", NULL));
     assert_ok(om_pipeline_start(p));
@@ -104,7 +104,7 @@ static void a_large_stream_weighs_more(void **state)
                                           (const char *const[]){"live", "yes", NULL}));
     wait_inferred(p, "large", 1);
     for (int i = 0; i < 8; i++) {
-        char name[16];
+        char name[32];
         snprintf(name, sizeof name, "small%d", i);
         assert_ok(om_pipeline_add_stream_with(p, "pattern:64x48@20:frames=0", name,
                                               (const char *const[]){"live", "yes", NULL}));

@@ -1,15 +1,18 @@
 /* The backend "cuda": plans of our own graph engine on NVIDIA GPUs. */
 #include <cuda_runtime_api.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "backend/cuda/cuda.h"
+#include "backend/cuda/plan_io.h"
 #include "backend/cuda/tune.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "device/cuda/cuda.h"
+#include "model/operators.h"
 
 #define TUNE_SECONDS 60
 #define DEFAULT_SESSIONS 2
@@ -96,6 +99,12 @@ static void choose_prep(om_plan *plan, const om_compile_params *params, bool hal
     plan->prep.dtype = half ? OM_DTYPE_F16 : OM_DTYPE_F32;
 }
 
+static int fold_batchnorm(om_graph *g)
+{
+    int n = om_graph_fold_batchnorm(g);
+    return n < 0 ? n : om_graph_infer_shapes(g);
+}
+
 /* The whole model as a program, or as a chain where the engine lacks operators of it. */
 static int lower(om_plan *plan, const om_compile_params *params, int batch, bool half, int rung)
 {
@@ -105,8 +114,16 @@ static int lower(om_plan *plan, const om_compile_params *params, int batch, bool
     if (plan->desc->prep.layout == OM_LAYOUT_NHWC)
         in = om_shape_make(4, (int64_t)batch, (int64_t)plan->height, (int64_t)plan->width, (int64_t)c);
     om_graph *g = NULL;
-    omcu_build how = {.half = half, .picture_nhwc = p->nhwc, .store = p->store};
+    const char *without = getenv("OMMA_CUDA_WITHOUT");
+    omcu_build how = {.half = half,
+                      .picture_nhwc = p->nhwc,
+                      .no_depthwise = without && strstr(without, "depthwise"),
+                      .no_blocks = without && strstr(without, "blocks"),
+                      .no_joins = without && strstr(without, "joins"),
+                      .store = p->store};
     int err = omcu_settle(params->graph, &in, 1, &g);
+    /* Whoever computes convolutions in our place gets them with what would be folded into ours. */
+    if (!err && om_operators_find("", "Conv")) err = fold_batchnorm(g);
     bool shared = rung && p->chains[0];
     if (!err && !shared) err = omcu_lower(p->device, g, &how, &p->programs[rung]);
     if (err == OM_ERR_UNSUPPORTED && g && !rung) {
@@ -128,8 +145,21 @@ static int tune(const omcu_plan *p, int rung, const omcu_tune_params *params)
     return err;
 }
 
-/* The plan's batch, and smaller ones for what a part of it fills. */
-static int build_rungs(om_plan *plan, const om_compile_params *params, bool half)
+/* What a plan file says was made of the same steps. */
+static int check_form(const omcu_plan *p, int rung, const omcu_form_rung *from)
+{
+    if (!from) return OM_OK;
+    if (p->chains[rung])
+        return om_fail(OM_ERR_FORMAT, "it was made of a model that runs on the GPU as a whole");
+    int n = p->programs[rung]->n_steps;
+    return from->steps == n
+               ? OM_OK
+               : om_fail(OM_ERR_FORMAT, "it was made of %d steps, which are %d now", from->steps, n);
+}
+
+/* The plan's batch, and smaller ones for what a part of it fills. `form`: what a plan file says of them;
+ * NULL: everything is found out. */
+static int build_rungs(om_plan *plan, const om_compile_params *params, bool half, const omcu_form *form)
 {
     omcu_plan *p = plan->priv;
     int err = OM_OK;
@@ -137,14 +167,19 @@ static int build_rungs(om_plan *plan, const om_compile_params *params, bool half
         /* The libraries' candidates take long to build: only for the batch that is meant to be full, and only
          * that is remembered. */
         bool top = batch == plan->batch;
+        const omcu_form_rung *from = form ? &form->rungs[p->n_rungs] : NULL;
+        if (form && (p->n_rungs >= form->n_rungs || from->batch != batch))
+            return om_fail(OM_ERR_FORMAT, "it holds nothing for batch %d", batch);
         omcu_tune_params how = {.cache_dir = top ? params->cache_dir : NULL,
                                 .seconds = TUNE_SECONDS,
                                 .libraries = top,
-                                .threads = params->threads};
+                                .threads = params->threads,
+                                .recall = from};
         err = lower(plan, params, batch, half, p->n_rungs);
         if (err) break;
         p->rungs[p->n_rungs++] = batch;
-        err = tune(p, p->n_rungs - 1, &how);
+        err = check_form(p, p->n_rungs - 1, from);
+        if (!err) err = tune(p, p->n_rungs - 1, &how);
         int next = 1;
         while (next * RUNG_STEP < batch) next *= RUNG_STEP;
         if (batch == 1 || params->profiling) break;
@@ -164,13 +199,11 @@ static void cuda_plan_fini(om_plan *plan)
     if (p->own_device) om_device_close(p->device);
 }
 
-static int cuda_compile(om_plan *plan, const om_compile_params *params)
+static int prepare(om_plan *plan, const om_compile_params *params, const omcu_form *form)
 {
     omcu_plan *p = plan->priv;
     bool half = params->precision != OM_PRECISION_F32;
-    int err = check_precision(params);
-    if (!err) err = open_device(plan, params->device);
-    if (!err) err = om_cuda_enter(p->device);
+    int err = om_cuda_enter(p->device);
     if (err) return err;
     static bool told;
     const char *missing = omcu_cudnn_missing();
@@ -179,7 +212,7 @@ static int cuda_compile(om_plan *plan, const om_compile_params *params)
     p->profiling = params->profiling;
     choose_prep(plan, params, half);
     err = omcu_store_create(p->device, &p->store);
-    if (!err) err = build_rungs(plan, params, half);
+    if (!err) err = build_rungs(plan, params, half, form);
     if (err) return err;
     plan->sessions = params->sessions                  ? params->sessions
                      : params->mode == OM_MODE_LATENCY ? 1
@@ -196,6 +229,57 @@ static int cuda_compile(om_plan *plan, const om_compile_params *params)
     om_log(OM_LOG_DEBUG, "cuda: weights of %d batch sizes: %.1f MB, each once (%.1f MB apart)", p->n_rungs,
            (double)held / 1e6, (double)asked / 1e6);
     return OM_OK;
+}
+
+static int cuda_compile(om_plan *plan, const om_compile_params *params)
+{
+    int err = check_precision(params);
+    if (!err) err = open_device(plan, params->device);
+    return err ? err : prepare(plan, params, NULL);
+}
+
+/* ---- plan files ---- */
+
+static int capability(const om_device *d, int *major, int *minor)
+{
+    cudaError_t e = cudaDeviceGetAttribute(major, cudaDevAttrComputeCapabilityMajor, d->index);
+    if (e == cudaSuccess) e = cudaDeviceGetAttribute(minor, cudaDevAttrComputeCapabilityMinor, d->index);
+    return om_cuda_check(d, (int)e, "asking for the GPU's compute capability");
+}
+
+static int cuda_export(om_plan *plan, char **blob, size_t *len)
+{
+    const omcu_plan *p = plan->priv;
+    omcu_form form = {.n_rungs = p->n_rungs};
+    *blob = NULL;
+    *len = 0;
+    /* What is shared with the CPU's backend is compiled when it is run. */
+    if (p->chains[0]) return OM_OK;
+    int err = capability(p->device, &form.major, &form.minor);
+    for (int i = 0; i < p->n_rungs && !err; i++) {
+        err = omcu_tuner_export(p->programs[i], &form.rungs[i]);
+        form.rungs[i].batch = p->rungs[i];
+    }
+    if (!err) err = omcu_form_write(&form, blob, len);
+    for (int i = 0; i < p->n_rungs; i++) omcu_rung_fini(&form.rungs[i]);
+    return err;
+}
+
+static int cuda_import(om_plan *plan, const om_compile_params *params, const void *blob, size_t len)
+{
+    const omcu_plan *p = plan->priv;
+    omcu_form form = {.n_rungs = 0};
+    int major = 0, minor = 0, err = omcu_form_parse(blob, len, &form);
+    if (err) return err;
+    err = check_precision(params);
+    if (!err) err = open_device(plan, params->device);
+    if (!err) err = capability(p->device, &major, &minor);
+    if (!err && (major != form.major || minor != form.minor))
+        err = om_fail(OM_ERR_UNSUPPORTED, "it was made for compute capability %d.%d, %s has %d.%d",
+                      form.major, form.minor, p->device->id, major, minor);
+    if (!err) err = prepare(plan, params, &form);
+    omcu_form_fini(&form);
+    return err;
 }
 
 const om_backend_ops om_backend_cuda = {
@@ -215,4 +299,7 @@ const om_backend_ops om_backend_cuda = {
     .wait = omcu_wait,
     .decode = omcu_decode,
     .layers = omcu_layers,
+    .plan_export = cuda_export,
+    .plan_import = cuda_import,
+    .plan_parts = omcu_form_parts,
 };

@@ -206,9 +206,11 @@ static bool advance(omcu_chain_session *x)
                 x->err = check(s, cudaGraphLaunch(l->graph, c->stream), "launching a stage");
             else if (!x->err) x->err = enqueue(s, chain, t, w, l);
             x->stage++;
-            if (!x->err)
-                x->err = check(s, cudaStreamAddCallback(c->stream, on_stage, x, 0), "asking for a callback");
-            return x->err != OM_OK;
+            if (x->err) return true;
+            /* From here on the thread that the callback wakes may be at it: nothing of `x` is touched. */
+            int err = check(s, cudaStreamAddCallback(c->stream, on_stage, x, 0), "asking for a callback");
+            if (err) x->err = err;
+            return err != OM_OK;
         }
     }
     return true;
@@ -354,15 +356,18 @@ int omcu_chain_submit(om_session *s, int n)
     x->rung = x->stage = x->err = 0;
     while (x->rung + 1 < p->n_rungs && p->rungs[x->rung + 1] >= n) x->rung++;
     x->started = true;
+    pthread_mutex_lock(&x->lock);
     x->finished = x->ready = false;
+    pthread_mutex_unlock(&x->lock);
     if (!p->chains[x->rung]->stages[0].program) {
         wake(x, cudaSuccess);
         return OM_OK;
     }
-    advance(x);
-    if (!x->err) return OM_OK;
+    if (!advance(x)) return OM_OK;
     int err = x->err;
+    pthread_mutex_lock(&x->lock);
     x->finished = true;
+    pthread_mutex_unlock(&x->lock);
     (void)cudaStreamSynchronize(c->stream);
     (void)cudaGetLastError();
     return err;

@@ -232,26 +232,31 @@ static void convolution(graph *g, const omcu_conv *c, cudnnBackendDescriptor_t x
     if (!g->failed) g->ops[g->n_ops++] = op;
 }
 
-/* conv -> + bias -> act1 -> + residual -> act2: what is between is virtual, the last one is y. */
-static bool describe(const omcu_conv *c, bool half, bool residual, cudnnHandle_t handle, graph *g)
+/* conv -> + bias -> act1 -> + residual -> act2: what is between is virtual, the last one is y. `bare`: the
+ * convolution alone. */
+static bool describe(const omcu_conv *c, bool half, bool residual, bool bare, cudnnHandle_t handle, graph *g)
 {
     cudnnDataType_t type = half ? CUDNN_DATA_HALF : CUDNN_DATA_FLOAT;
-    const layout x = {{c->n, c->c, c->h, c->wd}, {c->x_n, 1, c->x_h, c->x_w}};
-    const layout w = {{c->k, c->c, c->r, c->s}, {c->kdim, 1, (int64_t)c->s * c->c, c->c}};
-    const layout bias = {{1, c->k, 1, 1}, {c->k, 1, c->k, c->k}};
-    const layout y = {{c->n, c->k, c->ho, c->wo}, {c->y_n, 1, c->y_h, c->y_w}};
-    const layout res = {{c->n, c->k, c->ho, c->wo}, {c->r_n, 1, c->r_h, c->r_w}};
+    int64_t from = (int64_t)c->c * c->groups, to = (int64_t)c->k * c->groups;
+    const layout x = {{c->n, from, c->h, c->wd}, {c->x_n, 1, c->x_h, c->x_w}};
+    const layout w = {{to, c->c, c->r, c->s}, {c->kdim, 1, (int64_t)c->s * c->c, c->c}};
+    const layout bias = {{1, to, 1, 1}, {to, 1, to, to}};
+    const layout y = {{c->n, to, c->ho, c->wo}, {c->y_n, 1, c->y_h, c->y_w}};
+    const layout res = {{c->n, to, c->ho, c->wo}, {c->r_n, 1, c->r_h, c->r_w}};
     cudnnPointwiseMode_t mode[2];
     const omcu_act *acts[2] = {&c->act1, &c->act2};
     int left = 1 + (residual ? 1 : 0), virtual_id = ID_VIRTUAL;
-    for (int i = 0; i < 2; i++) {
+    *g = (graph){.failed = false};
+    for (int i = 0; i < 2 && !bare; i++) {
         if (acts[i]->op == OMCU_NONE) continue;
         if (!act_mode(acts[i], &mode[i])) return false;
         left++;
     }
-    *g = (graph){.failed = false};
-    cudnnBackendDescriptor_t at = tensor(g, virtual_id++, CUDNN_DATA_FLOAT, &y, true), next;
+    cudnnBackendDescriptor_t at = bare ? tensor(g, ID_Y, type, &y, false)
+                                       : tensor(g, virtual_id++, CUDNN_DATA_FLOAT, &y, true),
+                             next;
     convolution(g, c, tensor(g, ID_X, type, &x, false), tensor(g, ID_W, type, &w, false), at);
+    if (bare) goto whole;
 #define NEXT (--left ? tensor(g, virtual_id++, CUDNN_DATA_FLOAT, &y, true) : tensor(g, ID_Y, type, &y, false))
     next = NEXT;
     pointwise(g, CUDNN_POINTWISE_ADD, NULL, at, tensor(g, ID_BIAS, CUDNN_DATA_FLOAT, &bias, false), next);
@@ -267,6 +272,7 @@ static bool describe(const omcu_conv *c, bool half, bool residual, cudnnHandle_t
         pointwise(g, mode[i], acts[i], at, NULL, next);
     }
 #undef NEXT
+whole:
     if (g->failed || api.make(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR, &g->graph) != CUDNN_STATUS_SUCCESS)
         g->failed = true;
     set(g, g->graph, CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, g->n_ops, g->ops);
@@ -277,18 +283,19 @@ static bool describe(const omcu_conv *c, bool half, bool residual, cudnnHandle_t
 
 struct omcu_cudnn_plan {
     omcu_conv conv; /* shapes only */
-    bool half, residual;
+    bool half, residual, bare;
     int index; /* in the heuristics' list */
     cudnnBackendDescriptor_t config, plan;
     graph graph;
     int64_t workspace;
     char name[32];
+    const char *json; /* the engine's own form; NULL: it is asked for by its place in the list */
+    size_t json_len;
 };
 
-static int configs(const graph *g, cudnnBackendDescriptor_t out[MAX_CONFIGS])
+static int configs(const graph *g, cudnnBackendHeurMode_t mode, cudnnBackendDescriptor_t out[MAX_CONFIGS])
 {
     cudnnBackendDescriptor_t h = NULL;
-    cudnnBackendHeurMode_t mode = CUDNN_HEUR_MODE_A;
     int64_t n = 0;
     int made = 0;
     if (api.make(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR, &h) != CUDNN_STATUS_SUCCESS) return 0;
@@ -307,41 +314,122 @@ static int configs(const graph *g, cudnnBackendDescriptor_t out[MAX_CONFIGS])
     return n < made ? (int)n : made;
 }
 
+/* What the heuristics name; for a convolution of groups alone also what is said to run everywhere. */
+static int all_configs(const omcu_cudnn_plan *plan, cudnnBackendDescriptor_t out[MAX_CONFIGS])
+{
+    cudnnBackendDescriptor_t more[MAX_CONFIGS];
+    int n = configs(&plan->graph, CUDNN_HEUR_MODE_A, out),
+        extra = plan->bare ? configs(&plan->graph, CUDNN_HEUR_MODE_FALLBACK, more) : 0;
+    for (int i = 0; i < extra; i++)
+        if (n < MAX_CONFIGS) out[n++] = more[i];
+        else api.free(more[i]);
+    return n;
+}
+
+static int add_candidates(const omcu_step *s, bool bare, omcu_cudnn_plan **out, int max)
+{
+    cudnnHandle_t handle = take_handle();
+    omcu_cudnn_plan like = {.conv = s->u.conv, .half = s->half, .residual = s->has_res, .bare = bare};
+    cudnnBackendDescriptor_t list[MAX_CONFIGS];
+    bool ok = handle && describe(&like.conv, s->half, s->has_res, bare, handle, &like.graph);
+    int n = ok ? all_configs(&like, list) : 0, made = 0;
+    for (int i = 0; i < n; i++) {
+        api.free(list[i]);
+        omcu_cudnn_plan *plan = made < max ? om_alloc(sizeof *plan) : NULL;
+        if (!plan) continue;
+        *plan = like;
+        plan->graph = (graph){.failed = false};
+        plan->index = i;
+        snprintf(plan->name, sizeof plan->name, bare ? "cudnn bare %d" : "cudnn %d", i);
+        out[made++] = plan;
+    }
+    free_graph(&like.graph);
+    return_handle(handle);
+    return made;
+}
+
+/* Groups: fused where an engine does that, else the sums alone and the rest behind. */
+static int grouped_candidates(const omcu_step *s, omcu_cudnn_plan **out, int max)
+{
+    const omcu_conv *c = &s->u.conv;
+    int v = s->half ? 8 : 4;
+    if (!omcu_conv_finish_takes(s->half, c) || c->kdim != c->r * c->s * c->c || c->x_w % v ||
+        s->in[0].offset % v)
+        return 0;
+    int n = add_candidates(s, false, out, max / 2);
+    return n + add_candidates(s, true, out + n, max - n);
+}
+
 int omcu_cudnn_candidates(const omcu_program *p, const omcu_step *s, omcu_cudnn_plan **out, int max)
 {
     const omcu_conv *c = &s->u.conv;
-    if (omcu_cudnn_missing() || !s->half || c->groups != 1 || s->tactic == OMCU_TACTIC_FIRST || c->wide ||
-        !c->vector || c->k % 8 || c->c % 8)
-        return 0;
-    cudnnHandle_t handle = take_handle();
-    graph g = {.failed = false};
-    cudnnBackendDescriptor_t list[MAX_CONFIGS];
-    bool ok = handle && describe(c, s->half, s->has_res, handle, &g);
-    int n = ok ? configs(&g, list) : 0, made = 0;
-    for (int i = 0; i < n; i++) {
-        api.free(list[i]);
-        omcu_cudnn_plan *plan = made < max ? om_calloc(1, sizeof *plan) : NULL;
-        if (!plan) continue;
-        plan->conv = *c;
-        plan->half = s->half;
-        plan->residual = s->has_res;
-        plan->index = i;
-        snprintf(plan->name, sizeof plan->name, "cudnn %d", i);
-        out[made++] = plan;
-    }
-    free_graph(&g);
-    return_handle(handle);
     (void)p;
-    return made;
+    if (omcu_cudnn_missing()) return 0;
+    if (c->groups > 1) return grouped_candidates(s, out, max);
+    if (!s->half || s->tactic == OMCU_TACTIC_FIRST || c->wide || !c->vector || c->k % 8 || c->c % 8) return 0;
+    return add_candidates(s, false, out, max);
+}
+
+/* An engine as it was written down: nothing is asked, and nothing but itself is made. */
+static bool restore(omcu_cudnn_plan *plan, cudnnHandle_t handle)
+{
+    cudnnBackendDescriptor_t d = NULL;
+    bool ok =
+        handle && api.make(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR, &d) == CUDNN_STATUS_SUCCESS &&
+        api.set(d, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1, &handle) == CUDNN_STATUS_SUCCESS &&
+        api.set(d, CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION, CUDNN_TYPE_CHAR, (int64_t)plan->json_len,
+                plan->json) == CUDNN_STATUS_SUCCESS &&
+        api.finalize(d) == CUDNN_STATUS_SUCCESS;
+    int64_t got = 0;
+    if (ok)
+        ok = api.get(d, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &got,
+                     &plan->workspace) == CUDNN_STATUS_SUCCESS;
+    if (ok) plan->plan = d;
+    else if (d) api.free(d);
+    return ok;
+}
+
+void omcu_cudnn_recall(omcu_cudnn_plan *plan, const char *json, size_t len)
+{
+    plan->json = json;
+    plan->json_len = len;
+}
+
+int omcu_cudnn_text(const omcu_cudnn_plan *plan, char **out, size_t *len)
+{
+    int64_t n = 0;
+    *out = NULL;
+    *len = 0;
+    if (!plan->plan ||
+        api.get(plan->plan, CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION, CUDNN_TYPE_CHAR, 0, &n, NULL) !=
+            CUDNN_STATUS_SUCCESS ||
+        n < 1)
+        return OM_OK;
+    char *text = om_calloc(1, (size_t)n + 1);
+    if (!text) return OM_ERR_NOMEM;
+    int64_t got = 0;
+    if (api.get(plan->plan, CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION, CUDNN_TYPE_CHAR, n, &got, text) !=
+        CUDNN_STATUS_SUCCESS) {
+        om_free(text);
+        return OM_OK;
+    }
+    *out = text;
+    *len = (size_t)(got < n ? got : n);
+    return OM_OK;
 }
 
 int omcu_cudnn_build(omcu_cudnn_plan *plan)
 {
     cudnnHandle_t handle = take_handle();
+    if (plan->json && restore(plan, handle)) {
+        plan->json = NULL;
+        return_handle(handle);
+        return OM_OK;
+    }
     cudnnBackendDescriptor_t list[MAX_CONFIGS];
     int n = 0;
-    bool ok = handle && describe(&plan->conv, plan->half, plan->residual, handle, &plan->graph);
-    if (ok) n = configs(&plan->graph, list);
+    bool ok = handle && describe(&plan->conv, plan->half, plan->residual, plan->bare, handle, &plan->graph);
+    if (ok) n = all_configs(plan, list);
     for (int i = 0; i < n; i++)
         if (i == plan->index) plan->config = list[i];
         else api.free(list[i]);
@@ -378,6 +466,12 @@ int omcu_cudnn_run(const omcu_program *p, const omcu_step *s, const omcu_conv *c
     void *data[5] = {(void *)(uintptr_t)c->x, (void *)(uintptr_t)c->w, (void *)(uintptr_t)c->bias, c->y,
                      (void *)(uintptr_t)c->res};
     int64_t ids[5] = {ID_X, ID_W, ID_BIAS, ID_Y, ID_RES}, n = s->has_res ? 5 : 4;
+    const bool bare = s->cudnn->bare;
+    if (bare) {
+        data[2] = c->y;
+        ids[2] = ID_Y;
+        n = 3;
+    }
     cudnnHandle_t handle = take_handle();
     cudnnBackendDescriptor_t pack = NULL;
     bool ok =
@@ -394,5 +488,7 @@ int omcu_cudnn_run(const omcu_program *p, const omcu_step *s, const omcu_conv *c
     return_handle(handle);
     (void)p;
     cudaError_t e = cudaGetLastError();
-    return e != cudaSuccess ? (int)e : ok ? (int)cudaSuccess : (int)cudaErrorUnknown;
+    if (e != cudaSuccess) return (int)e;
+    if (!ok) return (int)cudaErrorUnknown;
+    return bare ? omcu_conv_finish_launch(s->half, c, stream) : (int)cudaSuccess;
 }

@@ -14,6 +14,15 @@ int omcu_cudnn_build(omcu_cudnn_plan *plan)
 {
     return om_fail(OM_ERR_UNSUPPORTED, "%s", omcu_cudnn_missing());
 }
+void omcu_cudnn_recall(omcu_cudnn_plan *plan, const char *json, size_t len) {}
+
+int omcu_cudnn_text(const omcu_cudnn_plan *plan, char **out, size_t *len)
+{
+    *out = NULL;
+    *len = 0;
+    return OM_OK;
+}
+
 void omcu_cudnn_destroy(omcu_cudnn_plan *plan) {}
 size_t omcu_cudnn_workspace(const omcu_cudnn_plan *plan) { return 0; }
 const char *omcu_cudnn_name(const omcu_cudnn_plan *plan) { return "none"; }

@@ -1,4 +1,4 @@
-/* Convolutions without tensor cores: f32, groups, single channels, and the transposed ones. */
+/* Convolutions without tensor cores: f32, groups, and the transposed ones. */
 #include "backend/cuda/device.cuh"
 
 namespace
@@ -85,95 +85,6 @@ template <typename T> __global__ void __launch_bounds__(threads) conv_plain(cons
     }
 }
 
-/* Eight channels of `pixels` neighbours in a row a thread. */
-template <int R, int STRIDE, int PIXELS> __global__ void depthwise8(const omcu_conv v)
-{
-    constexpr int span = (PIXELS - 1) * STRIDE + R;
-    int c8 = v.groups / 8, at = blockIdx.x * blockDim.x + threadIdx.x;
-    int column = at % c8, spans = (v.wo + PIXELS - 1) / PIXELS, ox0 = at / c8 % spans * PIXELS,
-        rest = at / c8 / spans;
-    int oy = rest % v.ho, n = rest / v.ho;
-    if (n >= v.n) return;
-    const __half *x = static_cast<const __half *>(v.x) + n * v.x_n + column * 8;
-    const __half *w = static_cast<const __half *>(v.w) + column * 8;
-    float sum[PIXELS][8];
-#pragma unroll
-    for (int e = 0; e < 8; e++) {
-        float b = v.bias[column * 8 + e];
-        for (int i = 0; i < PIXELS; i++) sum[i][e] = b;
-    }
-#pragma unroll
-    for (int r = 0; r < R; r++) {
-        int iy = oy * STRIDE - v.pad_y + r;
-        if (static_cast<unsigned>(iy) >= static_cast<unsigned>(v.h)) continue;
-        __align__(16) __half2 taps[R][4];
-#pragma unroll
-        for (int s = 0; s < R; s++)
-            *reinterpret_cast<uint4 *>(taps[s]) =
-                __ldg(reinterpret_cast<const uint4 *>(w + static_cast<int64_t>(r * R + s) * v.groups));
-#pragma unroll
-        for (int i = 0; i < span; i++) {
-            int ix = ox0 * STRIDE - v.pad_x + i;
-            if (static_cast<unsigned>(ix) >= static_cast<unsigned>(v.wd)) continue;
-            __align__(16) __half2 in[4];
-            *reinterpret_cast<uint4 *>(in) =
-                __ldg(reinterpret_cast<const uint4 *>(x + iy * v.x_h + ix * v.x_w));
-#pragma unroll
-            for (int p = 0; p < PIXELS; p++) {
-                int s = i - p * STRIDE;
-                if (s < 0 || s >= R) continue;
-#pragma unroll
-                for (int e = 0; e < 4; e++) {
-                    float2 a = __half22float2(in[e]), b = __half22float2(taps[s][e]);
-                    sum[p][e * 2] = fmaf(a.x, b.x, sum[p][e * 2]);
-                    sum[p][e * 2 + 1] = fmaf(a.y, b.y, sum[p][e * 2 + 1]);
-                }
-            }
-        }
-    }
-    for (int p = 0; p < PIXELS && ox0 + p < v.wo; p++) {
-        __align__(16) __half out[8], add[8] = {};
-        const __half *res = static_cast<const __half *>(v.res);
-        if (res)
-            *reinterpret_cast<uint4 *>(add) = *reinterpret_cast<const uint4 *>(
-                res + n * v.r_n + oy * v.r_h + (ox0 + p) * v.r_w + column * 8);
-#pragma unroll
-        for (int e = 0; e < 8; e++)
-            out[e] = __float2half_rn(activate(v.act2, activate(v.act1, sum[p][e]) + __half2float(add[e])));
-        *reinterpret_cast<uint4 *>(static_cast<__half *>(v.y) + n * v.y_n + oy * v.y_h + (ox0 + p) * v.y_w +
-                                   column * 8) = *reinterpret_cast<uint4 *>(out);
-    }
-}
-
-/* Any window, one number a thread. */
-template <typename T> __global__ void depthwise(const omcu_conv v)
-{
-    int64_t at = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-    int c = static_cast<int>(at % v.groups);
-    int64_t pixel = at / v.groups;
-    int ox = static_cast<int>(pixel % v.wo), oy = static_cast<int>(pixel / v.wo % v.ho);
-    int64_t n = pixel / v.wo / v.ho;
-    if (n >= v.n) return;
-    float sum = v.bias[c];
-    for (int r = 0; r < v.r; r++) {
-        int iy = oy * v.stride_y - v.pad_y + r * v.dil_y;
-        if (iy < 0 || iy >= v.h) continue;
-        for (int s = 0; s < v.s; s++) {
-            int ix = ox * v.stride_x - v.pad_x + s * v.dil_x;
-            if (ix < 0 || ix >= v.wd) continue;
-            sum = fmaf(
-                to_float(static_cast<const T *>(v.x)[n * v.x_n + iy * v.x_h + ix * v.x_w + c]),
-                to_float(static_cast<const T *>(v.w)[static_cast<int64_t>(r * v.s + s) * v.groups + c]), sum);
-        }
-    }
-    sum = activate(v.act1, sum);
-    if (v.res) sum += to_float(static_cast<const T *>(v.res)[n * v.r_n + oy * v.r_h + ox * v.r_w + c]);
-    sum = activate(v.act2, sum);
-    int64_t to = n * v.y_n + oy * v.y_h + ox * v.y_w + c;
-    if (v.wide) static_cast<float *>(v.y)[to] = sum;
-    else static_cast<T *>(v.y)[to] = from_float<T>(sum);
-}
-
 /* Which inputs reach an output pixel, and by which taps. */
 template <typename T> __global__ void deconv(const omcu_conv v)
 {
@@ -204,14 +115,6 @@ template <typename T> __global__ void deconv(const omcu_conv v)
 
 unsigned blocks_of(int64_t items, int size) { return static_cast<unsigned>((items + size - 1) / size); }
 
-template <int R, int STRIDE> int launch_depthwise8(const omcu_conv *c, cudaStream_t stream)
-{
-    constexpr int pixels = 4;
-    int64_t items = static_cast<int64_t>(c->n) * c->ho * ((c->wo + pixels - 1) / pixels) * (c->groups / 8);
-    depthwise8<R, STRIDE, pixels><<<blocks_of(items, 128), 128, 0, stream>>>(*c);
-    return cudaGetLastError();
-}
-
 } // namespace
 
 int omcu_conv_plain_launch(bool half, const omcu_conv *c, CUstream_st *stream)
@@ -220,22 +123,6 @@ int omcu_conv_plain_launch(bool half, const omcu_conv *c, CUstream_st *stream)
     dim3 grid(blocks_of(m, tile_m) * ((c->k + tile_n - 1) / tile_n), c->groups);
     if (half) conv_plain<__half><<<grid, threads, 0, stream>>>(*c);
     else conv_plain<float><<<grid, threads, 0, stream>>>(*c);
-    return cudaGetLastError();
-}
-
-int omcu_conv_depthwise_launch(bool half, const omcu_conv *c, CUstream_st *stream)
-{
-    bool square =
-        c->r == c->s && c->stride_y == c->stride_x && c->dil_y == 1 && c->dil_x == 1 && c->stride_y <= 2;
-    if (half && square && c->vector && !c->wide && c->groups % 8 == 0 && c->x_w % 8 == 0) {
-        if (c->r == 3)
-            return c->stride_y == 1 ? launch_depthwise8<3, 1>(c, stream) : launch_depthwise8<3, 2>(c, stream);
-        if (c->r == 5)
-            return c->stride_y == 1 ? launch_depthwise8<5, 1>(c, stream) : launch_depthwise8<5, 2>(c, stream);
-    }
-    int64_t items = static_cast<int64_t>(c->n) * c->ho * c->wo * c->groups;
-    if (half) depthwise<__half><<<blocks_of(items, 256), 256, 0, stream>>>(*c);
-    else depthwise<float><<<blocks_of(items, 256), 256, 0, stream>>>(*c);
     return cudaGetLastError();
 }
 

@@ -2,6 +2,8 @@
 #ifndef OM_BACKEND_CUDA_CUDA_H
 #define OM_BACKEND_CUDA_CUDA_H
 
+#include <stdatomic.h>
+
 #include "backend/backend.h"
 #include "backend/cuda/chain.h"
 #include "backend/cuda/engine.h"
@@ -14,6 +16,7 @@
 typedef struct omcu_plan {
     om_device *device; /* the GPU: plan->memory, or our own where the caller's memory is the host's */
     bool own_device, profiling, nhwc;
+    atomic_bool told_host;              /* that boxes are decoded on the host */
     omcu_store *store;                  /* the constants of all programs */
     omcu_program *programs[OMCU_RUNGS]; /* for falling batches; the first for the plan's */
     omcu_chain *chains[OMCU_RUNGS];     /* in their place, where the CPU backend does a part of the model */

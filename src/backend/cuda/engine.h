@@ -52,7 +52,8 @@ typedef enum omcu_kind {
     OMCU_STEP_ATTENTION,
     OMCU_STEP_PICK,
     OMCU_STEP_CLEAR,
-    OMCU_STEP_LSTM
+    OMCU_STEP_LSTM,
+    OMCU_STEP_USER
 } omcu_kind;
 
 /* How a convolution is computed. Forms of our own kernel count from 0. */
@@ -60,7 +61,8 @@ enum {
     OMCU_TACTIC_PLAIN = -1,
     OMCU_TACTIC_FIRST = -2,
     OMCU_TACTIC_CUDNN = 1000, /* + number among the candidates of its key */
-    OMCU_TACTIC_LT = 2000
+    OMCU_TACTIC_LT = 2000,
+    OMCU_TACTIC_DEPTHWISE = 3000 /* + form of that kernel; below: one number a thread */
 };
 
 typedef struct omcu_step {
@@ -79,9 +81,12 @@ typedef struct omcu_step {
         omcu_matmul matmul;
         omcu_attention attention;
         omcu_pick pick;
-        omcu_lstm lstm; /* in: gates, recurrent weights, then the states there are */
+        omcu_lstm lstm;               /* in: gates, recurrent weights, then the states there are */
+        const struct omcu_user *user; /* user_op.h; the program's */
     } u;
     bool half, has_res, has_scale, has_bias;
+    bool pair, joined; /* a depthwise convolution: the next step could do it too (join.h); does */
+    int joins;         /* the number of the step that this one does too, plus 1; 0: none */
     int tactic;
     struct omcu_cudnn_plan *cudnn; /* of the tactic; the program's tuner owns it */
     struct omcu_lt_plan *lt;
@@ -100,6 +105,8 @@ typedef struct omcu_program {
     om_tensor *out; /* of the outputs: shape and type (f32) */
     size_t arena, constants, workspace;
     struct omcu_tuner *tuner;
+    struct omcu_user **users; /* of users' operators */
+    int n_users, cap_users;
     omcu_store *store; /* its constants; a reference */
 } omcu_program;
 
@@ -108,6 +115,9 @@ typedef struct omcu_build {
     bool picture_nhwc; /* the first input is [n, h, w, c] in memory, f16 if `half`; else as the graph has it,
                           f32 */
     bool no_fusion;    /* every node by itself, for comparisons */
+    bool no_depthwise; /* depthwise convolutions as those of any groups, for comparisons */
+    bool no_blocks;    /* those one number a thread, for comparisons */
+    bool no_joins;     /* and pointwise ones behind them always apart, for comparisons */
     omcu_store *store; /* where constants are kept, for programs that share them; NULL: a store of its own */
     char *refused;     /* OMCU_REFUSED bytes that get the first output of a node that cannot be done; NULL */
 } omcu_build;
@@ -134,6 +144,7 @@ int omcu_supports(const om_graph *g, const om_node *n, const char **why);
 int omcu_add_buffer(omcu_program *p, omcu_place place, size_t bytes);
 int omcu_add_const(omcu_program *p, const void *data, size_t bytes); /* copied to the device */
 int omcu_add_step(omcu_program *p, const omcu_step *s);
+int omcu_add_user(omcu_program *p, struct omcu_user *u); /* takes it over, if it succeeds */
 void *omcu_address(const omcu_program *p, const omcu_view *v, const omcu_binding *b);
 /* Places all buffers of the arena; afterwards p->arena is its size. */
 int omcu_place_buffers(omcu_program *p);

@@ -99,8 +99,19 @@ int omcu_conv_plain_launch(bool half, const omcu_conv *c, struct CUstream_st *st
 bool omcu_conv_first_takes(const omcu_conv *c);
 int omcu_conv_first_kdim(const omcu_conv *c);
 int omcu_conv_first_launch(const omcu_conv *c, struct CUstream_st *stream);
-/* One channel a group: w is [r * s][groups] in the data's type. */
-int omcu_conv_depthwise_launch(bool half, const omcu_conv *c, struct CUstream_st *stream);
+/* One channel a group: w is [r * s][groups] in the data's type. Forms differ in how many columns and rows a
+ * thread makes; they take square windows of 3 and 5 at steps of 1 and 2, where 16 bytes of channels lie
+ * together. What a form does not take is computed one number a thread, as by form -1. */
+int omcu_depthwise_forms(void);
+const char *omcu_depthwise_form_name(int form); /* "4x2" */
+bool omcu_depthwise_takes(int form, bool half, const omcu_conv *c);
+int omcu_depthwise_guess(bool half, const omcu_conv *c); /* without timing; -1: no form takes it */
+int omcu_depthwise_launch(int form, bool half, const omcu_conv *c, struct CUstream_st *stream);
+/* That and the pointwise convolution behind it, f16: 3x3 windows, `c->k` at most 160 and in eights. */
+int omcu_joined_launch(const omcu_conv *d, const omcu_conv *c, struct CUstream_st *stream);
+/* What is left where y holds the bare sums: bias, activations, residual. */
+bool omcu_conv_finish_takes(bool half, const omcu_conv *c);
+int omcu_conv_finish_launch(bool half, const omcu_conv *c, struct CUstream_st *stream);
 
 /* The transposed convolution of the same fields: w is [k][r][s][c] a group. */
 int omcu_deconv_launch(bool half, const omcu_conv *c, struct CUstream_st *stream);

@@ -1,5 +1,7 @@
 /* Lowering: the walk over a settled graph, and the values it leaves behind. */
 #include "backend/cuda/lower.h"
+#include "backend/cuda/join.h"
+#include "backend/cuda/user_op.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -332,10 +334,15 @@ static int lower_node(omcu_lower_state *l, int node)
 {
     const om_node *n = &l->g->nodes[node];
     omcu_act act;
-    bool foreign = n->domain && n->domain[0] && strcmp(n->domain, "ai.onnx") != 0;
+    bool foreign = n->domain && n->domain[0] && strcmp(n->domain, "ai.onnx") != 0, taken = false;
+    const om_operator *own = omcu_user_find(n);
+    const char *why = NULL;
+    int own_err = own ? check_types(l, node) : OM_OK;
+    if (own && !own_err) own_err = omcu_lower_user(l, node, own, &taken, &why);
+    if (own_err || taken) return own_err;
+    if (own && foreign) return omcu_refuse(l, node, "operator '%s' does not take it: %s", own->name, why);
     omcu_lower_fn *fn = foreign ? NULL : omcu_lower_find(n->op);
     if (!fn && !foreign && omcu_unary_of(l, n, &act)) fn = omcu_lower_unary;
-    const char *why;
     if (!fn && strcmp(n->op, "LSTM") == 0 && !omcu_lstm_takes(l->g, n, &why))
         return omcu_refuse(l, node, "%s", why);
     if (!fn)
@@ -445,6 +452,7 @@ static int lower(om_device *device, const om_graph *g, const omcu_build *how, om
         if (!g->nodes[i].dead && !l.done[i]) err = lower_node(&l, i);
     if (!err) err = finish_outputs(&l);
     if (!err) err = l.error;
+    if (!err && !how->no_joins && !how->no_fusion) omcu_join_mark(l.p);
     if (!err) err = omcu_place_buffers(l.p);
     if (err) goto fail;
     fini(&l);
@@ -471,6 +479,10 @@ int omcu_supports(const om_graph *g, const om_node *n, const char **why)
     omcu_lower_state l = {.g = g};
     omcu_act act;
     bool foreign = n->domain && n->domain[0] && strcmp(n->domain, "ai.onnx") != 0;
+    if (omcu_user_find(n)) {
+        *why = "an operator that was loaded has it; its shapes are judged with the whole model";
+        return 1;
+    }
     if (!foreign && (omcu_lower_find(n->op) || omcu_unary_of(&l, n, &act))) {
         *why = "the CUDA engine has it; its shapes are judged with the whole model";
         return 1;

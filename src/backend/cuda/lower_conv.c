@@ -160,8 +160,9 @@ static int choose_conv(omcu_lower_state *l, omcu_step *s, omcu_kernel *k, omcu_v
     bool half = l->work == OMCU_F16;
     int total = k->k + OMCU_ROW_ROOM, err;
     s->tactic = OMCU_TACTIC_PLAIN;
-    if (c->groups > 1 && c->c == 1 && k->k == c->groups) {
+    if (c->groups > 1 && c->c == 1 && k->k == c->groups && !l->how->no_depthwise) {
         s->kind = OMCU_STEP_DEPTHWISE;
+        s->tactic = OMCU_TACTIC_DEPTHWISE + (l->how->no_blocks ? -1 : omcu_depthwise_guess(half, c));
         return pack_depthwise(l, k, &s->in[1]);
     }
     if (half && may_be_first) {

@@ -4,6 +4,7 @@
 
 #include "backend/cuda/engine.h"
 #include "backend/cuda/tune.h"
+#include "backend/cuda/user_op.h"
 #include "base/error.h"
 #include "base/mem.h"
 #include "device/cuda/cuda.h"
@@ -51,9 +52,18 @@ int omcu_add_step(omcu_program *p, const omcu_step *s)
     return p->n_steps++;
 }
 
+int omcu_add_user(omcu_program *p, omcu_user *u)
+{
+    int err = grow((void **)&p->users, &p->cap_users, p->n_users + 1, sizeof *p->users);
+    if (!err) p->users[p->n_users++] = u;
+    return err;
+}
+
 void omcu_program_destroy(omcu_program *p)
 {
     if (!p) return;
+    for (int i = 0; i < p->n_users; i++) omcu_user_destroy(p->users[i]);
+    om_free(p->users);
     omcu_tuner_destroy(p->tuner);
     omcu_store_unref(p->store);
     for (int i = 0; i < p->n_outputs && p->out; i++) p->out[i].data = NULL;
@@ -137,6 +147,10 @@ omcu_conv omcu_conv_bound(const omcu_program *p, const omcu_step *s, const omcu_
 static int run_conv(const omcu_program *p, const omcu_step *s, const omcu_binding *b, cudaStream_t stream)
 {
     omcu_conv c = omcu_conv_bound(p, s, b);
+    if (s->joins) {
+        omcu_conv d = omcu_conv_bound(p, &p->steps[s->joins - 1], b);
+        return omcu_joined_launch(&d, &c, stream);
+    }
     if (s->cudnn) return omcu_cudnn_run(p, s, &c, b->workspace, stream);
     if (s->lt) return omcu_lt_run(p, s, &c, b->workspace, stream);
     if (s->tactic == OMCU_TACTIC_FIRST) return omcu_conv_first_launch(&c, stream);
@@ -249,14 +263,16 @@ static int launch(const omcu_program *p, const omcu_step *s, const omcu_binding 
     switch (s->kind) {
     case OMCU_STEP_CONV: return run_conv(p, s, b, stream);
     case OMCU_STEP_DEPTHWISE:
+        if (s->joined) return cudaSuccess;
         c = omcu_conv_bound(p, s, b);
-        return omcu_conv_depthwise_launch(s->half, &c, stream);
+        return omcu_depthwise_launch(s->tactic - OMCU_TACTIC_DEPTHWISE, s->half, &c, stream);
     case OMCU_STEP_DECONV: c = omcu_conv_bound(p, s, b); return omcu_deconv_launch(s->half, &c, stream);
     case OMCU_STEP_POINT: return run_point(p, s, b, stream);
     case OMCU_STEP_SOFTMAX:
     case OMCU_STEP_LAYER_NORM: return run_rows(p, s, b, stream);
     case OMCU_STEP_MATMUL:
     case OMCU_STEP_ATTENTION: return run_matmul(p, s, b, stream);
+    case OMCU_STEP_USER: return omcu_user_run(p, s, b, stream);
     case OMCU_STEP_LSTM: return run_lstm(p, s, b, stream);
     default: return run_moving(p, s, b, stream);
     }

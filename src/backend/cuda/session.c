@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "backend/cuda/cuda.h"
+#include "backend/cuda/user_op.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
@@ -404,13 +405,24 @@ static int decode_here(om_session *s, const om_head *head, int n, const om_geome
     return err;
 }
 
+/* Once a plan: the run's log says where boxes that suppress each other are made. */
+static void say_host(omcu_plan *p, const om_head *head)
+{
+    if (head->own_iou < 1 && !atomic_exchange(&p->told_host, true))
+        om_log(OM_LOG_INFO, "cuda: %s is decoded on the host, from one copy of the raw outputs a batch",
+               head->ops->name);
+}
+
 int omcu_decode(om_session *s, const om_head *head, int n, const om_geometry *geo, om_dets *out)
 {
-    const omcu_plan *p = s->plan->priv;
+    omcu_plan *p = s->plan->priv;
     omcu_session *c = s->priv;
     om_cuda_head_params params;
     om_head_grids grids;
-    if (c->chain || !head_params(s, head, &grids, &params)) return decode_here(s, head, n, geo, out);
+    if (c->chain || !head_params(s, head, &grids, &params)) {
+        say_host(p, head);
+        return decode_here(s, head, n, geo, out);
+    }
     if (c->head_of != head) {
         om_cuda_head_destroy(c->head);
         c->head = NULL;
@@ -446,7 +458,13 @@ void omcu_exec_name(const omcu_step *s, char *out, size_t size)
     static const char *const kinds[] = {"conv",   "depthwise", "transposed conv", "pointwise", "pool",
                                         "sppf",   "resize",    "reduce",          "softmax",   "layer norm",
                                         "matmul", "attention", "gather",          "clear",     "lstm"};
-    if (s->kind != OMCU_STEP_CONV) snprintf(out, size, "own %s%s", kinds[s->kind], type);
+    if (s->joined) snprintf(out, size, "in the next step");
+    else if (s->joins) snprintf(out, size, "own depthwise + pointwise%s", type);
+    else if (s->kind == OMCU_STEP_DEPTHWISE)
+        snprintf(out, size, "own depthwise %s%s", omcu_depthwise_form_name(s->tactic - OMCU_TACTIC_DEPTHWISE),
+                 type);
+    else if (s->kind == OMCU_STEP_USER) snprintf(out, size, "user %s%s", omcu_user_name(s->u.user), type);
+    else if (s->kind != OMCU_STEP_CONV) snprintf(out, size, "own %s%s", kinds[s->kind], type);
     else if (s->cudnn) snprintf(out, size, "cudnn %d%s", s->tactic - OMCU_TACTIC_CUDNN, type);
     else if (s->lt) snprintf(out, size, "cublaslt %d%s", s->tactic - OMCU_TACTIC_LT, type);
     else if (s->tactic == OMCU_TACTIC_FIRST) snprintf(out, size, "own first conv%s", type);

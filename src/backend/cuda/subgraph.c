@@ -380,6 +380,6 @@ void omcu_chain_note(const omcu_chain *c, char *out, size_t size)
 {
     const char *what = "";
     for (int i = 1; i < c->n_stages && !what[0]; i += 2) what = c->stages[i].what;
-    snprintf(out, size, "%d nodes on the CPU (%.40s), %.1f MB down, %.1f MB up a batch", c->cpu_nodes, what,
-             (double)c->down / 1e6, (double)c->up / 1e6);
+    snprintf(out, size, "%d node%s on the CPU (%.40s), %.1f MB down, %.1f MB up a batch", c->cpu_nodes,
+             c->cpu_nodes == 1 ? "" : "s", what, (double)c->down / 1e6, (double)c->up / 1e6);
 }

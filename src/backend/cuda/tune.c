@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "backend/cuda/join.h"
 #include "base/clock.h"
 #include "base/cpu.h"
 #include "base/error.h"
@@ -25,7 +26,7 @@
 #define MAX_LT 5
 #define MAX_THREADS 16
 #define KEY_SIZE 256
-#define CACHE_VERSION "1"
+#define CACHE_VERSION "2"
 
 typedef struct candidate {
     int tactic;
@@ -48,19 +49,28 @@ struct omcu_tuner {
     atomic_int next; /* of the builds: candidate numbers over all entries */
     int64_t deadline;
     om_device *device;
+    int products[3]; /* steps by cuDNN, by cuBLASLt, by own kernels */
     char note[128];
 };
+
+static const char *kind_of(const omcu_step *s)
+{
+    if (s->kind == OMCU_STEP_DEPTHWISE) return s->half ? "depthwise " : "depthwise f32 ";
+    if (s->u.conv.groups > 1) return s->half ? "grouped " : "grouped f32 ";
+    return "";
+}
 
 static void key_of(const omcu_step *s, char out[KEY_SIZE])
 {
     const omcu_conv *c = &s->u.conv;
     snprintf(
         out, KEY_SIZE,
-        "%d,%d,%d,%d>%d,%d,%d k%dx%d s%d,%d p%d,%d d%d,%d x%lld,%lld,%lld y%lld,%lld,%lld r%lld,%lld,%lld a%d,%d%s%s%s",
-        c->n, c->h, c->wd, c->c, c->ho, c->wo, c->k, c->r, c->s, c->stride_y, c->stride_x, c->pad_y, c->pad_x,
-        c->dil_y, c->dil_x, (long long)c->x_n, (long long)c->x_h, (long long)c->x_w, (long long)c->y_n,
-        (long long)c->y_h, (long long)c->y_w, (long long)c->r_n, (long long)c->r_h, (long long)c->r_w,
-        c->act1.op, c->act2.op, s->has_res ? " res" : "", c->wide ? " wide" : "", c->vector ? "" : " odd");
+        "%s%d,%d,%d,%d>%d,%d,%d k%dx%d s%d,%d p%d,%d d%d,%d g%d x%lld,%lld,%lld y%lld,%lld,%lld r%lld,%lld,%lld a%d,%d%s%s%s",
+        kind_of(s), c->n, c->h, c->wd, c->c, c->ho, c->wo, c->k, c->r, c->s, c->stride_y, c->stride_x,
+        c->pad_y, c->pad_x, c->dil_y, c->dil_x, c->groups, (long long)c->x_n, (long long)c->x_h,
+        (long long)c->x_w, (long long)c->y_n, (long long)c->y_h, (long long)c->y_w, (long long)c->r_n,
+        (long long)c->r_h, (long long)c->r_w, c->act1.op, c->act2.op, s->has_res ? " res" : "",
+        c->wide ? " wide" : "", c->vector ? "" : " odd");
 }
 
 static entry *find_entry(omcu_tuner *t, const char *key)
@@ -70,7 +80,12 @@ static entry *find_entry(omcu_tuner *t, const char *key)
     return NULL;
 }
 
-static bool is_tuned(const omcu_step *s) { return s->kind == OMCU_STEP_CONV && s->half && s->tactic >= 0; }
+static bool is_tuned(const omcu_step *s)
+{
+    if (s->kind == OMCU_STEP_DEPTHWISE) return s->tactic >= OMCU_TACTIC_DEPTHWISE;
+    if (s->kind == OMCU_STEP_CONV && s->u.conv.groups > 1) return true;
+    return s->kind == OMCU_STEP_CONV && s->half && s->tactic >= 0;
+}
 
 static int collect(omcu_tuner *t, const omcu_program *p)
 {
@@ -96,15 +111,22 @@ static void add(entry *e, candidate c)
     if (e->n < MAX_CANDIDATES) e->list[e->n++] = c;
 }
 
-static void list_candidates(const omcu_program *p, entry *e, bool libraries)
+static void list_candidates(const omcu_program *p, entry *e, bool with_lt, bool with_cudnn)
 {
     const omcu_step *s = &p->steps[e->step];
     omcu_cudnn_plan *cudnn[MAX_CUDNN];
     omcu_lt_plan *lt[MAX_LT];
-    for (int i = 0; i < omcu_conv_forms(); i++) add(e, (candidate){.tactic = i, .ready = true});
-    int n = libraries ? omcu_lt_candidates(p, s, lt, MAX_LT) : 0;
+    bool depthwise = s->kind == OMCU_STEP_DEPTHWISE;
+    for (int i = 0; i < omcu_depthwise_forms() && depthwise; i++)
+        if (omcu_depthwise_takes(i, s->half, &s->u.conv))
+            add(e, (candidate){.tactic = OMCU_TACTIC_DEPTHWISE + i, .ready = true});
+    if (depthwise) return;
+    bool grouped = s->u.conv.groups > 1;
+    if (grouped) add(e, (candidate){.tactic = OMCU_TACTIC_PLAIN, .ready = true});
+    for (int i = 0; i < omcu_conv_forms() && !grouped; i++) add(e, (candidate){.tactic = i, .ready = true});
+    int n = with_lt && !grouped ? omcu_lt_candidates(p, s, lt, MAX_LT) : 0;
     for (int i = 0; i < n; i++) add(e, (candidate){.tactic = OMCU_TACTIC_LT + i, .lt = lt[i], .ready = true});
-    n = libraries ? omcu_cudnn_candidates(p, s, cudnn, MAX_CUDNN) : 0;
+    n = with_cudnn ? omcu_cudnn_candidates(p, s, cudnn, MAX_CUDNN) : 0;
     for (int i = 0; i < n; i++) add(e, (candidate){.tactic = OMCU_TACTIC_CUDNN + i, .cudnn = cudnn[i]});
 }
 
@@ -216,6 +238,8 @@ static double time_step(bench *x, const omcu_step *s)
     return (double)ms * 1e6 / reps;
 }
 
+static double time_any(void *user, const omcu_step *s) { return time_step(user, s); }
+
 static int time_entry(bench *x, entry *e)
 {
     omcu_step s = x->p->steps[e->step];
@@ -251,6 +275,9 @@ static void tactic_name(const candidate *c, char out[64])
 {
     if (c->cudnn) snprintf(out, 64, "%s", omcu_cudnn_name(c->cudnn));
     else if (c->lt) snprintf(out, 64, "cublaslt %d", c->tactic - OMCU_TACTIC_LT);
+    else if (c->tactic >= OMCU_TACTIC_DEPTHWISE)
+        snprintf(out, 64, "depthwise %s", omcu_depthwise_form_name(c->tactic - OMCU_TACTIC_DEPTHWISE));
+    else if (c->tactic == OMCU_TACTIC_PLAIN) snprintf(out, 64, "plain");
     else snprintf(out, 64, "tiles %s", omcu_conv_form_name(c->tactic));
 }
 
@@ -265,17 +292,16 @@ static bool remembered(const char *text, const char *key, char out[64])
     return false;
 }
 
-/* Keeps the remembered candidate alone, unless it is not among them any more. */
-static void narrow(entry *e, const char *text)
+/* Keeps the candidate of this name alone; false: it is not among them. */
+static bool keep_named(entry *e, const char *wanted)
 {
-    char wanted[64], name[64];
+    char name[64];
     int keep = -1;
-    if (!remembered(text, e->key, wanted)) return;
     for (int i = 0; i < e->n; i++) {
         tactic_name(&e->list[i], name);
         if (strcmp(name, wanted) == 0) keep = i;
     }
-    if (keep < 0) return;
+    if (keep < 0) return false;
     for (int i = 0; i < e->n; i++) {
         if (i == keep) continue;
         omcu_cudnn_destroy(e->list[i].cudnn);
@@ -283,6 +309,76 @@ static void narrow(entry *e, const char *text)
     }
     e->list[0] = e->list[keep];
     e->n = 1;
+    return true;
+}
+
+/* Keeps the remembered candidate alone, unless it is not among them any more. */
+static void narrow(entry *e, const char *text)
+{
+    char wanted[64];
+    if (remembered(text, e->key, wanted)) (void)keep_named(e, wanted);
+}
+
+/* ---- what a plan file keeps ---- */
+
+static int recall_entry(const omcu_program *p, entry *e, const omcu_form_rung *from)
+{
+    const omcu_choice *c = omcu_form_find(from, e->key);
+    const char *node = p->steps[e->step].name;
+    if (!c) return om_fail(OM_ERR_FORMAT, "it says nothing of node '%s'", node);
+    list_candidates(p, e, strncmp(c->tactic, "cublaslt", 8) == 0, strncmp(c->tactic, "cudnn", 5) == 0);
+    if (!keep_named(e, c->tactic))
+        return om_fail(OM_ERR_FORMAT, "node '%s' was computed by '%s', which is not to be had here", node,
+                       c->tactic);
+    e->list[0].ns = c->ns;
+    if (e->list[0].cudnn && c->engine) omcu_cudnn_recall(e->list[0].cudnn, c->engine, c->engine_len);
+    return OM_OK;
+}
+
+static int take_recalled(omcu_tuner *t, const omcu_program *p)
+{
+    for (int i = 0; i < t->n_entries; i++) {
+        entry *e = &t->entries[i];
+        if (!e->list[0].ready) return om_fail_prefix(OM_ERR_UNSUPPORTED, "node '%s'", p->steps[e->step].name);
+        e->best = 0;
+    }
+    return OM_OK;
+}
+
+void omcu_rung_fini(omcu_form_rung *r)
+{
+    for (int i = 0; i < r->n_choices; i++) {
+        om_free((char *)(uintptr_t)r->choices[i].tactic);
+        om_free((char *)(uintptr_t)r->choices[i].engine);
+    }
+    om_free(r->choices);
+    *r = (omcu_form_rung){.n_choices = 0};
+}
+
+int omcu_tuner_export(const omcu_program *p, omcu_form_rung *out)
+{
+    const omcu_tuner *t = p->tuner;
+    int n = t ? t->n_entries : 0, err = OM_OK;
+    *out = (omcu_form_rung){
+        .steps = p->n_steps, .arena = p->arena, .constants = p->constants, .workspace = p->workspace};
+    for (int i = 0; t && i < 3; i++) out->products[i] = t->products[i];
+    omcu_join_export(p, out->pairs);
+    out->choices = om_calloc((size_t)n + 1, sizeof *out->choices);
+    if (!out->choices) return OM_ERR_NOMEM;
+    for (int i = 0; i < n && !err; i++) {
+        const entry *e = &t->entries[i];
+        if (e->best < 0) continue;
+        const candidate *best = &e->list[e->best];
+        omcu_choice *c = &out->choices[out->n_choices++];
+        char name[64], *engine = NULL;
+        tactic_name(best, name);
+        *c = (omcu_choice){.key = e->key, .tactic = om_strdup(name), .ns = best->ns};
+        err = c->tactic ? OM_OK : OM_ERR_NOMEM;
+        if (!err && best->cudnn) err = omcu_cudnn_text(best->cudnn, &engine, &c->engine_len);
+        c->engine = engine;
+    }
+    if (err) omcu_rung_fini(out);
+    return err;
 }
 
 static int save_cache(const omcu_tuner *t, const char *path, const char *old)
@@ -310,7 +406,7 @@ static int save_cache(const omcu_tuner *t, const char *path, const char *old)
 
 static void apply(omcu_tuner *t, omcu_program *p)
 {
-    int n[3] = {0, 0, 0};
+    int *n = t->products;
     for (int i = 0; i < p->n_steps; i++) {
         omcu_step *s = &p->steps[i];
         char key[KEY_SIZE];
@@ -361,8 +457,16 @@ int omcu_tune(omcu_program *p, const omcu_tune_params *params)
     if (err || !t->n_entries) return err;
     path = cache_path(p, params->cache_dir);
     if (path && (access(path, R_OK) || om_read_file(path, 16u << 20, &old, &old_len))) old = NULL;
+    for (int i = 0; i < t->n_entries && params->recall && !err; i++)
+        err = recall_entry(p, &t->entries[i], params->recall);
+    if (params->recall) {
+        if (!err) build_all(t, params->threads);
+        if (!err) err = take_recalled(t, p);
+        if (!err) apply(t, p);
+        return err ? err : omcu_join_recall(p, params->recall->pairs);
+    }
     for (int i = 0; i < t->n_entries; i++) {
-        list_candidates(p, &t->entries[i], params->libraries);
+        list_candidates(p, &t->entries[i], params->libraries, params->libraries);
         if (old) narrow(&t->entries[i], old);
     }
     build_all(t, params->threads);
@@ -377,11 +481,13 @@ int omcu_tune(omcu_program *p, const omcu_tune_params *params)
         }
     err = bench_init(&x, p, workspace);
     for (int i = 0; i < t->n_entries && !err; i++) err = time_entry(&x, &t->entries[i]);
-    bench_fini(&x);
     if (!err) {
         drop_losers(t);
         apply(t, p);
+        omcu_join_tune(p, time_any, &x);
+        err = om_cuda_enter(p->device);
     }
+    bench_fini(&x);
     if (!err && path && save_cache(t, path, old))
         om_log(OM_LOG_WARN, "tuning is not remembered: %s", om_error_message());
     om_free(path);

@@ -11,11 +11,15 @@ typedef struct omcu_tune_params {
     double seconds;        /* for building and timing candidates; 0: none are timed */
     bool libraries;        /* cuDNN and cuBLASLt take part, where they are there */
     int threads;           /* that build candidates; 0: as many as there are cores, at most 16 */
+    const struct omcu_form_rung *recall; /* of a plan file: nothing is timed; NULL: none */
 } omcu_tune_params;
 
 /* Chooses tactics for all steps of a placed program; its arena is allocated for the while. */
 int omcu_tune(omcu_program *p, const omcu_tune_params *params);
 void omcu_tuner_destroy(omcu_tuner *t); /* takes NULL */
+/* What was chosen, for a plan file; omcu_rung_fini() frees the texts. */
+int omcu_tuner_export(const omcu_program *p, struct omcu_form_rung *out);
+void omcu_rung_fini(struct omcu_form_rung *r);
 /* "cuDNN 9.19, 52 of 63 convolutions" for the plan's note. */
 const char *omcu_tuner_note(const omcu_tuner *t);
 
@@ -28,6 +32,10 @@ const char *omcu_cudnn_version(void); /* "9.19.0" */
 int omcu_cudnn_candidates(const omcu_program *p, const omcu_step *s, omcu_cudnn_plan **out, int max);
 /* Builds the one (compiles kernels where the engine does that). Any thread. */
 int omcu_cudnn_build(omcu_cudnn_plan *plan);
+/* Builds shall take the engine from its written form, which outlives them; where that is refused, as ever. */
+void omcu_cudnn_recall(omcu_cudnn_plan *plan, const char *json, size_t len);
+/* The written form (om_free) of one that is built; NULL: it has none. */
+int omcu_cudnn_text(const omcu_cudnn_plan *plan, char **out, size_t *len);
 void omcu_cudnn_destroy(omcu_cudnn_plan *plan);
 size_t omcu_cudnn_workspace(const omcu_cudnn_plan *plan);
 const char *omcu_cudnn_name(const omcu_cudnn_plan *plan);

@@ -18,6 +18,7 @@ typedef struct om_cuda_slot {
     size_t size;
     struct CUevent_st *done;    /* recorded after the launch */
     struct CUevent_st *written; /* the frames that are read were written before it */
+    struct CUevent_st *free;    /* what the caller's stream did before: the destination may be written */
     struct CUevent_st *began,
         *ended; /* around the work, where it is timed; made when it is for the first time */
     bool timed;
@@ -31,9 +32,11 @@ typedef struct om_cuda_slot {
 typedef struct om_cuda {
     struct CUstream_st *stream; /* for callers without one; they wait for it */
     struct CUstream_st
-        *frames;          /* decoders and crops write frames here; who reads them waits for it, on the GPU */
-    pthread_mutex_t lock; /* guards the slots' states and orders, `launches` and `closing` */
-    pthread_cond_t changed; /* of a slot's state */
+        *frames; /* decoders and crops write frames here; who reads them waits for it, on the GPU */
+    struct CUstream_st *gathers; /* as urgent as `frames`: behind an inference's kernels both would keep
+                                    decoders waiting for surfaces */
+    pthread_mutex_t lock;        /* guards the slots' states and orders, `launches` and `closing` */
+    pthread_cond_t changed;      /* of a slot's state */
     om_cuda_slot slots[OM_CUDA_SLOTS];
     uint64_t launches;
     bool closing;

@@ -96,13 +96,19 @@ static int cuda_count(void)
     return om_fail(OM_ERR_DEVICE, "counting GPUs: %s", cudaGetErrorString(e));
 }
 
+static void destroy_streams(om_cuda *c)
+{
+    if (c->gathers) (void)cudaStreamDestroy(c->gathers);
+    if (c->frames) (void)cudaStreamDestroy(c->frames);
+    if (c->stream) (void)cudaStreamDestroy(c->stream);
+}
+
 static void cuda_close(om_device *d)
 {
     om_cuda *c = om_cuda_of(d);
     (void)cudaSetDevice(d->index);
     om_cuda_slots_fini(d);
-    if (c->frames) (void)cudaStreamDestroy(c->frames);
-    if (c->stream) (void)cudaStreamDestroy(c->stream);
+    destroy_streams(c);
     (void)cudaGetLastError();
     pthread_cond_destroy(&c->changed);
     pthread_mutex_destroy(&c->lock);
@@ -111,13 +117,18 @@ static void cuda_close(om_device *d)
 static int cuda_open(om_device *d, int index)
 {
     om_cuda *c = om_cuda_of(d);
-    int err = enter(d);
+    int least = 0, urgent = 0, err = enter(d);
+    if (!err) err = check(d, cudaDeviceGetStreamPriorityRange(&least, &urgent), "asking for its streams");
     if (!err) err = check(d, cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking), "making a stream");
-    if (!err) err = check(d, cudaStreamCreateWithFlags(&c->frames, cudaStreamNonBlocking), "making a stream");
+    if (!err)
+        err = check(d, cudaStreamCreateWithPriority(&c->frames, cudaStreamNonBlocking, urgent),
+                    "making a stream");
+    if (!err)
+        err = check(d, cudaStreamCreateWithPriority(&c->gathers, cudaStreamNonBlocking, urgent),
+                    "making a stream");
     if (!err) err = om_cuda_slots_init(d);
     if (err < 0) {
-        if (c->frames) (void)cudaStreamDestroy(c->frames);
-        if (c->stream) (void)cudaStreamDestroy(c->stream);
+        destroy_streams(c);
         return err;
     }
     om_cuda_usage_init(d);

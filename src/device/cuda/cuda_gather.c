@@ -257,10 +257,17 @@ static void hold_frames(om_cuda_slot *slot, const om_gather_item *items, size_t 
             slot->frames[slot->n_frames++] = om_frame_ref(items[i].frame);
 }
 
+/* `after` goes on when `first` has come to where it is now. */
+static int order_streams(const om_device *d, struct CUevent_st *event, cudaStream_t first, cudaStream_t after)
+{
+    int err = om_cuda_check(d, (int)cudaEventRecord(event, first), "recording an event");
+    return err < 0 ? err : om_cuda_check(d, (int)cudaStreamWaitEvent(after, event, 0), "ordering streams");
+}
+
 int om_cuda_gather(om_device *d, const om_gather_item *items, size_t n, const om_prep *prep, om_stream *s)
 {
     om_cuda_slot *slot;
-    cudaStream_t stream = om_cuda_stream(d, s);
+    cudaStream_t caller = om_cuda_stream(d, s), stream = om_cuda_of(d)->gathers;
     int err = om_cuda_enter(d);
     if (!err) err = check(d, items, n, prep);
     if (!err) err = om_cuda_slot_take(d, upload_size(items, n, prep), n, &slot);
@@ -270,7 +277,8 @@ int om_cuda_gather(om_device *d, const om_gather_item *items, size_t n, const om
     for (size_t i = 0; i < n; i++) fill_picture(&pictures[i], &items[i], prep, slot, &used);
     hold_frames(slot, items, n);
     om_cuda_batch batch = batch_of(items, n, prep, slot);
-    if (slot->n_frames) err = om_cuda_after_frames(d, slot, stream);
+    err = order_streams(d, slot->free, caller, stream);
+    if (!err && slot->n_frames) err = om_cuda_after_frames(d, slot, stream);
     bool timed = !err && s && om_cuda_slot_begin(d, slot, stream);
     if (!err)
         err = om_cuda_check(
@@ -280,7 +288,7 @@ int om_cuda_gather(om_device *d, const om_gather_item *items, size_t n, const om
     if (!err) om_device_count_copy(d, OM_COPY_TO_DEVICE, used);
     if (!err && timed)
         err = om_cuda_check(d, (int)cudaEventRecord(slot->ended, stream), "recording an event");
-    if (!err && s) err = om_cuda_check(d, (int)cudaEventRecord(slot->done, stream), "recording an event");
+    if (!err && s) err = order_streams(d, slot->done, stream, caller);
     if (!err && s) {
         om_cuda_slot_fly(d, slot);
         return OM_OK;

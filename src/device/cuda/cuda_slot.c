@@ -144,8 +144,10 @@ static int fit(om_device *d, om_cuda_slot *slot, size_t size, size_t n_frames)
             "making an event");
         if (err < 0) return err;
     }
-    if (!slot->written) {
-        int err = om_cuda_check(d, (int)cudaEventCreateWithFlags(&slot->written, cudaEventDisableTiming),
+    struct CUevent_st **order[] = {&slot->written, &slot->free};
+    for (int i = 0; i < 2; i++) {
+        if (*order[i]) continue;
+        int err = om_cuda_check(d, (int)cudaEventCreateWithFlags(order[i], cudaEventDisableTiming),
                                 "making an event");
         if (err < 0) return err;
     }
@@ -220,6 +222,7 @@ void om_cuda_slots_fini(om_device *d)
         if (slot->written) (void)cudaEventDestroy(slot->written);
         if (slot->began) (void)cudaEventDestroy(slot->began);
         if (slot->ended) (void)cudaEventDestroy(slot->ended);
+        if (slot->free) (void)cudaEventDestroy(slot->free);
         om_free(slot->frames);
     }
 }
