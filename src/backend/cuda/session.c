@@ -461,7 +461,7 @@ void omcu_exec_name(const omcu_step *s, char *out, size_t size)
     if (s->kind == OMCU_STEP_DEPTHWISE)
         snprintf(out, size, "own depthwise %s%s", omcu_depthwise_form_name(s->tactic - OMCU_TACTIC_DEPTHWISE),
                  type);
-    else if (s->kind == OMCU_STEP_USER) snprintf(out, size, "user %s", omcu_user_name(s->u.user));
+    else if (s->kind == OMCU_STEP_USER) snprintf(out, size, "user %s%s", omcu_user_name(s->u.user), type);
     else if (s->kind != OMCU_STEP_CONV) snprintf(out, size, "own %s%s", kinds[s->kind], type);
     else if (s->cudnn) snprintf(out, size, "cudnn %d%s", s->tactic - OMCU_TACTIC_CUDNN, type);
     else if (s->lt) snprintf(out, size, "cublaslt %d%s", s->tactic - OMCU_TACTIC_LT, type);
