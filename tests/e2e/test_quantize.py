@@ -462,7 +462,7 @@ def test_texts_are_judged_by_many(omma, media, tmp_path):
         plate = np.full((32, 96, 3), (150, 60, 20), np.uint8)
         cv2.putText(plate, "".join(rng.choice(list("ABCDEFGH0123456789"), 6)), (4, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.7, (255,) * 3, 2, cv2.LINE_AA)
         cv2.imwrite(str(tmp_path / f"plates/{i:02d}.png"), plate)
-    flags = ["--calib", tmp_path / "plates", "--frames", 16, "--check", tmp_path / "plates", "-q", "--report", tmp_path / "q.json"]
+    flags = ["--calib", tmp_path / "plates", "--frames", 16, "--check", tmp_path / "plates", "--no-fit-rounding", "-q", "--report", tmp_path / "q.json"]
     for more, judged in (([], 40), (["--check-frames", 12], 12)):
         omma("quantize", models / "plate-rec.onnx", "-o", tmp_path / "q.onnx", *flags, *more)
         report = json.loads((tmp_path / "q.json").read_text())
