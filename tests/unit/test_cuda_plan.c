@@ -104,8 +104,7 @@ static void test_each_thing_that_can_be_wrong(void **state)
     refused("omma cuda form 1\t9\t0\t1\nrung\t1\t1\t1\t1\t1\t0\t0\t0\t5000\n", "damaged in line 3");
     refused("omma cuda form 1\t9\t0\t1\nrung\t1\t1\t1\t1\t1\t0\t0\t0\t1\nk\tt\t1\t99999999999\nx\n",
             "damaged in line 4");
-    refused("omma cuda form 1\t9\t0\t1\nrung\t1\t1\t1\t1\t1\t0\t0\t0\t1\nk\tt\t-1\t0\n",
-            "damaged in line");
+    refused("omma cuda form 1\t9\t0\t1\nrung\t1\t1\t1\t1\t1\t0\t0\t0\t1\nk\tt\t-1\t0\n", "damaged in line");
 }
 
 static void test_no_memory(void **state)
