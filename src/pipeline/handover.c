@@ -142,6 +142,7 @@ void om_stream_take_up(om_stream_run *s)
     if (!t) return;
     s->given = s->given_before = t->given;
     s->paused = t->paused;
+    if (t->paused) atomic_store(&s->tuned, 1); /* a file looks when something has changed */
     s->next_seq = t->seq;
     s->last_pts = t->pts_ns;
     s->epoch_base = s->last_epoch = t->epoch + 1;

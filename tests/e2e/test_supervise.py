@@ -69,6 +69,8 @@ def test_live_streams_are_numbered_on(omma, tmp_path):
     try:
         wait_for(lambda: len(lines(out)) > 5)
         omma("ctl", "add", "pattern:64x48@25:frames=0", "--name", "added", "--priority", "3", "--control", control)
+        omma("ctl", "add", "pattern:64x48@25:frames=0", "--name", "still", "--control", control)
+        omma("ctl", "pause", "still", "--control", control)
         wait_for(lambda: (tmp_path / "flaky").exists())
         omma("ctl", "remove", "pattern", "--control", control)
         wait_for(lambda: (tmp_path / "flaky").read_text() == "0")
@@ -81,7 +83,7 @@ def test_live_streams_are_numbered_on(omma, tmp_path):
             return all if all and all[0]["inferred"] > 20 else None
 
         rows = wait_for(rows)
-        assert [(x["name"], x["priority"]) for x in rows] == [("added", 3)]
+        assert [(x["name"], x["priority"], x["state"]) for x in rows] == [("added", 3, "running"), ("still", 0, "paused")]
         p.send_signal(signal.SIGTERM)
         p.communicate(timeout=PATIENCE)
     finally:
@@ -90,7 +92,7 @@ def test_live_streams_are_numbered_on(omma, tmp_path):
     assert p.returncode == 0, said.read_text()
     r = json.loads(report.read_text())
     assert r["supervised"]["returns"] == 1 and len(r["runs"]) == 2
-    assert [x["name"] for x in r["runs"][1]["streams"]] == ["added"]
+    assert [x["name"] for x in r["runs"][1]["streams"]] == ["added", "still"]
     rows = [x for x in records(out) if x["stream"] == "added"]
     assert all(a["seq"] < b["seq"] and a["pts"] < b["pts"] and a["time"] <= b["time"] for a, b in zip(rows, rows[1:]))
     assert sum(x["totals"]["inferred"] for x in r["runs"]) == len(records(out))
