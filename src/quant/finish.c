@@ -74,7 +74,7 @@ static void choose_own(om_quantizer *q, om_act *a, om_quant_method method)
     if (q->g->values[a->value].is_input || a->value == q->levels_of) method = OM_QUANT_MINMAX;
     if (a->own_tensors == a->hist->tensors && a->own_method == method) return;
     a->own = om_span_choose(a->hist, method, q->p->percent, q->p->target == OM_QUANT_CUDA);
-    if (a->value == q->levels_of && within(a->own, q->levels)) a->own = q->levels;
+    if (a->value == q->levels_of && extent(a->own) > 0 && within(a->own, q->levels)) a->own = q->levels;
     a->own_tensors = a->hist->tensors;
     a->own_method = method;
 }
