@@ -143,11 +143,19 @@ bool omcu_const_scalar(const omcu_lower_state *l, int value, float *out)
     return true;
 }
 
+const char *omcu_node_name(const omcu_lower_state *l, int node)
+{
+    const om_node *n = &l->g->nodes[node];
+    if (n->name && n->name[0]) return n->name;
+    for (int i = 0; i < n->n_outputs; i++)
+        if (n->outputs[i] >= 0) return l->g->values[n->outputs[i]].name;
+    return n->op;
+}
+
 void omcu_step_name(const omcu_lower_state *l, int node, omcu_step *s)
 {
     const om_node *n = &l->g->nodes[node];
-    const char *name = n->name && n->name[0] ? n->name : l->g->values[n->outputs[0]].name;
-    snprintf(s->name, sizeof s->name, "%s", name);
+    snprintf(s->name, sizeof s->name, "%s", omcu_node_name(l, node));
     snprintf(s->type, sizeof s->type, "%s", n->op);
     s->half = l->work == OMCU_F16;
 }

@@ -88,6 +88,8 @@ const omcu_expr *omcu_expr_expand(omcu_lower_state *l, const omcu_expr *e, const
 int omcu_emit_point(omcu_lower_state *l, const omcu_expr *e, const omcu_view *out, const char *name,
                     const char *type);
 int omcu_emit_copy(omcu_lower_state *l, const omcu_view *from, const omcu_view *to, const char *name);
+/* Its own, or that of the first output that is there. */
+const char *omcu_node_name(const omcu_lower_state *l, int node);
 void omcu_step_name(const omcu_lower_state *l, int node, omcu_step *s);
 
 /* fuse.c: what follows a value and can be done with the step that makes it. */

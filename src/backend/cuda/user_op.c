@@ -55,7 +55,7 @@ static int describe(const omcu_lower_state *l, int node, const om_operator *op, 
     *out = u;
     if (!u) return OM_ERR_NOMEM;
     u->op = op;
-    snprintf(u->node, sizeof u->node, "%s", n->name && *n->name ? n->name : l->g->values[n->outputs[0]].name);
+    snprintf(u->node, sizeof u->node, "%s", omcu_node_name(l, node));
     for (int i = 0; i < n->n_inputs; i++) u->in[i] = tensor_of(l, n->inputs[i]);
     for (int i = 0; i < n->n_outputs; i++) u->out[i] = tensor_of(l, n->outputs[i]);
     u->call = (om_operator_call){
