@@ -1,6 +1,8 @@
 """scripts/export-onnx: checkpoints to ONNX, where PyTorch is installed; what it says where it is not."""
 import collections
 import hashlib
+import importlib.machinery
+import importlib.util
 import json
 import os
 import subprocess
@@ -61,6 +63,37 @@ def test_says_what_to_install(tmp_path):
     assert "needs torch" in said and "pip install torch" in said and said.count("\n") == 1
     said = run(DEPS / "venv/bin/python", "missing.pt", "-o", tmp_path / "x.onnx", code=1).stderr
     assert said == "export-onnx: missing.pt: no such file\n"
+
+
+def objects_of(n, seed):
+    """Boxes, labels and scores of a detector, the best first."""
+    dice = np.random.default_rng(seed)
+    boxes = dice.uniform(0, 600, (n, 4)).astype(np.float32)
+    return boxes, dice.integers(1, 91, n), np.sort(dice.uniform(0.1, 1, n).astype(np.float32))[::-1].copy()
+
+
+def test_objects_are_compared_as_a_set():
+    """Of a detector's objects the order does not count, and one in fifty may be another; a wrong export is seen."""
+    loader = importlib.machinery.SourceFileLoader("export_onnx", str(SCRIPT))
+    script = importlib.util.module_from_spec(importlib.util.spec_from_loader("export_onnx", loader))
+    loader.exec_module(script)
+    want = objects_of(100, 1)
+
+    def off(*have, want=want):
+        return script.objects_difference(np, want, have)
+
+    boxes, labels, scores = want
+    order = np.random.default_rng(2).permutation(100)
+    assert off(*want) == 0 and off(*(x[order] for x in want)) == 0
+    assert 0 < off(boxes + np.float32(0.01), labels, scores) < 1e-4
+    assert off(*(x[1:] for x in want)) == 0 and off(*(x[3:] for x in want)) is None
+    assert off(boxes[:, [1, 0, 3, 2]], labels, scores) is None and off(boxes * np.float32(1.01), labels, scores) is None
+    assert off(boxes, labels % 90 + 1, scores) is None and off(boxes, labels, scores * np.float32(0.9)) is None
+    none, one = objects_of(0, 1), objects_of(1, 3)
+    assert off(*none, want=none) == 0 and off(*none) is None and off(*want, want=none) is None
+    assert off(*one, want=one) == 0 and off(*one, want=objects_of(1, 4)) is None
+    with pytest.raises(SystemExit):
+        off(boxes * np.nan, labels, scores)
 
 
 @pytest.fixture(scope="module")
