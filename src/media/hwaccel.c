@@ -99,6 +99,8 @@ static bool speeds_up(const AVCodec *codec)
 const AVCodec *om_hwaccel_codec(const om_hwaccel *h, enum AVCodecID id)
 {
     const AVCodec *codec;
+    /* On an H200 that had other work too, some pictures of MJPEG came out as something else altogether. */
+    if (id == AV_CODEC_ID_MJPEG) return NULL;
     for (void *at = NULL; (codec = av_codec_iterate(&at));)
         if (codec->id == id && av_codec_is_decoder(codec) && !codec->wrapper_name && speeds_up(codec))
             return codec;
