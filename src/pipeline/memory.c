@@ -43,6 +43,7 @@ int om_engine_cap_memory(const om_engine *e, om_device *d)
 
 om_device *om_engine_memory(const om_engine *e)
 {
+    if (!e) return NULL; /* asked before the start */
     if (e->first_device && e->first_device->ops->memory != OM_MEMORY_HOST) return e->first_device;
     return e->decode_device;
 }
