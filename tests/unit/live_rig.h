@@ -6,10 +6,10 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/error.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/thread.h"
+#include "check.h"
 #include "pipeline/pipeline.h"
 
 #define ENDLESS "pattern:64x48@100:frames=0"
@@ -36,12 +36,6 @@ static inline void on_result(void *user, const om_frame_result *r)
     assert_true(strlen(r->stream) > 0); /* the name is there as long as anybody reads it */
     atomic_store(&s->last_index, r->stream_index);
     atomic_fetch_add(&s->frames, 1);
-}
-
-static inline void assert_ok(int err)
-{
-    if (err) print_error("%s\n", om_error_message());
-    assert_int_equal(err, OM_OK);
 }
 
 static inline om_pipeline *make(seen *s, const char *const *options)

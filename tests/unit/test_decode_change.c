@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "media/media.h"
 
+#include "check.h"
 #include "fake_hwaccel.h"
 #include "folder.h"
 
@@ -22,12 +23,6 @@
 
 #define FRAMES 120
 #define GOP 12
-
-static void assert_ok(int err)
-{
-    if (err) print_error("%s\n", om_error_message());
-    assert_int_equal(err, OM_OK);
-}
 
 /* H.264 with B-pictures and closed groups of twelve, in Matroska. Skips where FFmpeg has no libx264. */
 static void make_clip(const char *path)

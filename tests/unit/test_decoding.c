@@ -7,11 +7,11 @@
 #include <cmocka.h>
 
 #include "base/cpu.h"
+#include "clip.h"
 #include "device/host.h"
 #include "fake_hwaccel.h"
 #include "folder.h"
 #include "live_rig.h"
-#include "media/media.h"
 #include "pipeline/pipeline_priv.h"
 
 #define STREAMS 12
@@ -23,23 +23,6 @@ static int usage(om_device *d, om_device_usage *out)
 }
 
 static int native(om_device *d, void **context, void **stream) { return OM_OK; }
-
-static void make_clip(const char *path)
-{
-    om_source_params params = {0};
-    om_source_counts counts = {0};
-    om_source *s;
-    om_encoder *e;
-    om_frame *f;
-    assert_ok(om_source_open("pattern:96x64@10:frames=20", &params, &counts, &s));
-    assert_ok(om_encoder_open(path, 96, 64, 10, &e));
-    while (om_source_read(s, &f) == OM_OK) {
-        assert_ok(om_encoder_write(e, &f->image, f->pts_ns));
-        om_frame_unref(f);
-    }
-    om_source_close(s);
-    assert_ok(om_encoder_close(e));
-}
 
 static int count(om_pipeline *p, int kind, int *changes)
 {
@@ -62,7 +45,7 @@ static void a_share_begins_on_the_cpu_and_comes_back(void **state)
     seen s;
     int changes;
     om_stream_stats st;
-    make_clip(folder_path("decoding.mp4"));
+    clip_make(folder_path("decoding.mp4"), "pattern:96x64@10:frames=20");
     om_pipeline *p = make(&s, (const char *const[]){"decode", "hybrid", "live", "yes", "loop", "yes", NULL});
     for (int i = 0; i < STREAMS; i++) assert_ok(om_pipeline_add_stream(p, folder_path("decoding.mp4"), NULL));
     assert_ok(om_pipeline_start(p));

@@ -8,47 +8,34 @@
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "media/media.h"
 #include "pipeline/pipeline_priv.h"
 
+#include "check.h"
+#include "clip.h"
 #include "folder.h"
 
 #define STREAMS 6
 
-static void assert_ok(int err)
-{
-    if (err) print_error("%s\n", om_error_message());
-    assert_int_equal(err, OM_OK);
-}
-
-static void make_clip(const char *path, int frames)
-{
-    char pattern[64];
-    om_source_params params = {0};
-    om_source_counts counts = {0};
-    om_source *s;
-    om_encoder *e;
-    om_frame *f;
-    snprintf(pattern, sizeof pattern, "pattern:96x64@10:frames=%d", frames);
-    assert_ok(om_source_open(pattern, &params, &counts, &s));
-    assert_ok(om_encoder_open(path, 96, 64, 10, &e));
-    while (om_source_read(s, &f) == OM_OK) {
-        assert_ok(om_encoder_write(e, &f->image, f->pts_ns));
-        om_frame_unref(f);
-    }
-    om_source_close(s);
-    assert_ok(om_encoder_close(e));
-}
-
 /* ---- the gate alone */
+
+static void gate_make(om_gate *g, om_cancel *c, int streams, int places, int64_t patience_ns)
+{
+    om_cancel_init(c);
+    assert_ok(om_gate_init(g, streams, places, patience_ns));
+}
+
+static void gate_drop(om_gate *g, om_cancel *c)
+{
+    om_gate_fini(g);
+    om_cancel_fini(c);
+}
 
 static void it_opens_for_the_last(void **state)
 {
     om_gate g;
     om_cancel c;
     int64_t start;
-    om_cancel_init(&c);
-    assert_ok(om_gate_init(&g, 3, 2, 60 * OM_NS_PER_SEC));
+    gate_make(&g, &c, 3, 2, 60 * OM_NS_PER_SEC);
     assert_false(om_gate_arrive(&g));
     assert_false(om_gate_arrive(&g));
     assert_int_equal(atomic_load(&g.start_ns), 0);
@@ -59,8 +46,7 @@ static void it_opens_for_the_last(void **state)
     assert_true(atomic_load(&g.start_ns) > now);
     assert_ok(om_gate_wait(&g, &c, &start)); /* who comes now begins now */
     assert_true(start >= now);
-    om_gate_fini(&g);
-    om_cancel_fini(&c);
+    gate_drop(&g, &c);
 }
 
 static void who_hangs_is_not_waited_for(void **state)
@@ -68,8 +54,7 @@ static void who_hangs_is_not_waited_for(void **state)
     om_gate g;
     om_cancel c;
     int64_t start;
-    om_cancel_init(&c);
-    assert_ok(om_gate_init(&g, 2, 1, 30 * OM_NS_PER_MS));
+    gate_make(&g, &c, 2, 1, 30 * OM_NS_PER_MS);
     assert_ok(om_gate_enter(&g, &c)); /* hangs */
     assert_ok(om_gate_enter(&g, &c)); /* after the patience */
     assert_false(om_gate_arrive(&g));
@@ -82,8 +67,7 @@ static void who_hangs_is_not_waited_for(void **state)
     om_cancel_fire(&c);
     assert_int_equal(om_gate_enter(&g, &c), OM_ERR_CANCELLED);
     assert_int_equal(om_gate_wait(&g, &c, &start), OM_ERR_CANCELLED);
-    om_gate_fini(&g);
-    om_cancel_fini(&c);
+    gate_drop(&g, &c);
 }
 
 /* ---- the first picture */
@@ -95,7 +79,7 @@ static void the_first_picture_is_made_before_its_time(void **state)
     om_source_params params = {.live = true, .start_ns = &start, .phase_ns = 20 * OM_NS_PER_MS};
     om_source *s;
     om_frame *f;
-    make_clip(folder_path("first.mp4"), 8);
+    clip_make(folder_path("first.mp4"), "pattern:96x64@10:frames=8");
     assert_ok(om_source_open(folder_path("first.mp4"), &params, &c, &s));
     om_source_prime(s); /* nobody has said yet when it begins */
     unsigned long long sent = atomic_load(&c.received);
@@ -124,7 +108,7 @@ static void what_fails_early_fails_in_its_turn(void **state)
     om_source_params params = {0};
     om_source *s;
     om_frame *f;
-    make_clip(folder_path("closed.mp4"), 8);
+    clip_make(folder_path("closed.mp4"), "pattern:96x64@10:frames=8");
     assert_ok(om_source_open(folder_path("closed.mp4"), &params, &c, &s));
     om_source_prime(s);
     om_source_close(s); /* the picture that nobody took */
@@ -159,7 +143,7 @@ static void a_run_begins_with_all_decoders_made(void **state)
 {
     om_pipeline *p;
     char *text;
-    make_clip(folder_path("run.mp4"), 10);
+    clip_make(folder_path("run.mp4"), "pattern:96x64@10:frames=10");
     first_result_ns = 0;
     assert_ok(om_pipeline_create(&p));
     assert_ok(om_pipeline_set(p, "model", TEST_DATA "/shapes.onnx"));

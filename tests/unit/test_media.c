@@ -22,6 +22,7 @@
 #include "media/frame_av.h"
 #include "media/media.h"
 
+#include "clip.h"
 #include "folder.h"
 
 static void write_bytes(const char *path, const void *data, size_t len)
@@ -93,19 +94,7 @@ static void test_name(void **state)
 /* A clip of the test pattern; returns its bytes. */
 static char *make_clip(const char *path, const char *pattern, size_t *len)
 {
-    om_source_params params = {0};
-    om_source_counts counts = {0};
-    om_source *s;
-    om_encoder *e;
-    om_frame *f;
-    assert_int_equal(om_source_open(pattern, &params, &counts, &s), OM_OK);
-    assert_int_equal(om_encoder_open(path, s->info.width, s->info.height, s->info.fps, &e), OM_OK);
-    while (om_source_read(s, &f) == OM_OK) {
-        assert_int_equal(om_encoder_write(e, &f->image, f->pts_ns), OM_OK);
-        om_frame_unref(f);
-    }
-    om_source_close(s);
-    assert_int_equal(om_encoder_close(e), OM_OK);
+    clip_make(path, pattern);
     char *data;
     assert_int_equal(om_read_file(path, 1 << 26, &data, len), OM_OK);
     return data;

@@ -16,6 +16,8 @@
 #include "base/json.h"
 #include "pipeline/pipeline.h"
 
+#include "check.h"
+
 #define STREAMS 8
 
 typedef struct seen {
@@ -32,12 +34,6 @@ static void on_result(void *user, const om_frame_result *r)
     if (atomic_fetch_add(&s->frames[i], 1) && r->seq <= s->last[i]) atomic_fetch_add(&s->disorder, 1);
     s->last[i] = r->seq;
     if (s->stop_at_first) om_pipeline_stop(s->stop_at_first);
-}
-
-static void assert_ok(int err)
-{
-    if (err) print_error("%s\n", om_error_message());
-    assert_int_equal(err, OM_OK);
 }
 
 static om_pipeline *make(seen *s, const char *const *options)

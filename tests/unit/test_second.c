@@ -20,6 +20,8 @@
 #include "model/model.h"
 #include "pipeline/pipeline.h"
 
+#include "check.h"
+
 #define CLASSIFY TEST_DATA "/classify.onnx"
 #define FRAMES 12
 
@@ -59,25 +61,19 @@ static void seen_fini(seen *s)
     for (int i = 0; i < 4; i++) om_str_fini(&s->log[i]);
 }
 
-static void check(int err)
-{
-    if (err) print_error("%s\n", om_error_message());
-    assert_int_equal(err, OM_OK);
-}
-
 /* `options`: name, value, ... NULL */
 static om_pipeline *make(seen *s, const char *uri, int streams, const char *const *options)
 {
     om_pipeline *p;
     memset(s, 0, sizeof(*s));
-    check(om_pipeline_create(&p));
-    check(om_pipeline_set(p, "model", primary));
-    check(om_pipeline_set(p, "device", "null"));
-    check(om_pipeline_set(p, "conf", "0.2"));
-    check(om_pipeline_set(p, "max-boxes", "5"));
-    for (; options && *options; options += 2) check(om_pipeline_set(p, options[0], options[1]));
-    check(om_pipeline_on_result(p, on_result, s));
-    for (int i = 0; i < streams; i++) check(om_pipeline_add_stream(p, uri, NULL));
+    assert_ok(om_pipeline_create(&p));
+    assert_ok(om_pipeline_set(p, "model", primary));
+    assert_ok(om_pipeline_set(p, "device", "null"));
+    assert_ok(om_pipeline_set(p, "conf", "0.2"));
+    assert_ok(om_pipeline_set(p, "max-boxes", "5"));
+    for (; options && *options; options += 2) assert_ok(om_pipeline_set(p, options[0], options[1]));
+    assert_ok(om_pipeline_on_result(p, on_result, s));
+    for (int i = 0; i < streams; i++) assert_ok(om_pipeline_add_stream(p, uri, NULL));
     return p;
 }
 
@@ -98,8 +94,8 @@ static books books_of(om_pipeline *p, size_t index)
     static const char *const lost[] = {"failed", "device_lost", "no_memory", "stopped"};
     char *text;
     om_json_value *v;
-    check(om_pipeline_report(p, &text));
-    check(om_json_parse(text, strlen(text), &v));
+    assert_ok(om_pipeline_report(p, &text));
+    assert_ok(om_json_parse(text, strlen(text), &v));
     const om_json_value *list = om_json_get(v, "secondary");
     assert_non_null(list);
     assert_true(index < list->n);
@@ -129,8 +125,8 @@ static void every_object_is_answered(void **state)
     om_pipeline *p = make(&s, "pattern:320x240:frames=12", 3,
                           (const char *const[]){"secondary", CLASSIFY, "secondary",
                                                 "model=" CLASSIFY ",name=inner,parent=classify", NULL});
-    check(om_pipeline_start(p));
-    check(om_pipeline_wait(p, 60000));
+    assert_ok(om_pipeline_start(p));
+    assert_ok(om_pipeline_wait(p, 60000));
     assert_int_equal(atomic_load(&s.frames), 3 * FRAMES);
     assert_int_equal(atomic_load(&s.objects), 3 * FRAMES * 5);
     assert_int_equal(atomic_load(&s.answers), 2 * 3 * FRAMES * 5);
@@ -157,10 +153,10 @@ static void a_file_gives_the_same_whatever_the_threads(void **state)
         for (int i = 0; i < 3; i++) {
             snprintf(spec[i], sizeof spec[i], "%s,device=%s,batch=%d,in-flight=%d", second[i],
                      delays[(run + i) % 3], run % 2 ? 4 : 1, 1 + run % 3);
-            check(om_pipeline_set(p, "secondary", spec[i]));
+            assert_ok(om_pipeline_set(p, "secondary", spec[i]));
         }
-        check(om_pipeline_start(p));
-        check(om_pipeline_wait(p, 60000));
+        assert_ok(om_pipeline_start(p));
+        assert_ok(om_pipeline_wait(p, 60000));
         char *text = om_sprintf("%s%s", om_str_get(&s.log[0]), om_str_get(&s.log[1]));
         assert_non_null(text);
         if (first) assert_string_equal(text, first);
@@ -178,8 +174,8 @@ static void answers_are_remembered_by_track(void **state)
     om_pipeline *p = make(&s, "pattern:320x240:frames=40", 1,
                           (const char *const[]){"track", "iou", "secondary",
                                                 "model=" CLASSIFY ",confident=0,agree=3,better=0", NULL});
-    check(om_pipeline_start(p));
-    check(om_pipeline_wait(p, 60000));
+    assert_ok(om_pipeline_start(p));
+    assert_ok(om_pipeline_wait(p, 60000));
     assert_int_equal(books_of(p, 0).asked, 3 * 5); /* five tracks, three answers that agree */
     assert_int_equal(atomic_load(&s.answers), 40 * 5);
     finish(p, &s);
@@ -194,9 +190,9 @@ static void live_never_waits(void **state)
         make(&s, "pattern:320x240@25:frames=40", 1,
              (const char *const[]){"live", "yes", "track", "iou", "secondary",
                                    "model=" CLASSIFY ",device=null:400000,confident=1,every=1", NULL});
-    check(om_pipeline_start(p));
-    check(om_pipeline_wait(p, 60000));
-    check(om_pipeline_stats(p, 0, &st));
+    assert_ok(om_pipeline_start(p));
+    assert_ok(om_pipeline_wait(p, 60000));
+    assert_ok(om_pipeline_stats(p, 0, &st));
     assert_int_equal(st.received, st.inferred + st.skipped + st.dropped);
     assert_true(atomic_load(&s.pending) >= 5);
     books b = books_of(p, 0);
@@ -210,8 +206,8 @@ static void live_without_a_tracker_is_not_asked(void **state)
     seen s;
     om_pipeline *p = make(&s, "pattern:320x240@100:frames=10", 1,
                           (const char *const[]){"live", "yes", "secondary", CLASSIFY, NULL});
-    check(om_pipeline_start(p));
-    check(om_pipeline_wait(p, 60000));
+    assert_ok(om_pipeline_start(p));
+    assert_ok(om_pipeline_wait(p, 60000));
     books b = books_of(p, 0);
     assert_int_equal(b.asked, 0);
     assert_int_equal(b.left_out, atomic_load(&s.objects));
@@ -225,8 +221,8 @@ static void a_flood_of_objects_stays_within_the_budget(void **state)
     om_pipeline *p = make(&s, "pattern:640x640:frames=3", 1,
                           (const char *const[]){"max-boxes", "10000", "iou", "1", "input-size", "832x832",
                                                 "secondary", "model=" CLASSIFY ",budget=7", NULL});
-    check(om_pipeline_start(p));
-    check(om_pipeline_wait(p, 60000));
+    assert_ok(om_pipeline_start(p));
+    assert_ok(om_pipeline_wait(p, 60000));
     assert_true(atomic_load(&s.objects) > 3 * 9000);
     books b = books_of(p, 0);
     assert_int_equal(b.answered, 3 * 7);
@@ -241,13 +237,13 @@ static void a_stop_does_not_wait_for_answers(void **state)
     om_stream_stats st;
     om_pipeline *p = make(&s, "pattern:320x240:frames=0", 2,
                           (const char *const[]){"secondary", "model=" CLASSIFY ",device=null:300000", NULL});
-    check(om_pipeline_start(p));
+    assert_ok(om_pipeline_start(p));
     assert_int_equal(om_pipeline_wait(p, 200), OM_ERR_TIMEOUT);
     int64_t begin = om_now_ns();
     om_pipeline_stop(p);
-    check(om_pipeline_wait(p, 60000));
+    assert_ok(om_pipeline_wait(p, 60000));
     assert_true(om_now_ns() - begin < 2 * OM_NS_PER_SEC);
-    check(om_pipeline_stats(p, -1, &st));
+    assert_ok(om_pipeline_stats(p, -1, &st));
     assert_int_equal(st.received, st.inferred + st.skipped + st.dropped);
     books_of(p, 0);
     finish(p, &s);
@@ -260,17 +256,17 @@ static void a_stream_that_goes_leaves_its_questions(void **state)
     om_pipeline *p = make(&s, "pattern:160x120@50:frames=30", 3,
                           (const char *const[]){"live", "yes", "track", "iou", "keep", "yes", "secondary",
                                                 "model=" CLASSIFY ",device=null:150000,confident=1", NULL});
-    check(om_pipeline_start(p));
+    assert_ok(om_pipeline_start(p));
     for (int i = 0; i < 6; i++) {
         char name[16];
         snprintf(name, sizeof name, "s%d", i);
-        check(om_pipeline_add_stream(p, "pattern:160x120@50:frames=0", name));
+        assert_ok(om_pipeline_add_stream(p, "pattern:160x120@50:frames=0", name));
         assert_int_equal(om_pipeline_wait(p, 120), OM_ERR_TIMEOUT);
-        check(om_pipeline_remove_stream(p, name));
+        assert_ok(om_pipeline_remove_stream(p, name));
     }
     assert_int_equal(om_pipeline_wait(p, 500), OM_ERR_TIMEOUT);
     om_pipeline_stop(p);
-    check(om_pipeline_wait(p, 60000));
+    assert_ok(om_pipeline_wait(p, 60000));
     books_of(p, 0);
     finish(p, &s);
 }
@@ -290,8 +286,8 @@ static void a_frame_is_looked_at_when_there_is_doubt(void **state)
                  all[i].rule);
         om_pipeline *p =
             make(&s, "pattern:320x240:frames=12", 1, (const char *const[]){"secondary", spec, NULL});
-        check(om_pipeline_start(p));
-        check(om_pipeline_wait(p, 60000));
+        assert_ok(om_pipeline_start(p));
+        assert_ok(om_pipeline_wait(p, 60000));
         assert_int_equal(books_of(p, 0).answered, all[i].asked);
         assert_int_equal(atomic_load(&s.answers), 2 * all[i].asked);
         finish(p, &s);
