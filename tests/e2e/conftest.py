@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("OMMA_BUILD", ROOT / "build")).resolve()
 DEPS = ROOT / ".deps"
 SANITIZED = BUILD.name in ("build-asan", "build-tsan")
+PATIENCE = 40 * (4 if SANITIZED else 1)  # seconds, far above what anything that is waited for takes
 
 
 def pytest_configure(config):
@@ -113,6 +114,16 @@ def yolov8n(omma, session_dir):
     out = session_dir / "yolov8n.onnx"
     omma("model", "synth", "yolov8n", "--boxes", "30", "-o", out)
     return out
+
+
+def wait_for(what, process=None, seconds=PATIENCE):
+    """Until what() is true; its value. A process that ends before ends the waiting."""
+    end = time.monotonic() + seconds
+    while not (value := what()):
+        assert time.monotonic() < end, "waited in vain"
+        assert process is None or process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    return value
 
 
 def ffmpeg(*args):

@@ -9,7 +9,7 @@ import time
 import cv2
 import numpy as np
 import pytest
-from conftest import ffmpeg
+from conftest import ffmpeg, wait_for
 
 NAME = re.compile(r"(.+)_(\d{6,})_(\d+\.\d{6})\.(jpg|png|webp)")
 
@@ -186,10 +186,7 @@ def test_a_full_disk_is_told(omma, tmp_path):
 
 def test_a_stop_leaves_whole_pictures(omma, tmp_path):
     process = omma.start("frames", "pattern:320x240:frames=0", "-o", tmp_path / "f")
-    deadline = time.monotonic() + 20
-    while not (tmp_path / "f").is_dir() or len(list((tmp_path / "f").iterdir())) < 20:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for(lambda: len(list((tmp_path / "f").glob("*"))) >= 20, process)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
     assert process.returncode == 0, err

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT, SANITIZED
+from conftest import ROOT, SANITIZED, wait_for
 from test_worker import rows
 
 SHAPES = ROOT / "tests/data/shapes.onnx"
@@ -38,14 +38,6 @@ def alive(pid):
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
-
-
-def wait(condition, seconds=30):
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return value
 
 
 def pids(folder):
@@ -152,7 +144,7 @@ def test_a_wrong_command_line_is_not_tried_again(omma, tmp_path):
 def test_a_killed_worker_is_told_and_restarted(omma, tmp_path):
     path = write(tmp_path, [job("k", steps=300, restart="on-failure", backoff="50ms")])
     process = omma.start("launch", path)
-    first = wait(lambda: pids(tmp_path / "out"))[0]
+    first = wait_for(lambda: pids(tmp_path / "out"))[0]
     os.kill(first, signal.SIGKILL)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0 and "killed by SIGKILL" in err, err
@@ -173,7 +165,7 @@ def test_interrupt_stops_all_cleanly(omma, tmp_path):
     deaf = prefix(tmp_path, "trap '' INT\nsleep 600 &\nwhile :; do sleep 0.2; done\n")
     jobs = [job("a", steps=0), job("b", steps=0, start="1h"), job("deaf", prefix=deaf)]
     process = omma.start("launch", write(tmp_path, jobs), "--grace", "10s" if SANITIZED else "500ms")
-    workers = wait(lambda: pids(tmp_path / "out"))
+    workers = wait_for(lambda: pids(tmp_path / "out"))
     begin = time.monotonic()
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
@@ -202,12 +194,12 @@ def test_killed_launch_leaves_nothing(omma, tmp_path):
     """Also what a prefix command started in the background goes."""
     path = prefix(tmp_path, 'sleep 600 &\n"$@"\nsleep 600\n')
     process = omma.start("launch", write(tmp_path, [job("a", steps=0), job("b", steps=0, prefix=path)]))
-    wait(lambda: len(pids(tmp_path / "out")) == 2)
+    wait_for(lambda: len(pids(tmp_path / "out")) == 2)
     family = descendants(process.pid)
     assert len(family) >= 5  # two workers, a shell, its sleep, the watchdog
     process.kill()
     process.communicate(timeout=30)
-    wait(lambda: not any(alive(p) for p in family))
+    wait_for(lambda: not any(alive(p) for p in family))
     for folder in ("a", "b"):
         table = rows(tmp_path / "out" / folder)
         assert all(None not in r.values() and None not in r for r in table)

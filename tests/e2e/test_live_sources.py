@@ -11,12 +11,12 @@ import threading
 import time
 
 import pytest
-from conftest import DEPS, SANITIZED, free_port, records
+from conftest import DEPS, SANITIZED, free_port, records, wait_for
 from fault_proxy import FaultProxy
 from live import ENDS, GOOD, RUN, SERVER, SHAPES, Cameras, h264, rising, streams_of
 from test_media import TOOL, md5s, read
 from test_run import books
-from test_sinks import complaints, wait_for
+from test_sinks import complaints
 
 
 

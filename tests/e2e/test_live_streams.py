@@ -13,21 +13,11 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import SANITIZED, ffmpeg, records
+from conftest import PATIENCE, SANITIZED, ffmpeg, records, wait_for
 
 SHAPES = Path(__file__).resolve().parents[1] / "data/shapes.onnx"
 NULL = ("-m", SHAPES, "-d", "null")
 ENDLESS = "pattern:64x48@25:frames=0"
-PATIENCE = 30 * (4 if SANITIZED else 1)
-
-
-def wait_for(what, seconds=PATIENCE):
-    """Until what() is true; its value."""
-    end = time.monotonic() + seconds
-    while not (value := what()):
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
-    return value
 
 
 class Run:

@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import SANITIZED, free_port, packets, records
+from conftest import SANITIZED, free_port, packets, records, wait_for
 from test_run import books
-from test_sinks import complaints, wait_for
+from test_sinks import complaints
 
 SHAPES = Path(__file__).resolve().parents[1] / "data/shapes.onnx"
 GOOD = "pattern:160x120:frames=25"

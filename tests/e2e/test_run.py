@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import packets, records
+from conftest import packets, records, wait_for
 
 SHAPES = Path(__file__).resolve().parents[1] / "data/shapes.onnx"
 
@@ -135,10 +135,7 @@ def test_stops_gracefully_within_two_seconds(omma, tmp_path, sig):
     out, report = tmp_path / "r.jsonl", tmp_path / "report.json"
     process = omma.start("run", "-m", SHAPES, "--device", "null", "--live", "-i", "pattern:160x120@25:frames=0", "-i",
                          "pattern:160x120@25:frames=0", "-o", f"jsonl:{out}", "--report", report)
-    deadline = time.monotonic() + 30
-    while not (out.exists() and out.stat().st_size):  # the first flushed record: it is running
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.02)
+    wait_for(lambda: out.exists() and out.stat().st_size, process)  # the first flushed record: it is running
     begin = time.monotonic()
     process.send_signal(sig)
     process.communicate(timeout=20)

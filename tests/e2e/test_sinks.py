@@ -12,20 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SANITIZED, packets, records
+from conftest import SANITIZED, packets, records, wait_for
 from test_run import apart, books, truth
 
 SHAPES = Path(__file__).resolve().parents[1] / "data/shapes.onnx"
 CPU = ["--threads", "2"]
-
-
-def wait_for(condition, process=None, seconds=30):
-    """Polls; an ended process ends the waiting."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "not within its time"
-        assert process is None or process.poll() is None, process.communicate()
-        time.sleep(0.02)
 
 
 def complaints(err):

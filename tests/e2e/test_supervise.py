@@ -3,21 +3,11 @@ import json
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 
-from conftest import BUILD, SANITIZED, records
+from conftest import BUILD, PATIENCE, SANITIZED, records, wait_for
 
 SHAPES = Path(__file__).resolve().parents[1] / "data/shapes.onnx"
-PATIENCE = 40 * (4 if SANITIZED else 1)
-
-
-def wait_for(what, seconds=PATIENCE):
-    end = time.monotonic() + seconds
-    while not (value := what()):
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
-    return value
 
 
 def flaky(tmp_path):

@@ -3,13 +3,12 @@ import csv
 import json
 import resource
 import signal
-import time
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-from conftest import ROOT, records
+from conftest import ROOT, records, wait_for
 
 CLASSIFY = ROOT / "tests/data/classify.onnx"
 COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (40, 40, 190)}
@@ -124,10 +123,7 @@ def test_stopped_and_resumed_is_the_same(omma, photos, tmp_path):
 def test_interrupted_keeps_its_checkpoint(omma, photos, tmp_path):
     process = omma.start("train", photos, "-m", CLASSIFY, "-o", tmp_path / "o.onnx", "--epochs", 10000000, "--patience", 0,
                          "--schedule", "constant", "--checkpoint", tmp_path / "c")
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "c").exists():
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for((tmp_path / "c").exists, process)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0 and "--resume goes on from" in out, err

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import BUILD, ROOT, free_port
+from conftest import BUILD, ROOT, free_port, wait_for
 
 SHAPES = ROOT / "tests/data/shapes.onnx"
 NULL = ["--device", "null:3000"]
@@ -40,13 +40,7 @@ def check_sums(found):
 
 
 def wait_for_rows(folder, n, process):
-    deadline = time.monotonic() + 30
-    while True:
-        assert process.poll() is None and time.monotonic() < deadline
-        paths = list(Path(folder).glob("*.csv"))
-        if paths and paths[0].read_text().count("\n") > n:
-            return
-        time.sleep(0.05)
+    wait_for(lambda: any(p.read_text().count("\n") > n for p in Path(folder).glob("*.csv")), process)
 
 
 @pytest.mark.sanitize
