@@ -10,11 +10,10 @@
 #include "media/frame_av.h"
 #include "media/hwaccel.h"
 #include "media/nal.h"
+#include "media/packets.h"
 #include "media/replay.h"
 #include "trace/trace.h"
 
-/* More than any decoder holds back: 16 reordered pictures and one a thread. */
-#define RING 128
 #define MAX_THREADS 32
 #define MAX_PIXELS (1 << 28)
 /* Where no picture says it is a key picture, pictures are returned all the same after this many packets. */
@@ -22,18 +21,8 @@
 /* Errors of the GPU in a row, of kinds that a damaged stream does not make. */
 #define HW_PATIENCE 3
 
-typedef enum packet_state { SLOT_SETTLED, SLOT_OPEN, SLOT_REFUSED } packet_state;
-
 /* Why packets are passed over until a key packet comes. */
 typedef enum await_key { AWAIT_NONE, AWAIT_FIRST, AWAIT_ECONOMY, AWAIT_DAMAGE } await_key;
-
-typedef struct packet_slot {
-    uint64_t number;
-    packet_state state;
-    bool key;
-    bool thrift; /* sent to a decoder that leaves pictures out */
-    int64_t wall_us;
-} packet_slot;
 
 struct om_decoder {
     AVCodecContext *ctx;
@@ -44,10 +33,10 @@ struct om_decoder {
     om_source_counts *counts;
     const char *shown;
     AVRational time_base;
-    uint64_t first, next; /* numbers of the first packet expected here and of the next one */
+    om_packets packets;
     int64_t due_ns;
     int drain_errors;
-    bool live, camera, wants_key, draining, warned;
+    bool live, camera, wants_key, draining;
     om_surfaces *surfaces; /* where a GPU decodes; else NULL */
     int hw_errors;         /* in a row */
     om_replay replay;
@@ -64,7 +53,6 @@ struct om_decoder {
     bool pulse;       /* told to give up the one picture it holds */
     bool replaying;
     uint64_t replayed; /* packets before this one were given to another decoder too */
-    packet_slot ring[RING];
 };
 
 static void close_codec(om_decoder *d)
@@ -166,7 +154,7 @@ int om_decoder_open(const om_decoder_params *p, om_decoder **out)
     d->damage_from = d->damage_until = UINT64_MAX;
     d->camera = p->camera;
     d->await = p->camera ? AWAIT_FIRST : AWAIT_NONE;
-    d->first = d->next = atomic_load_explicit(&d->counts->received, memory_order_relaxed);
+    om_packets_init(&d->packets, p->counts, p->shown);
     d->frame = av_frame_alloc();
     d->par = avcodec_parameters_alloc();
     int rc = OM_OK;
@@ -206,47 +194,6 @@ void om_decoder_rewind(om_decoder *d, AVRational time_base)
     av_packet_free(&d->parked);
 }
 
-static void count(atomic_ullong *counter) { atomic_fetch_add_explicit(counter, 1, memory_order_relaxed); }
-
-static packet_slot *last_slot(om_decoder *d) { return &d->ring[(d->next - 1) % RING]; }
-
-/* NULL if the decoder returns a number that never went in or left the ring long ago. */
-static packet_slot *find_slot(om_decoder *d, int64_t number)
-{
-    if (number < 0) return NULL;
-    packet_slot *s = &d->ring[(uint64_t)number % RING];
-    return (uint64_t)number >= d->first && (uint64_t)number < d->next && s->number == (uint64_t)number ? s
-                                                                                                       : NULL;
-}
-
-static packet_slot *oldest_open(om_decoder *d)
-{
-    uint64_t n = d->next - d->first > RING ? d->next - RING : d->first;
-    for (; n < d->next; n++)
-        if (d->ring[n % RING].state == SLOT_OPEN) return &d->ring[n % RING];
-    return NULL;
-}
-
-static void settle_unread(om_decoder *d)
-{
-    for (packet_slot *s; (s = oldest_open(d));) {
-        s->state = SLOT_SETTLED;
-        count(&d->counts->unread);
-    }
-}
-
-/* The decoder made nothing of it. */
-static void settle_empty(om_decoder *d, packet_slot *s)
-{
-    s->state = SLOT_SETTLED;
-    count(s->thrift ? &d->counts->economy : &d->counts->no_output);
-}
-
-static void settle_rest(om_decoder *d)
-{
-    for (packet_slot *s; (s = oldest_open(d));) settle_empty(d, s);
-}
-
 /* What is made of this packet is damaged, up to the next key packet. */
 static void taint(om_decoder *d, uint64_t number)
 {
@@ -257,33 +204,19 @@ static void taint(om_decoder *d, uint64_t number)
     if (!over) d->await = AWAIT_DAMAGE;
 }
 
-static void settle_corrupt(om_decoder *d, packet_slot *s, const char *why)
-{
-    s->state = SLOT_REFUSED;
-    count(&d->counts->corrupt);
-    om_log(d->warned ? OM_LOG_DEBUG : OM_LOG_WARN, "%s: packet %llu: %s%s", d->shown,
-           (unsigned long long)s->number, why, d->warned ? "" : " (further ones are only counted)");
-    d->warned = true;
-}
-
-void om_decoder_expect(om_decoder *d, int64_t wall_us)
-{
-    packet_slot *s = &d->ring[d->next % RING];
-    if (s->state == SLOT_OPEN) settle_empty(d, s);
-    *s = (packet_slot){.number = d->next++, .state = SLOT_OPEN, .wall_us = wall_us};
-    count(&d->counts->received);
-}
+void om_decoder_expect(om_decoder *d, int64_t wall_us) { om_packets_expect(&d->packets, wall_us); }
 
 /* The decoder is to give all it holds. */
 static bool ends(const om_decoder *d) { return d->draining || d->parked; }
 
 static void refuse(om_decoder *d, int averror)
 {
-    packet_slot *s = ends(d) || last_slot(d)->state != SLOT_OPEN ? oldest_open(d) : last_slot(d);
+    om_packet *last = om_packets_last(&d->packets);
+    om_packet *s = ends(d) || last->state != OM_PACKET_OPEN ? om_packets_oldest(&d->packets) : last;
     char words[AV_ERROR_MAX_STRING_SIZE] = "";
     av_strerror(averror, words, sizeof words);
     if (!s) return;
-    settle_corrupt(d, s, words);
+    om_packets_corrupt(&d->packets, s, words);
     taint(d, s->number);
 }
 
@@ -311,7 +244,7 @@ static int leave_gpu(om_decoder *d, int averror)
     av_frame_unref(d->frame);
     close_codec(d);
     d->replaying = d->replay.n > 0;
-    d->replayed = d->next;
+    d->replayed = d->packets.next;
     int rc = open_codec(d, NULL);
     return rc < 0 ? rc : 1;
 }
@@ -333,9 +266,9 @@ static void replay_one(om_decoder *d)
     if (!pkt) d->replaying = false;
     if (!pkt && !ends(d)) return;
     int rc = give(d, pkt, number);
-    packet_slot *s = rc < 0 && pkt ? find_slot(d, (int64_t)number) : NULL;
-    if (!s || s->state != SLOT_OPEN) return;
-    settle_corrupt(d, s, "refused");
+    om_packet *s = rc < 0 && pkt ? om_packets_find(&d->packets, (int64_t)number) : NULL;
+    if (!s || s->state != OM_PACKET_OPEN) return;
+    om_packets_corrupt(&d->packets, s, "refused");
     taint(d, s->number);
 }
 
@@ -344,16 +277,16 @@ static int send_somewhere(om_decoder *d, const AVPacket *pkt, int *err)
 {
     int moved = 0, rc = 0;
     if (d->surfaces) {
-        if (pkt) om_replay_keep(&d->replay, pkt, d->next - 1);
+        if (pkt) om_replay_keep(&d->replay, pkt, d->packets.next - 1);
         *err = om_surfaces_wait(d->surfaces, d->source->cancel);
         if (*err == OM_ERR_CANCELLED) return 0;
         moved = leave_gpu(d, 0);
     }
-    if (moved == 0) rc = give(d, pkt, d->next - 1);
+    if (moved == 0) rc = give(d, pkt, d->packets.next - 1);
     if (moved == 0 && d->surfaces) moved = leave_gpu(d, rc);
     *err = moved < 0 ? moved : OM_OK;
     if (moved <= 0) return rc;
-    return d->replaying ? 0 : give(d, pkt, d->next - 1);
+    return d->replaying ? 0 : give(d, pkt, d->packets.next - 1);
 }
 
 /* The stream is wished elsewhere, and may go there with this packet. */
@@ -378,7 +311,8 @@ static bool begin_change(om_decoder *d, const AVPacket *pkt)
 static int end_change(om_decoder *d)
 {
     AVPacket *pkt = d->parked;
-    for (packet_slot *s; (s = oldest_open(d)) && s->number != d->next - 1;) settle_empty(d, s);
+    for (om_packet *s; (s = om_packets_oldest(&d->packets)) && s != om_packets_last(&d->packets);)
+        om_packets_empty(&d->packets, s);
     om_log(OM_LOG_INFO, "%s: decoded on the %s from here on", d->shown, d->surfaces ? "CPU" : "GPU");
     d->parked = NULL;
     d->drain_errors = 0;
@@ -417,14 +351,14 @@ static atomic_ullong *pass_over(om_decoder *d, const AVPacket *pkt)
     if ((d->await == AWAIT_NONE || d->await == AWAIT_ECONOMY) && is_late(d)) {
         d->await = AWAIT_ECONOMY;
         d->awaited = 0;
-        count(&c->late);
+        atomic_fetch_add_explicit(&c->late, 1, memory_order_relaxed);
         return &c->economy;
     }
     if (key || ++d->awaited > KEY_PATIENCE) {
-        if (d->await == AWAIT_DAMAGE) d->damage_until = d->next - 1;
+        if (d->await == AWAIT_DAMAGE) d->damage_until = d->packets.next - 1;
         d->await = AWAIT_NONE;
         d->awaited = 0;
-        d->key_number = d->next - 1;
+        d->key_number = d->packets.next - 1;
         if (key) return NULL;
     }
     if (d->level >= OM_ECONOMY_KEYFRAMES && d->await == AWAIT_NONE) d->await = AWAIT_ECONOMY;
@@ -462,30 +396,29 @@ int om_decoder_send(om_decoder *d, const AVPacket *pkt, int64_t due_ns)
 {
     d->due_ns = due_ns;
     if (pkt && pkt->size == 0) { /* libavcodec would take it for the end */
-        last_slot(d)->state = SLOT_SETTLED;
-        count(&d->counts->no_output);
+        om_packets_settle(om_packets_last(&d->packets), &d->counts->no_output);
         return OM_OK;
     }
     apply_economy(d);
     /* What is made of a picture that got lost is as good as damaged, and no decoder says so. */
     if (pkt && d->camera && om_h264_gap(&d->order, d->par, pkt) && d->await == AWAIT_NONE)
-        taint(d, d->next - 1);
+        taint(d, d->packets.next - 1);
     atomic_ullong *end = pkt ? pass_over(d, pkt) : NULL;
     if (end) {
-        last_slot(d)->state = SLOT_SETTLED;
-        count(end);
+        om_packets_settle(om_packets_last(&d->packets), end);
         return OM_OK;
     }
     const char *wrong = pkt ? spoilt(d, pkt) : NULL;
     if (wrong) {
-        settle_corrupt(d, last_slot(d), wrong);
-        taint(d, d->next - 1);
+        om_packets_corrupt(&d->packets, om_packets_last(&d->packets), wrong);
+        taint(d, d->packets.next - 1);
         return OM_OK;
     }
     if (!pkt) d->draining = true;
     else {
-        last_slot(d)->key = pkt->flags & AV_PKT_FLAG_KEY;
-        last_slot(d)->thrift = d->level >= OM_ECONOMY_REFERENCES;
+        om_packet *last = om_packets_last(&d->packets);
+        last->key = pkt->flags & AV_PKT_FLAG_KEY;
+        last->thrift = d->level >= OM_ECONOMY_REFERENCES;
     }
     if (pkt && may_change(d, pkt) && begin_change(d, pkt)) return OM_OK;
     int err = OM_OK, rc = send_somewhere(d, pkt, &err);
@@ -498,29 +431,29 @@ int om_decoder_send(om_decoder *d, const AVPacket *pkt, int64_t due_ns)
 }
 
 /* The packet that this picture settles, or NULL where the picture is not to be returned. */
-static packet_slot *claim(om_decoder *d)
+static om_packet *claim(om_decoder *d)
 {
     int64_t number = d->frame->reordered_opaque;
-    packet_slot *s = find_slot(d, number);
-    if (number < (int64_t)d->replayed && (!s || s->state != SLOT_OPEN)) return NULL; /* it was out before */
-    if (s && s->state == SLOT_REFUSED) return NULL;
-    if (!s || s->state != SLOT_OPEN) s = oldest_open(d);
+    om_packet *s = om_packets_find(&d->packets, number);
+    if (number < (int64_t)d->replayed && (!s || s->state != OM_PACKET_OPEN))
+        return NULL; /* it was out before */
+    if (s && s->state == OM_PACKET_REFUSED) return NULL;
+    if (!s || s->state != OM_PACKET_OPEN) s = om_packets_oldest(&d->packets);
     if (!s) {
         om_log(OM_LOG_DEBUG, "%s: more pictures than packets", d->shown);
         return NULL;
     }
     if ((d->frame->flags & AV_FRAME_FLAG_CORRUPT) || d->frame->decode_error_flags) {
-        settle_corrupt(d, s, "damaged picture");
+        om_packets_corrupt(&d->packets, s, "damaged picture");
         taint(d, s->number);
         return NULL;
     }
     if (s->number >= d->damage_from && s->number < d->damage_until) {
-        settle_corrupt(d, s, "made of a damaged picture");
+        om_packets_corrupt(&d->packets, s, "made of a damaged picture");
         return NULL;
     }
-    if (d->wants_key && !d->frame->key_frame && !s->key && s->number - d->first < KEY_PATIENCE) {
-        s->state = SLOT_SETTLED;
-        count(&d->counts->no_output);
+    if (d->wants_key && !d->frame->key_frame && !s->key && s->number - d->packets.first < KEY_PATIENCE) {
+        om_packets_settle(s, &d->counts->no_output);
         return NULL;
     }
     d->wants_key = false;
@@ -553,7 +486,7 @@ static int receive_somewhere(om_decoder *d, int *err)
 }
 
 /* The picture in d->frame, as packet s has it, goes to the caller. */
-static int hand_out(om_decoder *d, packet_slot *s, om_frame **out, int64_t *ts)
+static int hand_out(om_decoder *d, om_packet *s, om_frame **out, int64_t *ts)
 {
     *ts = d->frame->best_effort_timestamp;
     int rc = om_frame_wrap_av(d->frame, &d->scaler, out);
@@ -563,8 +496,7 @@ static int hand_out(om_decoder *d, packet_slot *s, om_frame **out, int64_t *ts)
     (*out)->packet = s->number;
     (*out)->due_ns = d->due_ns;
     (*out)->wall_us = s->wall_us;
-    s->state = SLOT_SETTLED;
-    count(&d->counts->decoded);
+    om_packets_settle(s, &d->counts->decoded);
     return OM_OK;
 }
 
@@ -580,24 +512,24 @@ int om_decoder_receive(om_decoder *d, om_frame **out, int64_t *ts)
             avcodec_flush_buffers(d->ctx);
             d->pulse = false;
             d->await = AWAIT_ECONOMY; /* it knows of no picture any more */
-            settle_rest(d);
+            om_packets_rest_empty(&d->packets);
             return OM_ERR_AGAIN;
         }
-        bool dry = rc == AVERROR_EOF || (rc < 0 && ends(d) && ++d->drain_errors > RING);
+        bool dry = rc == AVERROR_EOF || (rc < 0 && ends(d) && ++d->drain_errors > OM_PACKETS_OPEN);
         if (dry && d->parked) {
             err = end_change(d);
             if (err != OM_OK) return err;
             continue;
         }
         if (dry) {
-            settle_rest(d);
+            om_packets_rest_empty(&d->packets);
             return OM_ERR_EOF;
         }
         if (rc < 0) {
             refuse(d, rc);
             continue;
         }
-        packet_slot *s = claim(d);
+        om_packet *s = claim(d);
         if (s) return hand_out(d, s, out, ts);
         av_frame_unref(d->frame);
     }
@@ -606,7 +538,7 @@ int om_decoder_receive(om_decoder *d, om_frame **out, int64_t *ts)
 void om_decoder_close(om_decoder *d)
 {
     if (!d) return;
-    settle_unread(d);
+    om_packets_rest_unread(&d->packets);
     sws_freeContext(d->scaler);
     av_frame_free(&d->frame);
     av_packet_free(&d->parked);

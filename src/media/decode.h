@@ -3,7 +3,7 @@
  * Every packet gets a number that travels through the decoder and ends in exactly one way:
  * - decoded: its picture was returned
  * - no_output: the decoder took it and no picture came of it (second fields, empty packets); known when the
- *   decoder has run dry or RING packets have come after it
+ *   decoder has run dry or OM_PACKETS_OPEN packets have come after it
  * - corrupt: the decoder refused it, or flagged its picture as damaged, and the picture is not returned; of a
  *   camera with `until_key` also what comes after damage and before the next key picture
  * - no_key: it came before a camera's first key picture
