@@ -63,6 +63,9 @@ const char *om_stream_state_name(om_stream_state s);
 /* Adds a stream with all its options, before or after the start. Takes over *own's content, also on failure.
  * `listed`: om_pipeline_reload() may change and remove it. `index` may be NULL. */
 int om_pipeline_add(om_pipeline *p, om_stream_options *own, bool listed, int *index);
+/* As om_pipeline_set_stream() with several options at once (name, value, ... NULL): all of them or, where one
+ * is wrong, none. */
+int om_pipeline_set_stream_with(om_pipeline *p, const char *name, const char *const *options);
 
 typedef struct om_reload {
     int added, removed, changed, failed; /* failed: could not be added; each was logged */

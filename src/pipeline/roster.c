@@ -454,16 +454,32 @@ bool om_stream_is_tunable(const char *option)
     return false;
 }
 
-static int tune(om_pipeline *p, om_stream_run *s, const char *option, const char *value)
+/* Whether each could be set, found out on options that nobody uses. */
+static int check_settings(const char *const *options, bool running)
 {
-    if (!om_stream_is_tunable(option) && om_option_find(om_stream_option_table, option))
-        return om_fail(
-            OM_ERR_ARG,
-            "'%s' of a running stream cannot be changed: priority, weight, fps and every can; remove "
-            "it and add it again",
-            option);
+    om_stream_options tried;
+    memset(&tried, 0, sizeof(tried));
+    int err = om_options_init(om_stream_option_table, &tried);
+    for (; !err && options[0]; options += 2) {
+        if (running && !om_stream_is_tunable(options[0]) &&
+            om_option_find(om_stream_option_table, options[0]))
+            err = om_fail(
+                OM_ERR_ARG,
+                "'%s' of a running stream cannot be changed: priority, weight, fps and every can; remove "
+                "it and add it again",
+                options[0]);
+        else err = om_option_set(om_stream_option_table, &tried, options[0], options[1]);
+    }
+    om_options_fini(om_stream_option_table, &tried);
+    return err;
+}
+
+static int tune(om_pipeline *p, om_stream_run *s, const char *const *options)
+{
+    int err = OM_OK;
     pthread_mutex_lock(&p->lock);
-    int err = om_option_set(om_stream_option_table, &s->own, option, value);
+    for (; !err && options[0]; options += 2)
+        err = om_option_set(om_stream_option_table, &s->own, options[0], options[1]);
     int priority = s->own.priority;
     double weight = s->own.weight;
     pthread_mutex_unlock(&p->lock);
@@ -473,20 +489,29 @@ static int tune(om_pipeline *p, om_stream_run *s, const char *option, const char
     return OM_OK;
 }
 
-int om_pipeline_set_stream(om_pipeline *p, const char *name, const char *option, const char *value)
+static int set_running(om_pipeline *p, const char *name, const char *const *options)
 {
-    int err;
+    pthread_mutex_lock(&p->roster);
+    om_stream_run *s = om_roster_find(p, name);
+    int err = s ? check_settings(options, true) : om_roster_fail_unknown(p, name);
+    if (!err) err = tune(p, s, options);
+    pthread_mutex_unlock(&p->roster);
+    return err;
+}
+
+int om_pipeline_set_stream_with(om_pipeline *p, const char *name, const char *const *options)
+{
     pthread_mutex_lock(&p->admin);
-    if (!p->started) {
-        err = om_config_set_stream(&p->config, name, option, value);
-    } else {
-        pthread_mutex_lock(&p->roster);
-        om_stream_run *s = om_roster_find(p, name);
-        err = s ? tune(p, s, option, value) : om_roster_fail_unknown(p, name);
-        pthread_mutex_unlock(&p->roster);
-    }
+    int err = p->started ? set_running(p, name, options) : check_settings(options, false);
+    for (; !p->started && !err && options[0]; options += 2)
+        err = om_config_set_stream(&p->config, name, options[0], options[1]);
     pthread_mutex_unlock(&p->admin);
     return err;
+}
+
+int om_pipeline_set_stream(om_pipeline *p, const char *name, const char *option, const char *value)
+{
+    return om_pipeline_set_stream_with(p, name, (const char *const[]){option, value, NULL});
 }
 
 static bool name_taken(void *user, const char *name) { return om_roster_find(user, name) != NULL; }

@@ -96,18 +96,23 @@ static int resume_stream(const request *r)
 
 static int set(const request *r)
 {
-    const char *name;
-    om_str text = {0};
-    int n = 0, err = get_name(r, &name);
+    const char *name = NULL, **options = om_calloc(2 * r->v->n + 1, sizeof(*options));
+    om_str *texts = om_calloc(r->v->n + 1, sizeof(*texts));
+    size_t n = 0;
+    int err = options && texts ? get_name(r, &name) : OM_ERR_NOMEM;
     for (size_t i = 0; i < r->v->n && !err; i++) {
         const char *key = r->v->keys[i];
         if (is_request_key(key) || !strcmp(key, "name")) continue;
-        err = text_of(&r->v->children[i], key, &text);
-        if (!err) err = om_pipeline_set_stream(r->pipeline, name, key, om_str_get(&text));
+        err = text_of(&r->v->children[i], key, &texts[n]);
+        options[2 * n] = key;
+        options[2 * n + 1] = om_str_get(&texts[n]);
         n++;
     }
-    om_str_fini(&text);
     if (!err && !n) err = om_fail(OM_ERR_ARG, "nothing to set: priority, weight, fps and every can be");
+    if (!err) err = om_pipeline_set_stream_with(r->pipeline, name, options);
+    for (size_t i = 0; i < n; i++) om_str_fini(&texts[i]);
+    om_free(texts);
+    om_free(options);
     return done(r, err);
 }
 

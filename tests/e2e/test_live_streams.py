@@ -147,6 +147,19 @@ def test_a_stale_socket_is_replaced_and_a_file_is_not(running, omma, tmp_path):
 
 
 @pytest.mark.sanitize
+def test_settings_are_taken_all_or_none(running):
+    run = running("-i", ENDLESS)
+    run.wait_inferred("pattern", 1)
+    assert run.ask(cmd="set", name="pattern", priority=2, weight=3)["ok"]
+    for wrong in ({"fps": "fast"}, {"fps": -2}, {"loop": True}, {"wieght": 1}, {"every": None}, {"every": [1]}):
+        answer = run.ask(cmd="set", name="pattern", priority=1, weight=2, **wrong)
+        assert answer["ok"] is False and next(iter(wrong)) in answer["error"]
+        row = run.rows()["pattern"]
+        assert (row["priority"], row["weight"], row.get("sample_fps", 0)) == (2, 3, 0), wrong
+    run.end()
+
+
+@pytest.mark.sanitize
 def test_hostile_clients_hurt_nobody(running):
     """Garbage, half lines, floods, clients that send and never read, or never send: the run answers others."""
     run = running("-i", ENDLESS)

@@ -77,6 +77,10 @@ static void a_running_stream_can_be_tuned(void **state)
     assert_int_equal(om_pipeline_set_stream(p, "a", "wieght", "1"), OM_ERR_ARG);
     assert_non_null(strstr(om_error_message(), "'weight'"));
     assert_int_equal(om_pipeline_set_stream(p, "b", "fps", "1"), OM_ERR_NOT_FOUND);
+    const char *const wrong[] = {"priority", "1", "weight", "2", "fps", "fast", NULL};
+    assert_int_equal(om_pipeline_set_stream_with(p, "a", wrong), OM_ERR_ARG);
+    assert_ok(om_pipeline_row(p, "a", &row));
+    assert_true(row.priority == 7 && row.weight == 3 && row.fps == 10); /* all or none */
     uint64_t skipped = row.stats.skipped, inferred = row.stats.inferred;
     do {
         nap();
