@@ -102,7 +102,8 @@ typedef struct om_backend_ops {
      * What was fused into a layer may follow it as entries that did not run. */
     int (*layers)(om_session *s, om_layer_time *out, int max);
     /* Optional, both or neither: the compiled form as bytes (om_free), and a plan of such bytes in place of
-     * compile(). `import` is only given what the same version exported on a device of the same name. */
+     * compile(). `import` is only given what the same version exported on a device of the same name. A plan
+     * whose form cannot be kept: OM_ERR_UNSUPPORTED, and why. */
     int (*plan_export)(om_plan *plan, char **blob, size_t *len);
     int (*plan_import)(om_plan *plan, const om_compile_params *params, const void *blob, size_t len);
     /* Optional: parts of other engines' models, on the CPU; NULL: it takes none. */
@@ -171,7 +172,7 @@ int om_backend_select(const char *text, const om_backend_ops **out, const char *
 
 int om_plan_compile(const om_backend_ops *ops, const om_compile_params *params, om_plan **out);
 void om_plan_destroy(om_plan *p); /* after its sessions */
-/* The compiled form (om_free); OM_ERR_UNSUPPORTED where the backend has none. */
+/* The compiled form (om_free), never empty; OM_ERR_UNSUPPORTED where the backend, or this plan, has none. */
 int om_plan_export(om_plan *p, char **blob, size_t *len);
 int om_session_create(om_plan *p, om_session **out);
 void om_session_destroy(om_session *s);

@@ -139,6 +139,6 @@ int om_plan_export(om_plan *p, char **blob, size_t *len)
     *blob = NULL;
     *len = 0;
     if (!p->ops->plan_export)
-        return om_fail(OM_ERR_UNSUPPORTED, "the %s backend has no compiled form to keep", p->ops->name);
+        return om_fail(OM_ERR_UNSUPPORTED, "the %s backend keeps no compiled form", p->ops->name);
     return p->ops->plan_export(p, blob, len);
 }

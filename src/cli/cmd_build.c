@@ -8,7 +8,6 @@
 #include "backend/planfile.h"
 #include "base/clock.h"
 #include "base/error.h"
-#include "base/log.h"
 #include "base/mem.h"
 #include "cli/build_show.h"
 #include "cli/command.h"
@@ -79,6 +78,7 @@ typedef struct build {
     om_plan_blob blobs[OM_PLAN_BLOBS_MAX];
     char *owned[OM_PLAN_BLOBS_MAX]; /* the blobs' data */
     int n_blobs;
+    char unkept[400]; /* why compiled forms are not */
 } build;
 
 static void show_calibration(void *user, const char *what, size_t done, size_t of)
@@ -204,7 +204,16 @@ static int choose_batches(build *b)
     return OM_OK;
 }
 
-/* Compiles for one size and batch; what the backend can keep of it is kept. */
+/* What the backend can keep of it is kept: without, the plan is compiled at each start. */
+static int keep_form(build *b, om_plan *plan, om_plan_blob *blob)
+{
+    int err = om_plan_export(plan, &b->owned[b->n_blobs], &blob->len);
+    if (err == OM_ERR_UNSUPPORTED) snprintf(b->unkept, sizeof b->unkept, "%s", om_error_message());
+    blob->data = b->owned[b->n_blobs];
+    return err == OM_ERR_UNSUPPORTED ? OM_OK : err;
+}
+
+/* Compiles for one size and batch. */
 static int compile(build *b, om_size size, int batch)
 {
     om_plan *plan = NULL;
@@ -214,14 +223,8 @@ static int compile(build *b, om_size size, int batch)
     if (!b->options->quiet) om_console_status(text);
     int err = om_engine_compile_batch(b->engine, size.width, size.height, batch, &plan);
     *blob = (om_plan_blob){.width = size.width, .height = size.height, .batch = batch};
-    if (!err && plan->ops->plan_export) err = om_plan_export(plan, &b->owned[b->n_blobs], &blob->len);
-    if (err == OM_ERR_UNSUPPORTED &&
-        plan) { /* this model's form cannot be kept: the plan is compiled at each start */
-        om_log(OM_LOG_WARN, "%s", om_error_message());
-        err = OM_OK;
-    }
+    if (!err) err = keep_form(b, plan, blob);
     if (!err && !b->n_blobs) snprintf(b->info.note, sizeof b->info.note, "%s", plan->note);
-    blob->data = b->owned[b->n_blobs];
     b->n_blobs += !err;
     om_plan_destroy(plan);
     om_console_status(NULL);
@@ -308,9 +311,8 @@ static int write_plan(build *b, const char *path)
     if (!err && !b->options->quiet)
         printf("%s: %s, %d compiled form%s, %.1f MB\n", path, b->info.note, b->n_blobs,
                b->n_blobs == 1 ? "" : "s", stat(path, &st) ? 0 : (double)st.st_size / 1e6);
-    if (!err && !b->options->quiet && !b->engine->backend->plan_export)
-        printf("the %s backend keeps no compiled form: the plan holds the model and how to compile it\n",
-               b->info.backend);
+    if (!err && !b->options->quiet && b->unkept[0])
+        printf("%s: the plan holds the model and how to compile it\n", b->unkept);
     return err;
 }
 

@@ -96,6 +96,17 @@ static void plan_fini(om_plan *plan)
     null_ops->plan_fini(plan);
 }
 
+/* As an engine whose compiled forms cannot all be kept. */
+static int plan_export(om_plan *plan, char **blob, size_t *len)
+{
+    return om_fail(OM_ERR_UNSUPPORTED, "flaky keeps no form of this model");
+}
+
+static int plan_import(om_plan *plan, const om_compile_params *params, const void *blob, size_t len)
+{
+    return om_fail(OM_ERR_UNSUPPORTED, "flaky exports no forms");
+}
+
 static int session_init(om_session *s)
 {
     int rc = null_ops->session_init(s);
@@ -148,6 +159,8 @@ const om_plugin *omma_plugin(void)
     backend.session_priv_size += sizeof(bool);
     backend.compile = compile;
     backend.plan_fini = plan_fini;
+    backend.plan_export = plan_export;
+    backend.plan_import = plan_import;
     backend.session_init = session_init;
     backend.session_fini = session_fini;
     backend.submit = submit;

@@ -1,11 +1,12 @@
 """`omma build`: plans say what the model says, start without compiling, and are refused or rebuilt where they do not fit."""
 import json
+import os
 import struct
 
 import cv2
 import onnx
 import pytest
-from conftest import ROOT
+from conftest import BUILD, ROOT
 
 DATA = ROOT / "tests/data"
 SIZE = ["--input-size", "320x320"]
@@ -248,6 +249,20 @@ def test_the_null_backend_keeps_no_form(omma, tmp_path, small, pictures):
     assert "nothing kept" in omma("build", out, "--inspect").out
     _, found, run = objects(omma, tmp_path, "-m", out, sorted(pictures.iterdir())[0])
     assert "null" in found["engine"] and "warning" not in run.err
+
+
+@pytest.mark.sanitize
+def test_a_form_that_cannot_be_kept_is_no_error(omma, tmp_path, small):
+    """The backend keeps forms, but not this one: said once, and nobody is warned of it."""
+    out, env = tmp_path / "flaky.plan", {**os.environ, "OMMA_PLUGINS": str(BUILD / "tests/conform")}
+    run = omma("build", small / "free.onnx", "-o", out, "--device", "flaky:999", "--input-size", "64x64", "--input-size", "96x64",
+               env=env)
+    assert run.out.count("flaky keeps no form of this model: the plan holds the model and how to compile it") == 1
+    assert "warning" not in run.err
+    got = json.loads(omma("build", out, "--inspect", "--json", "-", env=env).out)
+    assert [c["bytes"] for c in got["compiled"]] == [0, 0]
+    run = omma("run", "-m", out, "pattern:64x48:frames=3", env=env)
+    assert "warning" not in run.err and "3" in run.out
 
 
 @pytest.mark.sanitize

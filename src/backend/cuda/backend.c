@@ -252,8 +252,9 @@ static int cuda_export(om_plan *plan, char **blob, size_t *len)
     omcu_form form = {.n_rungs = p->n_rungs};
     *blob = NULL;
     *len = 0;
-    /* What is shared with the CPU's backend is compiled when it is run. */
-    if (p->chains[0]) return OM_OK;
+    if (p->chains[0])
+        return om_fail(OM_ERR_UNSUPPORTED,
+                       "the cuda backend keeps no compiled form of a model that it shares with the CPU");
     int err = capability(p->device, &form.major, &form.minor);
     for (int i = 0; i < p->n_rungs && !err; i++) {
         err = omcu_tuner_export(p->programs[i], &form.rungs[i]);
