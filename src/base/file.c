@@ -51,6 +51,9 @@ static int read_all(int fd, const char *path, size_t guess, size_t max, char **d
     return OM_OK;
 }
 
+/* /dev/null holds nothing and nobody types that much; what gives more, /dev/zero, has no end. */
+#define DEVICE_MAX ((size_t)65536)
+
 int om_read_file(const char *path, size_t max, char **data, size_t *len)
 {
     *data = NULL;
@@ -64,7 +67,10 @@ int om_read_file(const char *path, size_t max, char **data, size_t *len)
         rc = om_fail(OM_ERR_FORMAT, "%s: %jd bytes, larger than the %zu allowed", path, (intmax_t)st.st_size,
                      max);
     else /* room for one byte beyond the end and the NUL, so that the last read tells the end */
-        rc = read_all(fd, path, S_ISREG(st.st_mode) ? (size_t)st.st_size + 2 : 4096, max, data, len);
+        rc = read_all(fd, path, S_ISREG(st.st_mode) ? (size_t)st.st_size + 2 : 4096,
+                      S_ISCHR(st.st_mode) && max > DEVICE_MAX ? DEVICE_MAX : max, data, len);
+    if (rc == OM_ERR_FORMAT && S_ISCHR(st.st_mode))
+        rc = om_fail(OM_ERR_FORMAT, "%s: is a device without an end; expected a file", path);
     close(fd);
     return rc;
 }
@@ -100,6 +106,17 @@ int om_outfile_open(om_outfile *f, const char *path)
     if (f->fd >= 0) return OM_OK;
     int rc = fail_errno(path, "cannot write");
     outfile_release(f);
+    return rc;
+}
+
+int om_outfile_check(const char *path)
+{
+    om_outfile f = {0};
+    struct stat st;
+    if (!path || !strcmp(path, "-")) return OM_OK;
+    if (!stat(path, &st) && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) return OM_OK;
+    int rc = om_outfile_open(&f, path);
+    if (rc == OM_OK) om_outfile_abort(&f);
     return rc;
 }
 

@@ -93,18 +93,6 @@ static int configure(void *user, om_run_options *o)
 
 static bool is_stdout(const char *path) { return path && !strcmp(path, "-"); }
 
-/* Before hours are spent on it. */
-static int check_writable(const char *path)
-{
-    om_outfile f = {0};
-    struct stat st;
-    bool other = path && !stat(path, &st) && !S_ISREG(st.st_mode); /* a pipe, /dev/stdout */
-    if (!path || is_stdout(path) || other) return OM_OK;
-    int err = om_outfile_open(&f, path);
-    if (!err) om_outfile_abort(&f);
-    return err;
-}
-
 static int write_files(const om_bench_options *o, const om_bench_result *r)
 {
     om_str text = {0};
@@ -182,9 +170,9 @@ static int run(const om_args *args, int *status)
         err = om_strlist_add(&o.inputs, args->positional[i]);
     if (!err && !common.model) err = om_fail(OM_ERR_ARG, "no model: name one with -m MODEL.onnx");
     if (!err) err = om_bench_check(&o);
-    if (!err) err = check_writable(o.json);
-    if (!err) err = check_writable(o.csv);
-    if (!err) err = check_writable(o.html);
+    if (!err) err = om_outfile_check(o.json);
+    if (!err) err = om_outfile_check(o.csv);
+    if (!err) err = om_outfile_check(o.html);
     if (!err) err = om_command_setup("omma bench", &common);
     if (!err) err = om_signals_init();
     if (!err) err = bench(args, &o, &common, status);

@@ -8,6 +8,7 @@
 #include "backend/planfile.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "cli/build_show.h"
 #include "cli/command.h"
@@ -348,6 +349,7 @@ static int run_with(const om_args *args, const om_build_flags *f, om_run_options
     if (f->json) return om_fail(OM_ERR_ARG, "--json goes with --inspect");
     const char *output = f->output ? f->output : f->rebuild ? args->positional[0] : NULL;
     if (!output) return om_fail(OM_ERR_ARG, "no output: name the plan to write with -o PLAN");
+    if ((err = om_outfile_check(output))) return err;
     build *b = om_calloc(1, sizeof *b);
     if (!b) return OM_ERR_NOMEM;
     b->flags = f;

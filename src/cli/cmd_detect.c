@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "cli/command.h"
@@ -283,6 +284,7 @@ static int run(const om_args *args, int *status)
     if (!err && f.engine) err = om_option_set(om_run_option_table, &o, "model", f.engine);
     if (!err && !o.model) err = om_fail(OM_ERR_ARG, "no model: name one with -m MODEL.onnx");
     if (!err) err = om_command_setup("omma detect", &o);
+    if (!err) err = om_outfile_check(f.json);
     if (!err) err = list_pictures(args, &f, &paths);
     if (!err) err = detect(&o, &f, &paths, status);
     om_strlist_fini(&paths);

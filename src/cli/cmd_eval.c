@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "cli/signals.h"
 
 #define FLAG(field) offsetof(om_eval_flags, field)
@@ -106,6 +107,8 @@ static int run(const om_args *args, int *status)
         err = om_strlist_add(&f.inputs, args->positional[i]);
     o.batch_size = f.batch;
     if (!err) err = check(&f, &o);
+    if (!err) err = om_outfile_check(f.json);
+    if (!err) err = om_outfile_check(f.save);
     if (!err) err = f.mot ? om_eval_tracks(&f, args->positional[0]) : evaluate(&f, &o, status);
     om_options_fini(om_run_option_table, &o);
     om_options_fini(flag_table, &f);

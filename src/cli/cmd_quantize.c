@@ -216,17 +216,17 @@ static int write_report(const om_quant_job *job, const om_quant_report *r, const
     return err;
 }
 
-/* Before the work: the file can be made, and is not the model itself. */
-static int check_output(const char *model, const char *output)
+/* Before the work: the files can be made, and none is the model itself. */
+static int check_outputs(const char *model, const quantize_flags *f)
 {
     struct stat a, b;
-    om_outfile f = {0};
+    const char *output = f->output;
     if (!output) return om_fail(OM_ERR_ARG, "no output: name the file to write with -o OUT.onnx");
     if (!stat(model, &a) && !stat(output, &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino)
         return om_fail(OM_ERR_ARG, "%s: is the float model itself; name another file to write", output);
-    int err = om_outfile_open(&f, output);
-    if (!err) om_outfile_abort(&f);
-    return err;
+    int err = om_outfile_check(output);
+    if (!err) err = om_outfile_check(f->report);
+    return err ? err : om_outfile_check(f->html);
 }
 
 static int quantize(const om_args *args, quantize_flags *f, int *status)
@@ -288,7 +288,7 @@ static int run(const om_args *args, int *status)
             OM_ERR_ARG,
             "--floor and --speed: give one, for layers are left float until the one or while the other is kept");
     if (!err && f.mixed && f.floor <= 0 && f.speed <= 0) f.floor = MIXED_FLOOR;
-    if (!err) err = check_output(args->positional[0], f.output);
+    if (!err) err = check_outputs(args->positional[0], &f);
     if (!err) err = quantize(args, &f, status);
     om_options_fini(flag_table, &f);
     return err;

@@ -41,7 +41,7 @@ static int parse(const batch_flags *f, wish *w)
         return om_fail(OM_ERR_ARG, "--batch '%s': expected 'dynamic' or a number from 1", f->batch);
     else if (f->batch) w->batch = n;
     if (f->size && !strcmp(f->size, "dynamic")) w->width = w->height = OM_DIM_DYNAMIC;
-    else if (f->size && om_parse_size(f->size, &size))
+    else if (f->size && (om_parse_size(f->size, &size) || !size.width))
         return om_fail(OM_ERR_ARG, "--size '%s': expected 'dynamic' or WxH", f->size);
     else if (f->size) w->width = size.width, w->height = size.height;
     return OM_OK;

@@ -379,10 +379,9 @@ static int check(const om_train_options *o)
     if (!o->output) return om_fail(OM_ERR_ARG, "no output: name the file to write with -o NEW.onnx");
     if (o->resume && !o->checkpoint) return om_fail(OM_ERR_ARG, "--resume needs --checkpoint FILE");
     if (o->dummy_classes == 1) return om_fail(OM_ERR_ARG, "--dummy-classes 1: expected two or more");
-    om_outfile f = {0}; /* before the work: the file can be made */
-    int err = om_outfile_open(&f, o->output);
-    if (!err) om_outfile_abort(&f);
-    return err;
+    int err = om_outfile_check(o->output);
+    if (!err) err = om_outfile_check(o->checkpoint);
+    return err ? err : om_outfile_check(o->cache);
 }
 
 static void fini(training *t)

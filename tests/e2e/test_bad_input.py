@@ -396,6 +396,37 @@ def test_config(omma, tmp_path, text, words):
 
 
 @pytest.mark.sanitize
+@pytest.mark.parametrize("flags", [
+    "build {model} -o", "quantize {model} -c {none} -o", "quantize {model} -c {none} -o {good} --report",
+    "quantize {model} -c {none} -o {good} --html", "eval -m {model} -r {model} -i {none} --json",
+    "eval -m {model} -t {none} --save-detections", "detect -m {model} {none} --json", "train {none} -m {model} -o",
+    "train {none} -m {model} -o {good} --checkpoint", "train {none} -m {model} -o {good} --cache",
+    "bench -m {model} -i {none} --json"])
+def test_outputs_are_looked_at_before_the_work(omma, tmp_path, flags):
+    """What is read is not there either, and that would be said later."""
+    words = flags.format(model=tmp_path / "none.onnx", none=tmp_path / "none", good=tmp_path / "good").split()
+    for path, why in ((tmp_path / "no/folder", "No such file or directory"), (tmp_path, "is a directory")):
+        done = omma(*words, path, code=1)
+        assert len(done.err.splitlines()) == 1 and f"{path}: cannot write: {why}" in done.err, done
+    old = tmp_path / "old"
+    old.write_text("precious")
+    done = omma(*words, old, code=None)
+    assert done.code and "cannot write" not in done.err
+    assert old.read_text() == "precious" and sorted(p.name for p in tmp_path.iterdir()) == ["old"]
+
+
+@pytest.mark.sanitize
+def test_devices_without_an_end(omma, tmp_path):
+    """Refused at once, not when the memory is full."""
+    for words in (["model", "inspect", "/dev/zero"], ["model", "check", "/dev/urandom"], ["model", "diff", SHAPES, "/dev/full"],
+                  ["run", "-m", SHAPES, *NULL, GOOD, "--labels", "/dev/zero"], ["run", "-m", SHAPES, *NULL, "--config-file", "/dev/zero"],
+                  ["eval", "--detections", "/dev/zero", "--truth", "/dev/zero"]):
+        done = omma(*words, code=None)
+        assert done.code in (1, 2) and len(done.err.splitlines()) == 1 and "without an end; expected a file" in done.err, done
+    assert "the file is empty" in omma("model", "inspect", "/dev/null", code=1).err
+
+
+@pytest.mark.sanitize
 @pytest.mark.parametrize("kind", ["jsonl", "csv", "video"])
 def test_outputs_that_cannot_be_written(omma, tmp_path, kind):
     file = tmp_path / "file"

@@ -99,3 +99,11 @@ def test_tools_refuse_in_one_line(omma, tmp_path):
     one_line(omma("model", "simplify", tmp_path / "bad.onnx", code=2).err, "-o MODEL.onnx")
     one_line(omma("model", "check", tmp_path / "bad.onnx", "--device", "gpuu", code=None).err, "bad.onnx")
     assert not (tmp_path / "o.onnx").exists()
+
+
+@pytest.mark.parametrize("flags,says", [(("--size", "0x0"), "--size '0x0': expected 'dynamic' or WxH"),
+                                        (("--size", "0"), "--size '0': expected"), (("--batch", "0"), "--batch '0': expected")])
+def test_batch_takes_no_size_of_nothing(flags, says, omma, tmp_path):
+    onnx.save(classifier(TensorProto.FLOAT, numpy_helper.from_array(W, "w"), cast=False), tmp_path / "m.onnx")
+    one_line(omma("model", "batch", tmp_path / "m.onnx", "-o", tmp_path / "o.onnx", *flags, code=2).err, says)
+    assert not (tmp_path / "o.onnx").exists()
