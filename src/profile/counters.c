@@ -2,6 +2,8 @@
 #include "profile/counters.h"
 
 #include <ctype.h>
+#include <float.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -73,7 +75,7 @@ static int column(const row *heading, const char *name)
 
 static const char *cell(const row *r, int i) { return i >= 0 && i < r->n ? r->cell[i] : ""; }
 
-/* "1,234.5"; negative: no number. */
+/* "1,234.5"; negative: no number, as "n/a" and "nan" are. */
 static double number(const char *text)
 {
     char plain[64], *out = plain, *end;
@@ -81,7 +83,7 @@ static double number(const char *text)
         if (*text != ',') *out++ = *text;
     *out = '\0';
     double v = strtod(plain, &end);
-    return end == plain || v < 0 ? -1 : v;
+    return end == plain || !(v >= 0 && v <= DBL_MAX) ? -1 : v;
 }
 
 /* What a number in this unit has to be multiplied with: to seconds, to bytes, to shares. */
@@ -106,7 +108,8 @@ static int step_of(const row *r)
     for (int i = 0; i < r->n; i++) {
         const char *found = strstr(r->cell[i], OM_TRACE_STEP);
         if (!found || !isdigit((unsigned char)found[strlen(OM_TRACE_STEP)])) continue;
-        return atoi(found + strlen(OM_TRACE_STEP));
+        long step = strtol(found + strlen(OM_TRACE_STEP), NULL, 10);
+        return step <= INT_MAX ? (int)step : -1;
     }
     return -1;
 }
@@ -212,7 +215,7 @@ int om_counters_read_nsys(om_profile *p, char *text, const char *from)
         double us = number(cell(&r, duration)) * unit(name) * 1e6, n = number(cell(&r, ops));
         row only = {.cell = {r.cell[0]}, .n = 1}; /* the stack of ranges names others' steps, too */
         om_layer *l = layer_of(p, step_of(&only));
-        if (!l || us < 0 || n < 1) continue;
+        if (!l || us < 0 || n < 1 || n > INT_MAX) continue;
         l->counters = (om_counters){.kernels = (int)n,
                                     .us = us,
                                     .occupancy = -1,

@@ -148,6 +148,29 @@ static void nsys_tables_are_folded_into_layers(void **state)
     om_profile_fini(&p);
 }
 
+/* What a tool says where it could not count; and step numbers that are none. */
+static void numbers_that_are_none_are_left_out(void **state)
+{
+    om_profile p;
+    char ncu[] = HEADING UNITS
+        "\"0\",\"12\",\"a\",\"omma:step#0 @0@\",\"nan\",\"inf\",\"3\",\"-nan\",\"40\",\"25\"\n"
+        "\"1\",\"12\",\"a\",\"omma:step#2 @0@\",\"1\",\"2\",\"nan\",\"5\",\"40\",\"25\"\n"
+        "\"2\",\"12\",\"a\",\"omma:step#4294967296 @0@\",\"1\",\"2\",\"3\",\"5\",\"40\",\"25\"\n";
+    char nsys[] = "Name,Projected Duration (ns),NumGPUOps\nomma:step#0,5000,1e300\nomma:step#0,inf,1\n"
+                  "omma:step#2,6000,2\n";
+    make(&p);
+    assert_int_equal(om_counters_read_ncu(&p, ncu, "table"), OM_OK);
+    om_counters a = p.layers[0].counters;
+    assert_int_equal(a.kernels, 1);
+    assert_true(a.dram_gbs < 0 && a.dram_busy < 0 && a.l2_hits < 0);
+    near(a.sm_busy, .4);
+    assert_int_equal(p.layers[1].counters.kernels, 0);
+    assert_int_equal(om_counters_read_nsys(&p, nsys, "table"), OM_OK);
+    assert_int_equal(p.layers[0].counters.kernels, 0);
+    assert_int_equal(p.layers[1].counters.kernels, 2);
+    om_profile_fini(&p);
+}
+
 /* A folder with a program of this name, first in PATH. */
 static void put_program(char *dir, const char *name, const char *body)
 {
@@ -347,6 +370,7 @@ int main(void)
         cmocka_unit_test(wide_tables_are_read_to_their_end),
         cmocka_unit_test(bad_tables_are_refused),
         cmocka_unit_test(nsys_tables_are_folded_into_layers),
+        cmocka_unit_test(numbers_that_are_none_are_left_out),
         cmocka_unit_test(a_tool_is_run_and_read),
         cmocka_unit_test(a_tool_that_fails_is_quoted),
         cmocka_unit_test(a_tool_that_is_not_there_is_named),

@@ -133,11 +133,11 @@ static int add_wire(split *s, int value, int maker)
     omcu_wire *w = &c->wires[c->n_wires];
     *w = (omcu_wire){.dtype = v->dtype, .shape = v->shape, .maker = maker, .from_gpu = maker % 2 == 0};
     if (is_known(v)) w->bytes = (size_t)om_shape_count(&v->shape) * om_dtype_size(v->dtype);
-    w->name = om_strdup(v->name);
-    if (!w->name) return OM_ERR_NOMEM;
     if (w->from_gpu && v->dtype != OM_DTYPE_F32)
         return om_fail(OM_ERR_UNSUPPORTED, "'%s' of type %s would have to leave the GPU; expected f32",
                        v->name, om_dtype_name(v->dtype));
+    w->name = om_strdup(v->name);
+    if (!w->name) return OM_ERR_NOMEM;
     s->wire_of[value] = c->n_wires;
     return c->n_wires++;
 }
