@@ -186,10 +186,33 @@ static void combine(const om_call *c, const om_part *a, const om_part *b, om_par
     } while (om_next_index(&out->shape, at));
 }
 
+/* What the processor ends the asking process for: an engine that folds it would go down with it. */
+static bool traps(int op, bool c_mod, int64_t least, int64_t a, int64_t b)
+{
+    return (op == OM_B_DIV || c_mod) && ((a == least && b == -1) || (c_mod && b == 0));
+}
+
+static int check_quotients(const om_call *c, const om_part *a, const om_part *b, const om_part *out)
+{
+    int64_t at[OM_MAX_RANK] = {0}, least = a->dtype == OM_DTYPE_I64 ? INT64_MIN : INT32_MIN;
+    bool c_mod = c->variant == OM_B_MOD && om_node_attr_int(c->n, "fmod", 0);
+    bool wide = a->dtype == OM_DTYPE_I64 || a->dtype == OM_DTYPE_I32;
+    if (!wide || !covers(out, a) || !covers(out, b) || !out->n) return OM_OK;
+    do {
+        int64_t i = broadcast_index(a, &out->shape, at), j = broadcast_index(b, &out->shape, at);
+        if (a->known[i] && b->known[j] && traps(c->variant, c_mod, least, a->v[i].i, b->v[j].i))
+            return om_call_bad(c, "%" PRId64 " %s %" PRId64 " has no result of type %s", a->v[i].i,
+                               c_mod ? "mod" : "/", b->v[j].i, om_dtype_name(a->dtype));
+    } while (om_next_index(&out->shape, at));
+    return OM_OK;
+}
+
 int om_eval_binary(const om_call *c, const om_part *const *in, om_part **out)
 {
-    if (in[0] && in[1] && out[0]) combine(c, in[0], in[1], out[0]);
-    return OM_OK;
+    if (!in[0] || !in[1] || !out[0]) return OM_OK;
+    int err = check_quotients(c, in[0], in[1], out[0]);
+    if (!err) combine(c, in[0], in[1], out[0]);
+    return err;
 }
 
 /* Min, Max, Sum of many: one after the other. */

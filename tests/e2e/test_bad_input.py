@@ -243,6 +243,17 @@ def test_broken_graphs(omma, tmp_path):
 
 
 @pytest.mark.sanitize
+@pytest.mark.parametrize("kind", [np.int32, np.int64])
+def test_a_quotient_that_no_integer_holds(omma, tmp_path, kind):
+    """The engine folds it with the processor's own division, which ends the process."""
+    least = numpy_helper.from_array(np.array([np.iinfo(kind).min], kind), "least")
+    nodes = [helper.make_node("Div", ["least", "minus"], ["c"], "divides"), helper.make_node("Cast", ["c"], ["f"], to=TensorProto.FLOAT),
+             helper.make_node("Mul", ["images", "f"], ["out"])]
+    model = model_of(nodes, [picture()], [value()], [least, numpy_helper.from_array(np.array([-1], kind), "minus")])
+    refused(omma, model, tmp_path, "divides", f"{np.iinfo(kind).min} / -1")
+
+
+@pytest.mark.sanitize
 @pytest.mark.parametrize("place", ["../secret.bin", "/etc/passwd", "sub/../../secret.bin", "link.bin"])
 def test_external_data_stays_in_its_folder(omma, tmp_path, place):
     (tmp_path / "secret.bin").write_bytes(bytes(4000))
