@@ -111,12 +111,22 @@ int om_outfile_open(om_outfile *f, const char *path)
 
 int om_outfile_check(const char *path)
 {
-    om_outfile f = {0};
+    char real[PATH_MAX];
     struct stat st;
     if (!path || !strcmp(path, "-")) return OM_OK;
-    if (!stat(path, &st) && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) return OM_OK;
-    int rc = om_outfile_open(&f, path);
-    if (rc == OM_OK) om_outfile_abort(&f);
+    bool exists = stat(path, &st) == 0;
+    if (exists && S_ISDIR(st.st_mode)) return om_fail(OM_ERR_IO, "%s: cannot write: is a directory", path);
+    if (exists && !S_ISREG(st.st_mode)) return OM_OK;
+    /* As long as the name that is written first, and another, for that may be in another process's hands. */
+    char *name = om_sprintf("%s.try", exists && realpath(path, real) ? real : path);
+    if (!name) return OM_ERR_NOMEM;
+    int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    int rc = fd >= 0 || errno == EEXIST ? OM_OK : fail_errno(path, "cannot write");
+    if (fd >= 0) {
+        close(fd);
+        unlink(name);
+    }
+    om_free(name);
     return rc;
 }
 

@@ -14,7 +14,8 @@ typedef struct om_outfile {
 /* Opens path.tmp beside `path`. On failure nothing is left open. */
 int om_outfile_open(om_outfile *f, const char *path);
 /* Before the work that leads to it: whether the file could be written. What is there stays as it is. NULL,
- * "-" and what is no ordinary file (a pipe, /dev/stdout) are let pass. */
+ * "-" and what is no ordinary file (a pipe, /dev/stdout) are let pass; what only writing tells (a full disk)
+ * is not found. */
 int om_outfile_check(const char *path);
 int om_outfile_write(om_outfile *f, const void *data, size_t len);
 /* Syncs, closes and renames; on failure the temporary file is gone and the old one untouched. Closes either
