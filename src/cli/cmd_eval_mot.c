@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "cli/cmd_eval.h"
 #include "cli/console.h"
 #include "cli/table.h"
@@ -113,6 +114,8 @@ int om_eval_tracks(const om_eval_flags *f, const char *result)
     om_mot_scores s;
     int err = om_mot_read(f->mot, NULL, true, &truth);
     if (!err) err = om_mot_read(result, f->stream, false, &found);
+    if (!err && !truth.n) om_log(OM_LOG_WARN, "%s: there is no box in it", f->mot);
+    if (!err && !found.n) om_log(OM_LOG_WARN, "%s: there is no box in it", result);
     if (!err) err = om_mot_score(&truth, &found, f->min_iou, &s);
     if (!err && f->json) err = write_json(&s, f->json);
     if (!err && !(f->json && !strcmp(f->json, "-"))) err = show(&s);

@@ -53,7 +53,8 @@ int om_args_expect(const om_args *a, size_t n, const char *what)
 {
     if (a->n_positional < n) return om_fail(OM_ERR_ARG, "expected %s", what);
     if (a->n_positional > n)
-        return om_fail(OM_ERR_ARG, "unexpected '%s': expected %s and no more", a->positional[n], what);
+        return om_fail(OM_ERR_ARG, "unexpected '%s': expected %s%s", a->positional[n], what,
+                       n ? " and no more" : "");
     return OM_OK;
 }
 

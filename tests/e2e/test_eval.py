@@ -127,6 +127,15 @@ def test_hota_is_the_published_one(omma, tmp_path, name):
         assert got[key] == pytest.approx(want, abs=1e-6), key
 
 
+@pytest.mark.sanitize
+def test_empty_tracks_are_told(omma, tmp_path):
+    """As empty boxes are: a wrong path looks like a bad tracker else."""
+    gt, empty = DEPS / "mot/TUD-Campus/gt.txt", tmp_path / "empty.txt"
+    empty.write_text("\n")
+    for truth, result in ((gt, empty), (empty, gt)):
+        assert omma("eval", "--mot", truth, result).err == f"omma: warning: {empty}: there is no box in it\n"
+
+
 def test_truth_is_perfect_and_nothing_is_nothing(omma, tmp_path):
     gt, empty = DEPS / "mot/TUD-Campus/gt.txt", tmp_path / "empty.txt"
     empty.write_text("")
