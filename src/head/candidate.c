@@ -158,14 +158,16 @@ const float *om_floats(const om_tensor *t, int item, uint8_t **at)
     return to;
 }
 
-size_t om_picks_size(size_t cap) { return 3 * om_piece(cap * sizeof(float)); }
-
-void om_picks_init(om_picks *p, uint8_t **at, size_t cap)
+int om_picks_take(om_head_scratch *s, size_t cands, om_cands *c, size_t picks, om_picks *k)
 {
-    p->index = om_take(at, cap * sizeof *p->index);
-    p->best = om_take(at, cap * sizeof *p->best);
-    p->which = om_take(at, cap * sizeof *p->which);
-    p->n = 0;
+    uint8_t *mem = om_head_scratch_get(s, om_cands_size(cands) + 3 * om_piece(picks * sizeof(float)));
+    if (!mem) return OM_ERR_NOMEM;
+    om_cands_init(c, &mem, cands);
+    k->index = om_take(&mem, picks * sizeof *k->index);
+    k->best = om_take(&mem, picks * sizeof *k->best);
+    k->which = om_take(&mem, picks * sizeof *k->which);
+    k->n = 0;
+    return OM_OK;
 }
 
 void om_box_matrix_init(om_box_matrix *m, const om_tensor *t, int item, bool columns)

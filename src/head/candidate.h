@@ -48,8 +48,8 @@ typedef struct om_picks {
     size_t n;
 } om_picks;
 
-size_t om_picks_size(size_t cap);
-void om_picks_init(om_picks *p, uint8_t **at, size_t cap);
+/* Room for both out of the scratch; OM_ERR_NOMEM. */
+int om_picks_take(om_head_scratch *s, size_t cands, om_cands *c, size_t picks, om_picks *k);
 
 /* One item of a matrix of boxes in the tensor's own type: `n` boxes of `numbers` numbers, in either order. */
 typedef struct om_box_matrix {

@@ -156,12 +156,10 @@ static int decode(const om_head *h, om_head_scratch *s, const om_tensor *outputs
         cells += area * (size_t)p->scales[i].n;
         most = area > most ? area : most;
     }
-    uint8_t *mem = om_head_scratch_get(s, om_cands_size(cells) + om_picks_size(most));
-    if (!mem) return OM_ERR_NOMEM;
     om_cands c;
     om_picks k;
-    om_cands_init(&c, &mem, cells);
-    om_picks_init(&k, &mem, most);
+    int rc = om_picks_take(s, cells, &c, most, &k);
+    if (rc < 0) return rc;
     for (int i = 0; i < p->n; i++) {
         int rows = (int)outputs[i].shape.dim[2], columns = (int)outputs[i].shape.dim[3];
         size_t area = (size_t)rows * (size_t)columns, numbers = (size_t)(BOX_PLANES + p->classes);

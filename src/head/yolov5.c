@@ -46,12 +46,10 @@ static int decode(const om_head *h, om_head_scratch *s, const om_tensor *outputs
     om_box_matrix_init(&m, t, item, p->columns);
     if (m.numbers <= BOX_COLUMNS) return om_head_misfit(h->desc, h->ops->name, "more than 5 columns");
 
-    uint8_t *mem = om_head_scratch_get(s, om_cands_size(m.n) + om_picks_size(m.n));
-    if (!mem) return OM_ERR_NOMEM;
     om_cands c;
     om_picks k;
-    om_cands_init(&c, &mem, m.n);
-    om_picks_init(&k, &mem, m.n);
+    rc = om_picks_take(s, m.n, &c, m.n, &k);
+    if (rc < 0) return rc;
     om_scores objectness = om_box_matrix_scores(&m, OBJECTNESS, 1);
     float conf = h->params.conf;
     k.n = h->kernels->pick(&objectness, conf, k.index, k.best, k.which);

@@ -56,12 +56,10 @@ static int decode(const om_head *h, om_head_scratch *s, const om_tensor *outputs
     om_box_matrix_init(&m, t, item, are == COLUMNS);
     if (m.numbers <= BOX_ROWS) return om_head_misfit(h->desc, h->ops->name, "more than 4 rows");
 
-    uint8_t *mem = om_head_scratch_get(s, om_cands_size(m.n) + om_picks_size(m.n));
-    if (!mem) return OM_ERR_NOMEM;
     om_cands c;
     om_picks k;
-    om_cands_init(&c, &mem, m.n);
-    om_picks_init(&k, &mem, m.n);
+    rc = om_picks_take(s, m.n, &c, m.n, &k);
+    if (rc < 0) return rc;
     om_scores scores = om_box_matrix_scores(&m, BOX_ROWS, m.numbers - BOX_ROWS);
     k.n = h->kernels->pick(&scores, h->params.conf, k.index, k.best, k.which);
     for (size_t i = 0; i < k.n; i++) {
