@@ -126,6 +126,15 @@ def wait_for(what, process=None, seconds=PATIENCE):
     return value
 
 
+def stops_at_once(process, sig=signal.SIGINT):
+    """Asks it to end; what it said. Nothing that hangs holds it up."""
+    begin = time.monotonic()
+    process.send_signal(sig)
+    _, err = process.communicate(timeout=20)
+    assert time.monotonic() - begin < (4 if SANITIZED else 2)
+    return err
+
+
 def ffmpeg(*args):
     """Runs the outside witness's converter."""
     subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-y", *map(str, args)], check=True, timeout=120)

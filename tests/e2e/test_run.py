@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import packets, records, wait_for
+from conftest import packets, records, stops_at_once, wait_for
 
 SHAPES = Path(__file__).resolve().parents[1] / "data/shapes.onnx"
 
@@ -136,10 +136,7 @@ def test_stops_gracefully_within_two_seconds(omma, tmp_path, sig):
     process = omma.start("run", "-m", SHAPES, "--device", "null", "--live", "-i", "pattern:160x120@25:frames=0", "-i",
                          "pattern:160x120@25:frames=0", "-o", f"jsonl:{out}", "--report", report)
     wait_for(lambda: out.exists() and out.stat().st_size, process)  # the first flushed record: it is running
-    begin = time.monotonic()
-    process.send_signal(sig)
-    process.communicate(timeout=20)
-    assert time.monotonic() - begin < 2
+    stops_at_once(process, sig)
     assert process.returncode == 0
     r = json.loads(report.read_text())
     books(r["totals"])

@@ -5,7 +5,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from conftest import BUILD, PATIENCE, SANITIZED, records, wait_for
+from conftest import BUILD, PATIENCE, records, wait_for
 
 SHAPES = Path(__file__).resolve().parents[1] / "data/shapes.onnx"
 

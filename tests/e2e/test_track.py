@@ -1,10 +1,9 @@
 """`--track`: numbers against the generated pattern's truth, what is reported, tails in pictures, WebVTT; `omma eval --mot`."""
 import csv
-import json
 from pathlib import Path
 
 import pytest
-from conftest import DEPS, records
+from conftest import records
 from test_run import SHAPES, apart, truth
 
 TRACKERS = ["iou", "bytetrack", "ocsort"]
