@@ -35,7 +35,11 @@ static char *unique_name(const char *uri, taken_fn taken, void *user)
 {
     char *base = om_uri_name(uri);
     if (!base) return NULL;
-    if (strlen(base) > OM_STREAM_NAME_MAX - 12) base[OM_STREAM_NAME_MAX - 12] = '\0';
+    size_t end = OM_STREAM_NAME_MAX - 12;
+    if (strlen(base) > end) {
+        while (end && ((unsigned char)base[end] & 0xc0) == 0x80) end--; /* not within a letter */
+        base[end] = '\0';
+    }
     if (!taken(user, base)) return base;
     char *name = NULL;
     for (size_t n = 2; !name; n++) {
@@ -49,23 +53,24 @@ static char *unique_name(const char *uri, taken_fn taken, void *user)
     return name;
 }
 
+static int check_name(const char *name, taken_fn taken, void *user)
+{
+    if (taken(user, name)) return om_fail(OM_ERR_ARG, "two streams are named '%s': names must differ", name);
+    if (!*name || strchr(name, '/'))
+        return om_fail(OM_ERR_ARG,
+                       "stream name '%s': it becomes part of file names, so it must not be empty or hold '/'",
+                       name);
+    if (strlen(name) > OM_STREAM_NAME_MAX)
+        return om_fail(OM_ERR_ARG, "stream name '%.40s...': longer than %d bytes", name, OM_STREAM_NAME_MAX);
+    return OM_OK;
+}
+
 int om_stream_options_check(om_stream_options *s, bool (*taken)(void *user, const char *name), void *user)
 {
     if (!s->uri || !*s->uri) return om_fail(OM_ERR_ARG, "a stream needs a uri");
-    if (!s->name) {
-        s->name = unique_name(s->uri, taken, user);
-        return s->name ? OM_OK : OM_ERR_NOMEM;
-    }
-    if (taken(user, s->name))
-        return om_fail(OM_ERR_ARG, "two streams are named '%s': names must differ", s->name);
-    if (!*s->name || strchr(s->name, '/'))
-        return om_fail(OM_ERR_ARG,
-                       "stream name '%s': it becomes part of file names, so it must not be empty or hold '/'",
-                       s->name);
-    if (strlen(s->name) > OM_STREAM_NAME_MAX)
-        return om_fail(OM_ERR_ARG, "stream name '%.40s...': longer than %d bytes", s->name,
-                       OM_STREAM_NAME_MAX);
-    return OM_OK;
+    if (s->name) return check_name(s->name, taken, user);
+    s->name = unique_name(s->uri, taken, user);
+    return s->name ? OM_OK : OM_ERR_NOMEM;
 }
 
 static om_stream_options *find_stream(const om_config *c, const char *name)
@@ -87,11 +92,18 @@ int om_config_remove_stream(om_config *c, const char *name)
     return OM_OK;
 }
 
-int om_config_set_stream(om_config *c, const char *name, const char *option, const char *value)
+int om_config_set_stream(om_config *c, const char *name, const char *const *options)
 {
     om_stream_options *s = find_stream(c, name);
-    if (!s) return om_fail(OM_ERR_NOT_FOUND, "no stream '%s'", name);
-    return om_option_set(om_stream_option_table, s, option, value);
+    int err = s ? OM_OK : om_fail(OM_ERR_NOT_FOUND, "no stream '%s'", name);
+    for (int i = 0; !err && options[i]; i += 2) {
+        const om_option *o = om_option_find(om_stream_option_table, options[i]);
+        bool renames = o && !strcmp(o->name, "name") && strcmp(options[i + 1], name);
+        if (renames) err = check_name(options[i + 1], name_taken, c);
+    }
+    for (; !err && options[0]; options += 2)
+        err = om_option_set(om_stream_option_table, s, options[0], options[1]);
+    return err;
 }
 
 om_stream_options *om_config_new_stream(om_config *c)

@@ -123,7 +123,8 @@ bool om_config_keeps(const om_config *c);
 int om_stream_options_check(om_stream_options *s, bool (*taken)(void *user, const char *name), void *user);
 /* OM_ERR_NOT_FOUND: no stream of this name. */
 int om_config_remove_stream(om_config *c, const char *name);
-int om_config_set_stream(om_config *c, const char *name, const char *option, const char *value);
+/* `options`: name, value, ... NULL. */
+int om_config_set_stream(om_config *c, const char *name, const char *const *options);
 int om_config_add_stream(om_config *c, const char *uri, const char *name);
 /* A blank stream for a reader to fill by the stream table; om_config_stream() then checks it, names it and
  * counts it in, or frees its content on failure. NULL when out of memory. */

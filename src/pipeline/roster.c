@@ -503,8 +503,7 @@ int om_pipeline_set_stream_with(om_pipeline *p, const char *name, const char *co
 {
     pthread_mutex_lock(&p->admin);
     int err = p->started ? set_running(p, name, options) : check_settings(options, false);
-    for (; !p->started && !err && options[0]; options += 2)
-        err = om_config_set_stream(&p->config, name, options[0], options[1]);
+    if (!p->started && !err) err = om_config_set_stream(&p->config, name, options);
     pthread_mutex_unlock(&p->admin);
     return err;
 }

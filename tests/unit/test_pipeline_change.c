@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 
+#include "base/utf8.h"
 #include "live_rig.h"
 
 static uint64_t inferred_of(om_pipeline *p, const char *name)
@@ -89,6 +90,45 @@ static void a_running_stream_can_be_tuned(void **state)
     assert_true(row.stats.inferred - inferred < 20); /* a tenth of the pictures, not all */
     stop(p);
     om_pipeline_destroy(p);
+}
+
+static void a_stream_can_be_renamed_before_the_start(void **state)
+{
+    seen s;
+    om_stream_row row;
+    om_pipeline *p = make(&s, NULL);
+    assert_ok(live(p, "a"));
+    assert_ok(live(p, "b"));
+    assert_int_equal(om_pipeline_set_stream(p, "a", "name", "b"), OM_ERR_ARG);
+    assert_non_null(strstr(om_error_message(), "two streams are named 'b'"));
+    assert_int_equal(om_pipeline_set_stream(p, "a", "name", "c/d"), OM_ERR_ARG);
+    const char *const wrong[] = {"priority", "5", "name", "", NULL};
+    assert_int_equal(om_pipeline_set_stream_with(p, "a", wrong), OM_ERR_ARG);
+    const char *const right[] = {"name", "c", "weight", "3", NULL};
+    assert_ok(om_pipeline_set_stream_with(p, "a", right));
+    assert_int_equal(om_pipeline_set_stream(p, "a", "fps", "1"), OM_ERR_NOT_FOUND);
+    assert_ok(om_pipeline_start(p));
+    assert_ok(om_pipeline_row(p, "c", &row));
+    assert_true(row.priority == 0 && row.weight == 3);
+    stop(p);
+    om_pipeline_destroy(p);
+}
+
+static void long_names_are_cut_between_letters(void **state)
+{
+    char uri[300];
+    om_config c;
+    assert_ok(om_config_init(&c));
+    for (int i = 0; i < 3; i++) {
+        int n = snprintf(uri, sizeof(uri), "/films/%.*s", i, "ab");
+        for (int k = 0; k < 60; k++) n += snprintf(uri + n, sizeof(uri) - (size_t)n, "\xe5\x90\x8d");
+        assert_ok(om_config_add_stream(&c, uri, NULL));
+        const unsigned char *name = (const unsigned char *)c.streams[i].name;
+        size_t len = strlen(c.streams[i].name), step;
+        assert_true(len > 80 && len <= OM_STREAM_NAME_MAX);
+        for (; len; name += step, len -= step) assert_true((step = om_utf8_length(name, len)) > 0);
+    }
+    om_config_fini(&c);
 }
 
 static void a_stream_that_cannot_be_opened_is_its_own_trouble(void **state)
@@ -244,6 +284,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_pause_stops_one_stream_alone),
         cmocka_unit_test(a_running_stream_can_be_tuned),
+        cmocka_unit_test(a_stream_can_be_renamed_before_the_start),
+        cmocka_unit_test(long_names_are_cut_between_letters),
         cmocka_unit_test(a_stream_that_cannot_be_opened_is_its_own_trouble),
         cmocka_unit_test(a_reload_touches_what_differs_alone),
         cmocka_unit_test(a_reload_tries_again_what_failed),
