@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -69,6 +70,41 @@ static int list_pictures(const om_args *args, const detect_flags *f, om_strlist 
     return err;
 }
 
+/* Many pictures go into a folder, and one may. */
+static bool is_folder(const char *output, size_t n)
+{
+    struct stat st;
+    return n > 1 || output[strlen(output) - 1] == '/' || (stat(output, &st) == 0 && S_ISDIR(st.st_mode));
+}
+
+static int check_folder(const char *path, size_t n)
+{
+    struct stat st;
+    if (stat(path, &st)) return om_outfile_check(path); /* it can be made where a file could */
+    if (!S_ISDIR(st.st_mode))
+        return om_fail(OM_ERR_IO, "%s: is no folder, which %zu picture%s would go into", path, n,
+                       n == 1 ? "" : "s");
+    if (access(path, W_OK | X_OK))
+        return om_fail(OM_ERR_IO, "%s: cannot write in this folder: %s", path, strerror(errno));
+    return OM_OK;
+}
+
+/* Before the work: what is drawn can be written. */
+static int check_output(const char *output, size_t n)
+{
+    if (!output || !*output) return OM_OK;
+    if (!is_folder(output, n)) {
+        int err = om_picture_check(output);
+        return err ? err : om_outfile_check(output);
+    }
+    char *path = om_strdup(output);
+    if (!path) return OM_ERR_NOMEM;
+    for (size_t len = strlen(path); len > 1 && path[len - 1] == '/';) path[--len] = '\0';
+    int err = check_folder(path, n);
+    om_free(path);
+    return err;
+}
+
 /* Where the drawn picture goes: the file itself, or its name in the folder. om_free(). */
 static char *target(const detect_flags *f, const om_picture *p, size_t index, bool folder)
 {
@@ -98,11 +134,9 @@ static int save(const om_detector *d, const detect_flags *f, const om_picture *p
 
 static int save_all(const om_detector *d, const detect_flags *f, const om_picture *pictures, size_t n)
 {
-    struct stat st;
-    size_t len = f->output ? strlen(f->output) : 0;
     int err = OM_OK;
-    if (!len) return OM_OK;
-    bool folder = n > 1 || f->output[len - 1] == '/' || (stat(f->output, &st) == 0 && S_ISDIR(st.st_mode));
+    if (!f->output || !*f->output) return OM_OK;
+    bool folder = is_folder(f->output, n);
     if (folder && mkdir(f->output, 0777) && errno != EEXIST)
         return om_fail(om_err_from_errno(errno), "%s: cannot make this folder: %s", f->output,
                        strerror(errno));
@@ -286,6 +320,7 @@ static int run(const om_args *args, int *status)
     if (!err) err = om_command_setup("omma detect", &o);
     if (!err) err = om_outfile_check(f.json);
     if (!err) err = list_pictures(args, &f, &paths);
+    if (!err) err = check_output(f.output, paths.n);
     if (!err) err = detect(&o, &f, &paths, status);
     om_strlist_fini(&paths);
     om_options_fini(om_run_option_table, &o);

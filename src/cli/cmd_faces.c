@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "cli/command.h"
@@ -154,6 +155,7 @@ static int enrol(job *w)
     if (w->args->n_positional < 4) return om_fail(OM_ERR_ARG, "expected enrol GALLERY NAME PICTURE...");
     const char *name = w->args->positional[2];
     int err = list_pictures(w->args, 3, &paths);
+    if (!err) err = om_outfile_check(w->path);
     if (!err && access(w->path, F_OK) == 0) err = om_gallery_open(w->path, &w->gallery);
     if (!err) err = open_reader(w);
     if (!err && w->gallery) err = check_model(w);
@@ -351,7 +353,8 @@ static int work(job *w, const struct verb *v)
     om_json_begin_object(&w->j);
     om_json_key(&w->j, "gallery");
     om_json_string(&w->j, w->path);
-    int err = v->work(w);
+    int err = om_outfile_check(w->flags->json);
+    if (!err) err = v->work(w);
     if (!err && w->flags->json) err = finish_json(w);
     om_str_fini(&w->out);
     om_gallery_destroy(w->gallery);

@@ -14,6 +14,8 @@ int om_frame_from_av(void *avframe, om_frame **out);
 
 /* A picture file (JPEG, PNG, BMP, WebP, TIFF, PPM; told by its first bytes) as a frame. */
 int om_picture_load(const char *path, om_frame **out);
+/* OM_ERR_ARG unless om_picture_save() knows the suffix. */
+int om_picture_check(const char *path);
 /* By suffix: .jpg, .png. Atomic. quality 1..100 for JPEG. */
 int om_picture_save(const char *path, const om_image *img, int quality);
 /* All picture files of a folder or glob, sorted by name. OM_ERR_NOT_FOUND if there are none. */

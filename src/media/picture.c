@@ -181,15 +181,23 @@ static int open_picture_encoder(const om_image *img, bool jpeg, int quality, AVC
     return OM_OK;
 }
 
+static bool is_jpeg(const char *path) { return has_suffix(path, ".jpg") || has_suffix(path, ".jpeg"); }
+
+int om_picture_check(const char *path)
+{
+    if (is_jpeg(path) || has_suffix(path, ".png")) return OM_OK;
+    return om_fail(OM_ERR_ARG, "%s: pictures are written as .jpg or .png", path);
+}
+
 int om_picture_save(const char *path, const om_image *img, int quality)
 {
-    bool jpeg = has_suffix(path, ".jpg") || has_suffix(path, ".jpeg");
-    if (!jpeg && !has_suffix(path, ".png"))
-        return om_fail(OM_ERR_ARG, "%s: pictures are written as .jpg or .png", path);
+    bool jpeg = is_jpeg(path);
     AVCodecContext *ctx = NULL;
     om_frame *picture = NULL;
+    int rc = om_picture_check(path);
+    if (rc != OM_OK) return rc;
     AVFrame *frame = av_frame_alloc();
-    int rc = frame ? to_encoder_format(img, jpeg, &picture) : om_fail_nomem("a picture");
+    rc = frame ? to_encoder_format(img, jpeg, &picture) : om_fail_nomem("a picture");
     if (rc == OM_OK) rc = open_picture_encoder(img, jpeg, quality, &ctx);
     if (rc == OM_OK) {
         frame->width = img->width;

@@ -88,6 +88,19 @@ def test_failures_exit_1(omma, tmp_path, yolov8n):
         assert "standard output" in omma("info", code=1, stdout=full).err
 
 
+@pytest.mark.sanitize
+@pytest.mark.parametrize("output,n,says", [("found.gif", 1, "written as .jpg or .png"), ("no/found.png", 1, "No such file"),
+                                           ("no/found/", 1, "No such file"), ("no/found", 2, "No such file"),
+                                           ("file", 2, "is no folder, which 2 pictures would go into"),
+                                           ("file/", 1, "is no folder, which 1 picture would go into")])
+def test_detect_looks_where_it_draws_before_the_work(omma, tmp_path, output, n, says):
+    """The model, which is not there, is not even looked for."""
+    (tmp_path / "file").write_text("x")
+    result = omma("detect", "-m", "none.onnx", *["x.png", "y.png"][:n], "-o", output, code=None, cwd=tmp_path)
+    assert result.code and len(result.err.splitlines()) == 1 and says in result.err, result
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
 def test_one_stream_fails_the_others_go_on(omma, yolov8n, tmp_path):
     result = omma("run", *NULL, "-m", yolov8n, "nope.mp4", "pattern::frames=20", code=1, cwd=tmp_path)
     assert re.search(r"^failed +nope: nope.mp4: No such file", result.out, re.MULTILINE), result

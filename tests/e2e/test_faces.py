@@ -179,6 +179,11 @@ def test_mistakes(omma, tmp_path, args, says):
     assert len(r.err.splitlines()) == 1 and says in r.err and not r.out
 
 
+def test_a_gallery_that_cannot_be_written_is_told_before_the_work(omma, tmp_path):
+    r = omma("faces", "enrol", "no/g", "x", "p.png", "-m", "none.onnx", code=1, cwd=tmp_path)
+    assert r.err == "omma faces: no/g: cannot write: No such file or directory\n"
+
+
 def test_nobody_to_remove(omma, faces, embedding, tmp_path):
     omma("faces", "enrol", tmp_path / "g", "x", faces / "eileen.png", "-m", embedding, "--detector", DETECTOR)
     assert "nobody is called 'y'" in omma("faces", "remove", tmp_path / "g", "y", code=1).err
