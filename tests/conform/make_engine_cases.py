@@ -416,6 +416,18 @@ def node_tests():
     print("node tests not fit for the engine's types:", skipped, file=sys.stderr)
 
 
+def set_shape(model, shape):
+    """Fixes the first input's shape, and leaves all that follows from it to be inferred anew; the input."""
+    v = model.graph.input[0]
+    for d, s in zip(v.type.tensor_type.shape.dim, shape):
+        d.Clear()
+        d.dim_value = s
+    del model.graph.value_info[:]
+    for o in model.graph.output:
+        o.type.tensor_type.ClearField("shape")
+    return v
+
+
 def networks(omma):
     for name, size in [("yolov8n", 64), ("yolov5s", 64), ("resnet50", 64), ("mobilenet_v2", 64)]:
         path = os.path.join(args.out, "net.tmp.onnx")
@@ -451,13 +463,7 @@ def real(folder):
         if not os.path.exists(path):
             continue
         model = onnx.load(path)
-        v = model.graph.input[0]
-        for d, s in zip(v.type.tensor_type.shape.dim, shape):
-            d.Clear()
-            d.dim_value = s
-        del model.graph.value_info[:]
-        for o in model.graph.output:
-            o.type.tensor_type.ClearField("shape")
+        v = set_shape(model, shape)
         n, _, h, width = shape
         page = np.full((h, width, 3), 230, np.uint8)
         for y in range(h // 32):
