@@ -22,17 +22,26 @@ typedef struct CUstream_st *CUstream;
 
 struct om_hwaccel {
     om_device *device;
-    AVBufferRef *ref; /* of an AVHWDeviceContext */
+    om_stream *stream; /* the device's own, in which decoders write pictures */
+    AVBufferRef *ref;  /* of an AVHWDeviceContext */
     atomic_ullong declined;
 };
+
+/* Of a picture that is on its way. */
+typedef struct holder {
+    om_surfaces *surfaces;
+    om_event *written; /* made once; NULL: not made, or the device has none */
+    bool busy;
+} holder;
 
 /* Thread-safety: hold, and the release of a picture, from any thread. */
 struct om_surfaces {
     om_ref ref; /* the decoder's, and one a picture */
     om_hwaccel *accel;
-    pthread_mutex_t lock; /* guards held */
+    pthread_mutex_t lock; /* guards held, and which holders are busy */
     pthread_cond_t back;
     int held, limit;
+    holder holders[MAX_SURFACES];
     int wish;
     const char *refused; /* why; NULL: it is not */
 };
@@ -46,6 +55,7 @@ int om_hwaccel_create(om_device *d, om_hwaccel **out)
     om_hwaccel *h = om_calloc(1, sizeof *h);
     if (!h) return OM_ERR_NOMEM;
     h->device = d;
+    h->stream = stream;
     h->ref = av_hwdevice_ctx_alloc(AV_HWDEVICE_TYPE_CUDA);
     if (!h->ref) {
         rc = om_fail(OM_ERR_UNSUPPORTED, "this FFmpeg has no CUDA");
@@ -226,26 +236,44 @@ int om_surfaces_wait(om_surfaces *s, om_cancel *cancel)
 
 static void came_back(void *arg)
 {
-    om_surfaces *s = arg;
+    holder *h = arg;
+    om_surfaces *s = h->surfaces;
     pthread_mutex_lock(&s->lock);
+    h->busy = false;
     s->held--;
     pthread_cond_signal(&s->back);
     pthread_mutex_unlock(&s->lock);
     om_surfaces_unref(s);
 }
 
+/* Who waits for the picture waits for its own surface then, not for all that other decoders have begun. */
+static void mark_written(om_surfaces *s, holder *h, om_frame *f)
+{
+    om_device *d = s->accel->device;
+    if (!h->written && om_device_event_create(d, &h->written)) h->written = NULL;
+    if (h->written && !om_device_event_record(d, h->written, s->accel->stream)) f->written = h->written;
+}
+
 void om_surfaces_hold(om_surfaces *s, om_frame *f)
 {
+    holder *h = NULL;
     pthread_mutex_lock(&s->lock);
     s->held++;
+    for (int i = 0; i < MAX_SURFACES && !h; i++)
+        if (!s->holders[i].busy) h = &s->holders[i]; /* there are never as many pictures as holders */
+    h->busy = true;
     pthread_mutex_unlock(&s->lock);
+    h->surfaces = s;
+    mark_written(s, h, f);
     om_ref_inc(&s->ref);
-    om_frame_on_release(f, came_back, s);
+    om_frame_on_release(f, came_back, h);
 }
 
 void om_surfaces_unref(om_surfaces *s)
 {
     if (!s || !om_ref_dec(&s->ref)) return;
+    for (int i = 0; i < MAX_SURFACES; i++)
+        if (s->holders[i].written) om_device_event_destroy(s->accel->device, s->holders[i].written);
     pthread_cond_destroy(&s->back);
     pthread_mutex_destroy(&s->lock);
     om_free(s);
