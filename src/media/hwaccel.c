@@ -9,41 +9,17 @@ typedef struct CUstream_st *CUstream;
 #include <libavutil/imgutils.h>
 #include <libavutil/pixdesc.h>
 
-#include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "media/frame_av.h"
 #include "media/media.h"
 
-/* More surfaces than this make some GPUs refuse a decoder. */
-#define MAX_SURFACES 32
-#define POLL_NS (100 * OM_NS_PER_MS)
-
 struct om_hwaccel {
     om_device *device;
     om_stream *stream; /* the device's own, in which decoders write pictures */
     AVBufferRef *ref;  /* of an AVHWDeviceContext */
     atomic_ullong declined;
-};
-
-/* Of a picture that is on its way. */
-typedef struct holder {
-    om_surfaces *surfaces;
-    om_event *written; /* made once; NULL: not made, or the device has none */
-    bool busy;
-} holder;
-
-/* Thread-safety: hold, and the release of a picture, from any thread. */
-struct om_surfaces {
-    om_ref ref; /* the decoder's, and one a picture */
-    om_hwaccel *accel;
-    pthread_mutex_t lock; /* guards held, and which holders are busy */
-    pthread_cond_t back;
-    int held, limit;
-    holder holders[MAX_SURFACES];
-    int wish;
-    const char *refused; /* why; NULL: it is not */
 };
 
 int om_hwaccel_create(om_device *d, om_hwaccel **out)
@@ -135,14 +111,14 @@ static void free_pool(AVHWFramesContext *frames)
 }
 
 /* OM_ERR_NOMEM: they are too much. */
-static int claim_surfaces(const om_surfaces *s, AVHWFramesContext *frames)
+static int claim_surfaces(const om_hwaccel *h, AVHWFramesContext *frames)
 {
     int one = av_image_get_buffer_size(frames->sw_format, frames->width, frames->height, 1);
     if (one < 0) return OM_ERR_UNSUPPORTED;
     claim *c = om_alloc(sizeof *c);
     if (!c) return OM_ERR_NOMEM;
     /* As many again for what the decoder hands out: measured, 20 surfaces of 1080p take 111 MB, not 60. */
-    *c = (claim){s->accel->device, (size_t)one * (size_t)frames->initial_pool_size * 2};
+    *c = (claim){h->device, (size_t)one * (size_t)frames->initial_pool_size * 2};
     int rc = om_device_mem_claim(c->device, OM_PURPOSE_SURFACES, c->bytes);
     if (rc < 0) om_free(c);
     else frames->user_opaque = c;
@@ -153,12 +129,12 @@ static int claim_surfaces(const om_surfaces *s, AVHWFramesContext *frames)
  * costs. */
 static int make_frames(om_surfaces *s, AVCodecContext *ctx)
 {
+    om_hwaccel *h = ((AVHWDeviceContext *)(void *)ctx->hw_device_ctx->data)->user_opaque;
     AVBufferRef *ref = NULL;
     int rc = avcodec_get_hw_frames_parameters(ctx, ctx->hw_device_ctx, AV_PIX_FMT_CUDA, &ref);
     if (rc < 0) return rc;
     AVHWFramesContext *frames = (AVHWFramesContext *)(void *)ref->data;
-    int room = MAX_SURFACES - frames->initial_pool_size;
-    int limit = s->wish < room ? s->wish : room;
+    int limit = om_surfaces_fit(s, OM_SURFACES_MAX - frames->initial_pool_size);
     if (limit < 1 || om_pixfmt_from_av(frames->sw_format) == OM_PIX_NONE) {
         av_buffer_unref(&ref);
         return AVERROR(ENOSYS);
@@ -166,9 +142,9 @@ static int make_frames(om_surfaces *s, AVCodecContext *ctx)
     frames->initial_pool_size +=
         limit; /* om_surfaces_wait() counts the one that waits inside to be received */
     frames->free = free_pool;
-    if (claim_surfaces(s, frames) == OM_ERR_NOMEM) {
-        s->refused = "the GPU's memory has no room for its surfaces";
-        atomic_fetch_add(&s->accel->declined, 1);
+    if (claim_surfaces(h, frames) == OM_ERR_NOMEM) {
+        om_surfaces_refuse(s, "the GPU's memory has no room for its surfaces");
+        atomic_fetch_add(&h->declined, 1);
         om_log(OM_LOG_DEBUG, "%s", om_error_message());
         av_buffer_unref(&ref);
         return AVERROR(ENOMEM);
@@ -180,9 +156,6 @@ static int make_frames(om_surfaces *s, AVCodecContext *ctx)
         return rc;
     }
     ctx->hw_frames_ctx = ref;
-    pthread_mutex_lock(&s->lock);
-    s->limit = limit;
-    pthread_mutex_unlock(&s->lock);
     return 0;
 }
 
@@ -193,20 +166,16 @@ static enum AVPixelFormat choose_format(AVCodecContext *ctx, const enum AVPixelF
     om_surfaces *s = ctx->opaque;
     for (const enum AVPixelFormat *f = formats; *f != AV_PIX_FMT_NONE; f++)
         if (*f == AV_PIX_FMT_CUDA && make_frames(s, ctx) >= 0) return *f;
-    if (!s->refused) s->refused = "the GPU does not take this stream";
+    if (!om_surfaces_refused(s)) om_surfaces_refuse(s, "the GPU does not take this stream");
     return AV_PIX_FMT_NONE;
 }
 
 int om_hwaccel_attach(om_hwaccel *h, AVCodecContext *ctx, int hold, om_surfaces **out)
 {
     *out = NULL;
-    om_surfaces *s = om_calloc(1, sizeof *s);
-    if (!s) return OM_ERR_NOMEM;
-    om_ref_init(&s->ref);
-    pthread_mutex_init(&s->lock, NULL);
-    om_cond_init(&s->back);
-    s->accel = h;
-    s->wish = s->limit = hold < 1 ? 1 : hold;
+    om_surfaces *s;
+    int rc = om_surfaces_create(h->device, h->stream, hold, &s);
+    if (rc != OM_OK) return rc;
     ctx->hw_device_ctx = av_buffer_ref(h->ref);
     if (!ctx->hw_device_ctx) {
         om_surfaces_unref(s);
@@ -217,66 +186,6 @@ int om_hwaccel_attach(om_hwaccel *h, AVCodecContext *ctx, int hold, om_surfaces 
     ctx->thread_count = 1; /* the GPU is what works; threads would only hold more surfaces */
     *out = s;
     return OM_OK;
-}
-
-const char *om_surfaces_refused(const om_surfaces *s) { return s->refused; }
-
-int om_surfaces_wait(om_surfaces *s, om_cancel *cancel)
-{
-    int rc = OM_OK;
-    pthread_mutex_lock(&s->lock);
-    while (s->held >= s->limit && rc == OM_OK) {
-        om_cond_wait_until(&s->back, &s->lock, om_now_ns() + POLL_NS);
-        if (om_cancelled(cancel)) rc = om_fail(OM_ERR_CANCELLED, "cancelled");
-        else if (om_device_is_lost(s->accel->device, false)) rc = OM_ERR_DEVICE_LOST;
-    }
-    pthread_mutex_unlock(&s->lock);
-    return rc;
-}
-
-static void came_back(void *arg)
-{
-    holder *h = arg;
-    om_surfaces *s = h->surfaces;
-    pthread_mutex_lock(&s->lock);
-    h->busy = false;
-    s->held--;
-    pthread_cond_signal(&s->back);
-    pthread_mutex_unlock(&s->lock);
-    om_surfaces_unref(s);
-}
-
-/* Who waits for the picture waits for its own surface then, not for all that other decoders have begun. */
-static void mark_written(om_surfaces *s, holder *h, om_frame *f)
-{
-    om_device *d = s->accel->device;
-    if (!h->written && om_device_event_create(d, &h->written)) h->written = NULL;
-    if (h->written && !om_device_event_record(d, h->written, s->accel->stream)) f->written = h->written;
-}
-
-void om_surfaces_hold(om_surfaces *s, om_frame *f)
-{
-    holder *h = NULL;
-    pthread_mutex_lock(&s->lock);
-    s->held++;
-    for (int i = 0; i < MAX_SURFACES && !h; i++)
-        if (!s->holders[i].busy) h = &s->holders[i]; /* there are never as many pictures as holders */
-    h->busy = true;
-    pthread_mutex_unlock(&s->lock);
-    h->surfaces = s;
-    mark_written(s, h, f);
-    om_ref_inc(&s->ref);
-    om_frame_on_release(f, came_back, h);
-}
-
-void om_surfaces_unref(om_surfaces *s)
-{
-    if (!s || !om_ref_dec(&s->ref)) return;
-    for (int i = 0; i < MAX_SURFACES; i++)
-        if (s->holders[i].written) om_device_event_destroy(s->accel->device, s->holders[i].written);
-    pthread_cond_destroy(&s->back);
-    pthread_mutex_destroy(&s->lock);
-    om_free(s);
 }
 
 /* Into host memory, by the decoder's stream; the caller waits. */
