@@ -238,8 +238,10 @@ static om_cuda_batch batch_of(const om_gather_item *items, size_t n, const om_pr
                                  : prep->filter == OM_FILTER_NEAREST ? OM_CUDA_NEAREST
                                                                      : OM_CUDA_AREA,
                        .element = (om_cuda_element)element_of(prep->dtype),
+                       .straight = true,
                        .zero_point = prep->zero_point};
     for (size_t i = 0; i < n; i++) {
+        if (items[i].quad) b.straight = false;
         if (items[i].geometry.dst_w > b.max_w) b.max_w = items[i].geometry.dst_w;
         if (items[i].geometry.dst_h > b.max_h) b.max_h = items[i].geometry.dst_h;
     }
