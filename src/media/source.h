@@ -25,6 +25,8 @@ typedef struct om_source om_source;
 typedef struct om_hwaccel om_hwaccel;
 /* OM_ERR_UNSUPPORTED: the device has no decoders, or FFmpeg cannot use them. Borrows `d`. */
 int om_hwaccel_create(om_device *d, om_hwaccel **out);
+/* So many streams will be decoded, if that is known: the GPU's decoder sessions are spread over them. */
+void om_hwaccel_expect(om_hwaccel *h, int streams);
 /* How many streams it did not take because their surfaces would not fit into its memory, or its cap. */
 uint64_t om_hwaccel_declined(const om_hwaccel *h);
 void om_hwaccel_destroy(
@@ -53,6 +55,11 @@ typedef struct om_source_params {
     bool loop;          /* files start again at their end; seq, packet and pts go on counting */
     int decode_threads; /* 1 unless said otherwise */
     int64_t phase_ns;   /* live files: the first packet is due this long after the start */
+    /* ... and later by this part (0 to 1) of the time between two of the source's own pictures, or of
+     * spread_ns where that is longer; never by more than a second. So the decoders of many sources work in
+     * turns. */
+    double turn;
+    int64_t spread_ns;
     const atomic_llong *start_ns; /* live files: common start (om_now_ns() scale), 0 while streams still open;
                                      the source waits for it before its first packet. NULL: at once */
     int open_timeout_ms, read_timeout_ms; /* network; 0: the defaults (5 s, 10 s) */
