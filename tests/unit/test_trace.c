@@ -16,6 +16,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/thread.h"
+#include "trace/ring.h"
 #include "trace/trace.h"
 
 static char path[64];
@@ -260,6 +261,30 @@ static void flows_and_async_spans_are_told(void **state)
     om_trace_fini();
 }
 
+/* Names that JSON must escape or no line holds, numbers of every length. */
+static void odd_names_and_numbers_are_told(void **state)
+{
+    static char lengthy[600];
+    static const int64_t numbers[] = {0, -1, 10, 99, 1000000007, -123456789012};
+    memset(lengthy, 'n', sizeof lengthy - 1);
+    assert_int_equal(om_trace_start(100), OM_OK);
+    for (int i = 0; i < 6; i++) om_trace_counter(lengthy, numbers[i]);
+    om_trace_counter("a \"quoted\\ name\n", 1);
+    om_trace_counter("gr\xc3\xbc\xc3\x9f \xff", 2);
+    om_trace_async("infer", -2, true);
+    om_trace_past("past", 1, om_trace_origin_ns() - 1234567, om_trace_origin_ns() + 5);
+    om_json_value *v = exported();
+    for (int i = 0; i < 6; i++)
+        assert_true(number_of(om_json_get(find(v, "C", lengthy, i), "args"), "value") == (double)numbers[i]);
+    assert_non_null(find(v, "C", "a \"quoted\\ name\n", 0));
+    assert_non_null(find(v, "C", "gr\xc3\xbc\xc3\x9f \xef\xbf\xbd", 0));
+    assert_string_equal(text_of(find(v, "b", "infer", 0), "id"), "0xfffffffffffffffe");
+    assert_true(number_of(find(v, "b", "past", 0), "ts") == -1234.567);
+    assert_true(number_of(find(v, "e", "past", 0), "ts") == 0.005);
+    om_json_free(v);
+    om_trace_fini();
+}
+
 static void only_the_last_is_told_when_asked(void **state)
 {
     assert_int_equal(om_trace_start(100), OM_OK);
@@ -353,19 +378,13 @@ static void a_tool_needs_no_recording(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nothing_is_recorded_while_off),
-        cmocka_unit_test(spans_and_counters_are_told),
-        cmocka_unit_test(ring_keeps_the_last_events),
-        cmocka_unit_test(odd_ends_are_left_out),
-        cmocka_unit_test(threads_keep_their_own_events),
-        cmocka_unit_test(tracing_can_start_again),
-        cmocka_unit_test(lack_of_memory_loses_events_only),
-        cmocka_unit_test(unwritable_file_is_an_error),
-        cmocka_unit_test(flows_and_async_spans_are_told),
-        cmocka_unit_test(only_the_last_is_told_when_asked),
-        cmocka_unit_test(a_tool_is_told_of_spans),
-        cmocka_unit_test(a_tool_needs_no_recording),
-        cmocka_unit_test(what_a_device_did_is_told_later),
+        cmocka_unit_test(nothing_is_recorded_while_off),    cmocka_unit_test(spans_and_counters_are_told),
+        cmocka_unit_test(ring_keeps_the_last_events),       cmocka_unit_test(odd_ends_are_left_out),
+        cmocka_unit_test(threads_keep_their_own_events),    cmocka_unit_test(tracing_can_start_again),
+        cmocka_unit_test(lack_of_memory_loses_events_only), cmocka_unit_test(unwritable_file_is_an_error),
+        cmocka_unit_test(flows_and_async_spans_are_told),   cmocka_unit_test(odd_names_and_numbers_are_told),
+        cmocka_unit_test(only_the_last_is_told_when_asked), cmocka_unit_test(a_tool_is_told_of_spans),
+        cmocka_unit_test(a_tool_needs_no_recording),        cmocka_unit_test(what_a_device_did_is_told_later),
     };
     return cmocka_run_group_tests(tests, make_file, remove_file);
 }
