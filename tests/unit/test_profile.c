@@ -445,6 +445,10 @@ static void test_predictions(void **state)
     assert_near(predicted(layers, "batch=8"), 8 * 1000.0 / 7300);
     /* 600/2 of products, 300/4 of bytes, 100 between. */
     assert_near(predicted(layers, "precision=int8"), 1000.0 / (300 + 75 + 100));
+    /* What was measured goes before what the peaks say. */
+    const char *quantised = PROFILE("\"layers_us\":900,\"latency_us\":1000,\"int8_latency_us\":400",
+                                    LAYER("a", "Conv", 600, 30000000, 100000, "compute"));
+    assert_near(predicted(quantised, "precision=int8"), 2.5);
     const char *run = RUN("\"cpu_seconds\":12,\"cores_busy\":1.2,\"batch_infer_ms\":20",
                           STAGE("decode", 95) "," STAGE("infer", 20));
     /* Decode bounds at 95 ms, then the cores: (12 s - 4.75 s) / 100 / 2. */
