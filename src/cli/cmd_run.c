@@ -122,10 +122,10 @@ static int configure(const om_args *args, run_flags *flags, om_config *c)
 
 static int check_outputs(const om_config *c)
 {
-    const om_output files[] = {{"report", c->run.report},
-                               {"trace", c->run.trace},
-                               {"metrics-file", c->run.metrics_file},
-                               {"profile", c->run.profile}};
+    const om_output files[] = {{"report", c->run.report, false},
+                               {"trace", c->run.trace, false},
+                               {"metrics-file", c->run.metrics_file, true},
+                               {"profile", c->run.profile, false}};
     return om_outputs_check(files, sizeof files / sizeof *files);
 }
 

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -26,6 +25,11 @@ static int check(const om_output *o)
     char real[PATH_MAX];
     bool exists = stat(o->path, &st) == 0;
     if (exists && S_ISDIR(st.st_mode)) return fail(o, EISDIR);
+    /* Opening one waits for a reader, each time: the run would stand still. */
+    if (exists && S_ISFIFO(st.st_mode) && o->again)
+        return om_fail(OM_ERR_ARG,
+                       "--%s %s: is a pipe; expected a file, which is written anew again and again", o->flag,
+                       o->path);
     if (exists && !S_ISREG(st.st_mode)) return OM_OK; /* a pipe, /dev/stdout */
     char *name = om_sprintf(BESIDE, exists && realpath(o->path, real) ? real : o->path);
     if (!name) return OM_ERR_NOMEM;

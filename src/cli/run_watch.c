@@ -77,8 +77,12 @@ static void dump_trace(om_run_watch *w, int64_t now, const char *why)
     size_t stem = dot && (!slash || dot > slash) ? (size_t)(dot - w->trace) : strlen(w->trace);
     if (now < w->quiet_dump_ns) return;
     char *path = om_sprintf("%.*s-%d%s", (int)stem, w->trace, ++w->n_dumps, w->trace + stem);
+    double kept = (double)om_trace_kept_ns() / 1e9;
     int err = path ? om_trace_export_last(path, (int64_t)(w->trace_last * 1e9)) : OM_ERR_NOMEM;
     if (err) om_log(OM_LOG_ERROR, "the trace: %s", om_error_message());
+    else if (kept < w->trace_last)
+        om_log(OM_LOG_WARN, "%s: the trace is in %s; its busiest thread's events go back %.3g s of the %.4g",
+               why, path, kept, w->trace_last);
     else om_log(OM_LOG_WARN, "%s: the last %.3g s of the trace are in %s", why, w->trace_last, path);
     om_free(path);
     w->quiet_dump_ns = now + DUMP_PAUSE_NS;

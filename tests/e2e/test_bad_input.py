@@ -420,6 +420,9 @@ def test_files_beside_the_sinks_are_tried_before_the_run(omma, tmp_path):
         one_line(omma(*endless, a, tmp_path / "same", b, tmp_path / "same", code=2, timeout=30), a, b, "would both write")
     (tmp_path / "link").symlink_to(file)
     one_line(omma(*endless, "--trace", file, "--report", tmp_path / "link", code=2, timeout=30), "would both write")
+    os.mkfifo(tmp_path / "pipe")
+    one_line(omma(*endless, "--metrics-file", tmp_path / "pipe", code=2, timeout=30), "--metrics-file", "is a pipe")
+    (tmp_path / "pipe").unlink()
     assert file.read_text() == "x" and not sink.exists() and sorted(p.name for p in tmp_path.iterdir()) == ["file", "link"]
     done = omma("worker", "-m", SHAPES, "-i", "pattern:64x48:frames=9", "-d", "null", "-o", tmp_path, "--trace", "/proc/t.json", code=1)
     assert done.err.count("\n") == 1 and "--trace /proc/t.json" in done.err

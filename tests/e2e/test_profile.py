@@ -291,6 +291,19 @@ def test_a_signal_for_a_trace_that_is_not_kept_ends_no_run(omma, tmp_path, way):
     assert process.returncode == 0
 
 
+def test_a_trace_that_reaches_less_far_back_says_so(omma, tmp_path):
+    """An hour was asked for; a run at full speed fills its rings in seconds."""
+    process = omma.start("run", "-m", SHAPES, "-i", "pattern:64x48:frames=0", "-o", "null:", "-d", "null", "--trace", tmp_path / "t.json",
+                         "--trace-last", "1h", "--warn-latency", "1h", "--stats", "250ms", "--metrics-file", tmp_path / "m")
+    deadline, line = time.monotonic() + 60, ""
+    while "events go back" not in line and process.poll() is None and time.monotonic() < deadline:
+        line = process.stderr.readline()
+        if "trace" not in line:
+            process.send_signal(signal.SIGUSR2)
+    ended(process)
+    assert "t-" in line and "events go back" in line and "of the 3600" in line
+
+
 def test_a_folder_that_goes_away_costs_its_files_alone(omma, tmp_path):
     """Metrics cannot be written any more: said once, and the profile is there all the same."""
     folder = tmp_path / "gone"

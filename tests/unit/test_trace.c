@@ -122,6 +122,20 @@ static void ring_keeps_the_last_events(void **state)
     om_trace_fini();
 }
 
+static void a_full_ring_says_how_far_back_it_goes(void **state)
+{
+    assert_int_equal(om_trace_start(4), OM_OK);
+    for (int i = 0; i < 3; i++) om_trace_counter("n", i);
+    assert_true(om_trace_kept_ns() == INT64_MAX);
+    om_cancel_sleep_until(NULL, om_now_ns() + 20 * OM_NS_PER_MS);
+    int64_t begin = om_now_ns();
+    for (int i = 0; i < 4; i++) om_trace_counter("n", i);
+    int64_t kept = om_trace_kept_ns();
+    assert_true(kept >= 0 && kept <= om_now_ns() - begin);
+    om_trace_fini();
+    assert_true(om_trace_kept_ns() == INT64_MAX);
+}
+
 static void odd_ends_are_left_out(void **state)
 {
     assert_int_equal(om_trace_start(4), OM_OK);
@@ -378,13 +392,21 @@ static void a_tool_needs_no_recording(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nothing_is_recorded_while_off),    cmocka_unit_test(spans_and_counters_are_told),
-        cmocka_unit_test(ring_keeps_the_last_events),       cmocka_unit_test(odd_ends_are_left_out),
-        cmocka_unit_test(threads_keep_their_own_events),    cmocka_unit_test(tracing_can_start_again),
-        cmocka_unit_test(lack_of_memory_loses_events_only), cmocka_unit_test(unwritable_file_is_an_error),
-        cmocka_unit_test(flows_and_async_spans_are_told),   cmocka_unit_test(odd_names_and_numbers_are_told),
-        cmocka_unit_test(only_the_last_is_told_when_asked), cmocka_unit_test(a_tool_is_told_of_spans),
-        cmocka_unit_test(a_tool_needs_no_recording),        cmocka_unit_test(what_a_device_did_is_told_later),
+        cmocka_unit_test(nothing_is_recorded_while_off),
+        cmocka_unit_test(spans_and_counters_are_told),
+        cmocka_unit_test(ring_keeps_the_last_events),
+        cmocka_unit_test(a_full_ring_says_how_far_back_it_goes),
+        cmocka_unit_test(odd_ends_are_left_out),
+        cmocka_unit_test(threads_keep_their_own_events),
+        cmocka_unit_test(tracing_can_start_again),
+        cmocka_unit_test(lack_of_memory_loses_events_only),
+        cmocka_unit_test(unwritable_file_is_an_error),
+        cmocka_unit_test(flows_and_async_spans_are_told),
+        cmocka_unit_test(odd_names_and_numbers_are_told),
+        cmocka_unit_test(only_the_last_is_told_when_asked),
+        cmocka_unit_test(a_tool_is_told_of_spans),
+        cmocka_unit_test(a_tool_needs_no_recording),
+        cmocka_unit_test(what_a_device_did_is_told_later),
     };
     return cmocka_run_group_tests(tests, make_file, remove_file);
 }
