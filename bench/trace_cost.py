@@ -85,7 +85,7 @@ def told(ratios, factor):
 def measure(video, model, device, block, seconds):
     """What bench_trace says: of its first run, and each place's blocks, untraced and traced, in order of time."""
     done = subprocess.run([BUILD / "bench/bench_trace", video, model, device, str(FRAMES), str(block), str(seconds)],
-                          check=True, capture_output=True, text=True, timeout=120 + 2 * seconds)
+                          check=True, capture_output=True, text=True, timeout=900 + 2 * seconds)
     lines = done.stdout.splitlines()
     places = {}
     for line in lines[1:]:
