@@ -2,6 +2,7 @@
 """Plants causes and counts how often omma names them: prints the confusion matrix.
 
     .deps/venv/bin/python bench/planted.py [--runs 200] [--seed 1] [--only KIND,...] [--share 0.95] [--minutes M]
+                                       [--record bench/records/planted.json]
 
 Models are made to spend their time in one way; runs get a slow source, a slow decoder, a sink that nobody empties, huge
 pictures for a small model, one core of several, a heavy model, or nothing at all. Seeds vary sizes. A pair plants two
@@ -14,6 +15,7 @@ OMMA_BUILD names the build folder (build).
 """
 import argparse
 import collections
+import datetime
 import json
 import os
 import resource
@@ -157,10 +159,12 @@ def main():
     ask.add_argument("--only", default=",".join(KINDS))
     ask.add_argument("--share", type=float, default=.95)
     ask.add_argument("--minutes", type=float, default=1e9, help="stop counting after so many")
+    ask.add_argument("--record", type=Path, help="write the counts and the matrix there")
     args = ask.parse_args()
     kinds = args.only.split(",")
     matrix, right, left_out = collections.defaultdict(collections.Counter), 0, 0
-    end, runs = time.monotonic() + 60 * args.minutes, 0
+    begin, runs = time.monotonic(), 0
+    end = begin + 60 * args.minutes
     for i in range(args.runs):
         if time.monotonic() > end:
             break
@@ -184,6 +188,10 @@ def main():
         print(f"{kind:16}" + "".join(f"{matrix[kind][c] or '':>28}" if "+" in c else f"{matrix[kind][c] or '':>18}" for c in named))
     counted = runs - left_out
     print(f"{right} of {counted} named rightly: {100 * right / max(1, counted):.1f}%; {left_out} left out: other programs were at work")
+    if args.record:
+        args.record.write_text(json.dumps(
+            {"date": datetime.date.today().isoformat(), "cores": os.cpu_count(), "seed": args.seed, "runs": runs, "left_out": left_out,
+             "named_rightly": right, "seconds": round(time.monotonic() - begin), "matrix": {kind: matrix[kind] for kind in kinds}}, indent=1) + "\n")
     return 77 if counted < runs / 2 else right < args.share * counted
 
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "cli/command.h"
 #include "cli/console.h"
@@ -117,23 +118,43 @@ static int output(const om_profile *p, const profile_flags *f)
     return err;
 }
 
+static om_profile_params measurement(const profile_flags *f, const char *model, om_precision precision,
+                                     const char *what)
+{
+    return (om_profile_params){.model = model,
+                               .device = f->device,
+                               .size = f->input_size,
+                               .batch = f->batch,
+                               .iterations = f->iterations,
+                               .threads = f->threads,
+                               .precision = precision,
+                               .fresh_peaks = f->fresh,
+                               .keep_outputs = f->ladder != NULL,
+                               .progress = f->quiet ? NULL : progress,
+                               .user = (void *)what};
+}
+
 static int measure(const profile_flags *f, const char *model, om_precision precision, const char *what,
                    om_profile *p)
 {
-    om_profile_params q = {.model = model,
-                           .device = f->device,
-                           .size = f->input_size,
-                           .batch = f->batch,
-                           .iterations = f->iterations,
-                           .threads = f->threads,
-                           .precision = precision,
-                           .fresh_peaks = f->fresh,
-                           .keep_outputs = f->ladder != NULL,
-                           .progress = f->quiet ? NULL : progress,
-                           .user = (void *)what};
+    om_profile_params q = measurement(f, model, precision, what);
     int err = om_profile_measure(&q, p);
     om_console_status(NULL);
     return err;
+}
+
+/* Where that was asked: a model that has no such form is told by the machine's peaks. */
+static int measure_int8(const profile_flags *f, const char *model, om_profile *p)
+{
+    bool asked = false;
+    for (size_t i = 0; i < f->what_if.n; i++) asked |= !strcmp(f->what_if.items[i], "precision=int8");
+    if (!asked) return OM_OK;
+    om_profile_params q = measurement(f, model, OM_PRECISION_AUTO, "int8: ");
+    int err = om_profile_measure_int8(&q, &p->int8_us);
+    om_console_status(NULL);
+    if (err != OM_ERR_ARG && err != OM_ERR_UNSUPPORTED) return err;
+    if (!f->quiet) om_log(OM_LOG_WARN, "precision=int8 by the machine's peaks alone: %s", om_error_message());
+    return OM_OK;
 }
 
 /* A run's account moves into the profile of its model. */
@@ -186,6 +207,7 @@ static int one_model(const om_args *args, const profile_flags *f)
     if (!err)
         err = f->from ? om_profile_load(f->from, &p)
                       : measure(f, args->positional[0], (om_precision)f->precision, "", &p);
+    if (!err && !f->from) err = measure_int8(f, args->positional[0], &p);
     if (!err && (f->ncu || f->nsys)) err = count(f, &p);
     if (!err && f->run) err = add_run(f->run, &p);
     if (!err) err = output(&p, f);

@@ -2,7 +2,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -11,6 +10,7 @@
 #include "base/mem.h"
 #include "cli/command.h"
 #include "cli/console.h"
+#include "cli/outputs.h"
 #include "cli/progress.h"
 #include "cli/run_watch.h"
 #include "cli/signals.h"
@@ -120,18 +120,13 @@ static int configure(const om_args *args, run_flags *flags, om_config *c)
     return err ? err : om_config_check(c);
 }
 
-static int check_writable(const char *flag, const char *path)
+static int check_outputs(const om_config *c)
 {
-    struct stat st;
-    if (!path || (stat(path, &st) == 0 && !S_ISREG(st.st_mode))) return OM_OK; /* a pipe, /dev/stdout */
-    char *folder = om_strdup(path);
-    if (!folder) return OM_ERR_NOMEM;
-    char *slash = strrchr(folder, '/');
-    if (slash) slash[slash == folder] = '\0';
-    int bad = access(slash ? folder : ".", W_OK);
-    om_free(folder);
-    return bad ? om_fail(OM_ERR_IO, "--%s %s: its folder does not exist or cannot be written", flag, path)
-               : OM_OK;
+    const om_output files[] = {{"report", c->run.report, false},
+                               {"trace", c->run.trace, false},
+                               {"metrics-file", c->run.metrics_file, true},
+                               {"profile", c->run.profile, false}};
+    return om_outputs_check(files, sizeof files / sizeof *files);
 }
 
 static int check(const om_config *c)
@@ -267,7 +262,7 @@ static int watch(session *s)
     summarize(s);
     err = om_ward_end(&s->ward, s->pipeline);
     err = om_command_fail(err ? err : write_report(s));
-    int err2 = om_command_fail(om_run_watch_end(&s->watch, s->pipeline, s->stdout_taken ? stderr : stdout));
+    int err2 = om_run_watch_end(&s->watch, s->pipeline, s->stdout_taken ? stderr : stdout);
     return status ? status : err ? err : err2;
 }
 
@@ -357,11 +352,7 @@ static int run(const om_args *args, int *status)
     err = om_config_init(&config);
     if (!err) err = configure(args, &flags, &config);
     if (!err) err = om_command_setup("omma run", &config.run);
-    if (!err) err = check_writable("report", config.run.report);
-    if (!err) err = check_writable("trace", config.run.trace);
-    if (!err) err = check_writable("metrics-file", config.run.metrics_file);
-    if (!err && config.run.profile && strcmp(config.run.profile, "-"))
-        err = check_writable("profile", config.run.profile);
+    if (!err) err = check_outputs(&config);
     if (!err && flags.check) err = check(&config);
     else if (!err && flags.supervise && !getenv(OM_WARD_ENV)) err = om_supervise(config.run.report, status);
     else if (!err) *status = watch_streams(args, &config);

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "cli/command.h"
 #include "cli/console.h"
+#include "cli/outputs.h"
 #include "cli/signals.h"
 #include "worker/worker.h"
 
@@ -47,6 +48,7 @@ static int run(const om_args *args, int *status)
     o.quiet = w.quiet;
     o.log_level = w.log_level;
     if (!err) err = om_command_setup("omma worker", &o);
+    if (!err) err = om_outputs_check(&(om_output){"trace", w.trace, false}, 1);
     if (!err) err = om_signals_init();
     if (!err) err = work(&w, &l);
     om_options_fini(om_worker_option_table, &w);

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "cli/command.h"
 #include "cli/console.h"
 #include "cli/profile_print.h"
 #include "trace/trace.h"
@@ -44,7 +45,7 @@ int om_run_watch_init(om_run_watch *w, const om_config *c)
     int err = copy_text(&w->profile, o->profile);
     if (!err) err = copy_text(&w->metrics_file, o->metrics_file);
     if (!err) err = copy_text(&w->trace, o->trace);
-    if (!err && w->trace_last > 0) {
+    if (!err) {
         struct sigaction sa = {.sa_handler = on_usr2, .sa_flags = SA_RESTART};
         sigaction(SIGUSR2, &sa, NULL);
     }
@@ -76,11 +77,25 @@ static void dump_trace(om_run_watch *w, int64_t now, const char *why)
     size_t stem = dot && (!slash || dot > slash) ? (size_t)(dot - w->trace) : strlen(w->trace);
     if (now < w->quiet_dump_ns) return;
     char *path = om_sprintf("%.*s-%d%s", (int)stem, w->trace, ++w->n_dumps, w->trace + stem);
+    double kept = (double)om_trace_kept_ns() / 1e9;
     int err = path ? om_trace_export_last(path, (int64_t)(w->trace_last * 1e9)) : OM_ERR_NOMEM;
     if (err) om_log(OM_LOG_ERROR, "the trace: %s", om_error_message());
+    else if (kept < w->trace_last)
+        om_log(OM_LOG_WARN, "%s: the trace is in %s; its busiest thread's events go back %.3g s of the %.4g",
+               why, path, kept, w->trace_last);
     else om_log(OM_LOG_WARN, "%s: the last %.3g s of the trace are in %s", why, w->trace_last, path);
     om_free(path);
     w->quiet_dump_ns = now + DUMP_PAUSE_NS;
+}
+
+static void on_dump_wanted(om_run_watch *w, int64_t now)
+{
+    dump_wanted = 0;
+    w->quiet_dump_ns = 0;
+    if (w->trace_last > 0) dump_trace(w, now, "SIGUSR2");
+    else
+        om_log(OM_LOG_WARN,
+               "SIGUSR2: there is nothing to write; --trace FILE --trace-last SEC keeps a trace");
 }
 
 static void look_at_latency(om_run_watch *w, om_pipeline *p, int64_t now)
@@ -158,14 +173,13 @@ void om_run_watch_tick(om_run_watch *w, om_pipeline *p)
     int64_t now = om_now_ns();
     om_pipeline_tick(p);
     if (w->metrics_file && now >= w->next_metrics_ns) {
-        if (write_metrics(w, p)) om_log(OM_LOG_ERROR, "%s", om_error_message());
+        if (write_metrics(w, p) && now >= w->quiet_metrics_ns) {
+            w->quiet_metrics_ns = now + WARN_PAUSE_NS;
+            om_log(OM_LOG_ERROR, "%s", om_error_message());
+        }
         w->next_metrics_ns = now + (int64_t)(w->metrics_s * 1e9);
     }
-    if (dump_wanted && w->trace_last > 0) {
-        dump_wanted = 0;
-        w->quiet_dump_ns = 0;
-        dump_trace(w, now, "SIGUSR2");
-    }
+    if (dump_wanted) on_dump_wanted(w, now);
     if (now < w->next_ns) return;
     w->next_ns = now + LOOK_NS;
     if (w->warn_latency > 0 || w->trace_last > 0) look_at_latency(w, p, now);
@@ -219,7 +233,7 @@ static int write_profile(om_run_watch *w, om_pipeline *p, FILE *to)
 
 int om_run_watch_end(om_run_watch *w, om_pipeline *p, FILE *to_terminal)
 {
-    int err = w->metrics_file ? write_metrics(w, p) : OM_OK;
-    if (!err && w->profile) err = write_profile(w, p, to_terminal);
-    return err;
+    int metrics = om_command_fail(w->metrics_file ? write_metrics(w, p) : OM_OK);
+    int profile = om_command_fail(w->profile ? write_profile(w, p, to_terminal) : OM_OK);
+    return metrics ? metrics : profile;
 }

@@ -21,8 +21,9 @@ typedef struct om_run_watch {
     char *profile, *metrics_file, *trace;
     double metrics_s, warn_latency, warn_lost, warn_stall, trace_last;
     int64_t next_ns, next_metrics_ns;
-    int64_t quiet_dump_ns, quiet_latency_ns, quiet_lost_ns; /* until when nothing more is said of it */
-    om_hist latency;                                        /* at the last look */
+    int64_t quiet_dump_ns, quiet_latency_ns, quiet_lost_ns,
+        quiet_metrics_ns; /* until when nothing more is said of it */
+    om_hist latency;      /* at the last look */
     uint64_t received, lost;
     om_watch_stream *streams; /* by index */
     size_t n_streams;
@@ -34,7 +35,8 @@ int om_run_watch_init(om_run_watch *w, const om_config *c);
 void om_run_watch_fini(om_run_watch *w);
 /* Called four times a second. */
 void om_run_watch_tick(om_run_watch *w, om_pipeline *p);
-/* The run has ended: writes what is written then. `to_terminal`: where a profile "-" may be printed. */
+/* The run has ended: writes what is written then, one file also where another cannot be. Says what went wrong
+ * and returns the exit code. `to_terminal`: where a profile "-" may be printed. */
 int om_run_watch_end(om_run_watch *w, om_pipeline *p, FILE *to_terminal);
 
 #endif

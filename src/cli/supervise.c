@@ -71,7 +71,7 @@ static int read_command_line(supervisor *s)
 
 static int watch_signals(supervisor *s)
 {
-    static const int all[] = {SIGINT, SIGTERM, SIGHUP, SIGCHLD};
+    static const int all[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR2, SIGCHLD};
     sigemptyset(&s->mask);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) sigaddset(&s->mask, all[i]);
     sigprocmask(SIG_BLOCK, &s->mask, NULL);
@@ -315,7 +315,7 @@ static void take_signals(supervisor *s)
     struct signalfd_siginfo i;
     while (read(s->signals, &i, sizeof i) == (ssize_t)sizeof i) {
         if (i.ssi_signo == SIGCHLD) continue;
-        if (i.ssi_signo != SIGHUP) {
+        if (i.ssi_signo != SIGHUP && i.ssi_signo != SIGUSR2) {
             s->stopping = true;
             put_down(&s->next);
             if (!s->now.pid) s->handover = NULL;

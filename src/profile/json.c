@@ -146,6 +146,7 @@ static void totals_json(const om_profile *p, om_json *j)
     om_json_key_num(j, "layers_us", p->layers_us, 4);
     om_json_key_num(j, "latency_us", p->latency_us, 4);
     om_json_key_num(j, "profiled_us", p->profiled_us, 4);
+    if (p->int8_us > 0) om_json_key_num(j, "int8_latency_us", p->int8_us, 4);
     if (p->gap) om_json_key_string(j, "gap", p->gap);
     om_json_key_num(j, "images_s", p->latency_us > 0 ? 1e6 * p->batch / p->latency_us : 0, 4);
     om_json_key_int(j, "macs", macs);
@@ -363,6 +364,7 @@ static void read_head(reader *r, const om_json_value *root, om_profile *p)
     p->layers_us = get_num(r, totals, "layers_us");
     p->latency_us = get_num(r, totals, "latency_us");
     p->profiled_us = get_num(r, totals, "profiled_us");
+    p->int8_us = get_num(r, totals, "int8_latency_us");
     p->parameters = get_count(r, totals, "parameters");
     const om_json_value *moved = member(r, totals, "transfers", OM_JSON_OBJ);
     const om_json_value *in_place = member(r, moved, "in_place", OM_JSON_BOOL);

@@ -60,6 +60,17 @@ static double times_us(const om_profile *p, const char *precision)
     return us;
 }
 
+/* By what its form in int8 took. */
+static int predict_int8(const om_profile *p, om_what_if *out)
+{
+    out->fps_now = pictures_a_second(p);
+    out->fps_then = 1e6 * p->batch / p->int8_us;
+    out->why =
+        om_sprintf("measured: %.2f ms in a form of int8 made with a test picture; any other is as fast",
+                   p->int8_us / 1e3);
+    return out->why ? OM_OK : OM_ERR_NOMEM;
+}
+
 static int predict_precision(const om_profile *p, const char *precision, om_what_if *out)
 {
     bool known = !strcmp(precision, "f32") || !strcmp(precision, "bf16") || !strcmp(precision, "f16") ||
@@ -67,6 +78,7 @@ static int predict_precision(const om_profile *p, const char *precision, om_what
     if (!known)
         return om_fail(OM_ERR_ARG, "what if precision=%s: expected f32, bf16, f16 or int8", precision);
     if (!p->n_layers) return om_fail(OM_ERR_ARG, "what if precision=%s: needs a model's layers", precision);
+    if (!strcmp(precision, "int8") && p->int8_us > 0) return predict_int8(p, out);
     if (!strcmp(precision, "bf16") && p->peaks.bf16_gflops <= 0)
         return om_fail(OM_ERR_UNSUPPORTED, "what if precision=bf16: this machine has no instructions for it");
     if (!strcmp(precision, "f16") && p->peaks.f16_gflops <= 0)

@@ -68,6 +68,7 @@ typedef struct om_profile {
     double layers_us;   /* sum of the layers */
     double latency_us;  /* of an inference without measuring; median */
     double profiled_us; /* of one with; median */
+    double int8_us;     /* as latency_us, of its form in int8; 0: not measured */
     char *gap;          /* why sum and latency differ by more than 5%; NULL: they do not */
     bool in_place;      /* input and output are host memory that the engine uses where it is: no transfers */
     double to_device_us, to_host_us;
@@ -98,6 +99,9 @@ typedef struct om_profile_params {
 /* Loads, compiles and measures. `*p` is filled from scratch; om_profile_fini() also after a failure.
  * Thread-safety: one thread; the machine should do nothing else meanwhile. */
 int om_profile_measure(const om_profile_params *params, om_profile *p);
+/* How long an inference of the float model takes in int8: of a form of it that was calibrated with a test
+ * picture, whose speed is that of any. OM_ERR_ARG, OM_ERR_UNSUPPORTED: it has none; the message says why. */
+int om_profile_measure_int8(const om_profile_params *params, double *latency_us);
 void om_profile_fini(om_profile *p);
 
 /* How well the outputs of two measurements of one model agree: the cosine between them, and the length of

@@ -40,16 +40,26 @@ void om_advise(om_finding *x, double times, const char *fmt, ...)
 
 double om_gain(double share, double factor) { return 1 / (1 - fmin(share, .99) + share / factor); }
 
+/* What was measured goes before what the peaks say. */
+static void advise_measured_int8(const om_profile *p, om_finding *x)
+{
+    if (p->latency_us > 1.05 * p->int8_us)
+        om_advise(x, p->latency_us / p->int8_us,
+                  "quantise to int8: a form of this model in int8 took %.2f ms instead of %.2f",
+                  p->int8_us / 1e3, p->latency_us / 1e3);
+}
+
 static void advise_precision(const om_facts *f, om_finding *x)
 {
     const om_peaks *peaks = &f->p->peaks;
     double share = f->f32_dot_us / fmax(f->p->latency_us, 1), f32 = fmax(peaks->f32_gflops, 1);
     if (share < .1) return;
+    if (f->p->int8_us > 0) advise_measured_int8(f->p, x);
     if (peaks->f16_gflops > 1.05 * f32) /* a GPU: what its engine does not compute in gains nothing */
         om_advise(x, om_gain(share, peaks->f16_gflops / f32), "--precision f16: %.1f times the products",
                   peaks->f16_gflops / f32);
     if (peaks->f16_gflops > 0) return;
-    if (peaks->int8_gops > 1.05 * f32)
+    if (peaks->int8_gops > 1.05 * f32 && f->p->int8_us <= 0)
         om_advise(
             x, om_gain(share, peaks->int8_gops / f32),
             "quantise to int8: this machine does %.1f times the products in int8, and %.0f%% of the time is f32 products",

@@ -5,8 +5,8 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/file.h"
-#include "base/json.h"
 #include "base/mem.h"
+#include "trace/line.h"
 #include "trace/ring.h"
 #include "trace/trace.h"
 
@@ -17,8 +17,7 @@ typedef struct writer {
     om_str text;
     bool first;
     int64_t since_ns; /* what is older is left out */
-    int pid;
-    long tid;
+    char who[64];     /* whose events follow: members of each one's object */
 } writer;
 
 typedef struct ring_copy {
@@ -52,86 +51,96 @@ static int flush(writer *w)
     return rc;
 }
 
-static void json_us(om_json *j, const char *key, int64_t ns)
+static void set_thread(writer *w, long tid)
 {
-    om_json_key(j, key);
-    om_json_num(j, (double)ns / 1000, 3);
+    snprintf(w->who, sizeof w->who, ",\"pid\":%d,\"tid\":%ld", (int)getpid(), tid);
 }
 
-static void event_open(writer *w, om_json *j, const char *phase, const char *name)
+static void event_open(writer *w, om_trace_line *l, const char *phase, const char *name)
 {
-    om_str_add(&w->text, w->first ? "\n" : ",\n");
+    l->out = &w->text;
+    l->len = 0;
+    om_trace_line_add(l, w->first ? "\n{\"ph\":\"" : ",\n{\"ph\":\"");
+    om_trace_line_add(l, phase);
+    om_trace_line_add(l, "\",\"name\":");
+    om_trace_line_quote(l, name);
+    om_trace_line_add(l, w->who);
     w->first = false;
-    om_json_init(j, &w->text, 0);
-    om_json_begin_object(j);
-    om_json_key_string(j, "ph", phase);
-    om_json_key_string(j, "name", name);
-    om_json_key_int(j, "pid", w->pid);
-    om_json_key_int(j, "tid", w->tid);
 }
 
-static void event_close(om_json *j, const char *arg, int64_t value)
+static void event_close(om_trace_line *l)
 {
-    if (arg) {
-        om_json_key(j, "args");
-        om_json_begin_object(j);
-        om_json_key_int(j, arg, value);
-        om_json_end_object(j);
-    }
-    om_json_end_object(j);
+    om_trace_line_add(l, "}");
+    om_trace_line_end(l);
+}
+
+static void add_time(om_trace_line *l, const om_trace_event *e)
+{
+    om_trace_line_add(l, ",\"ts\":");
+    om_trace_line_us(l, e->ns - om_trace_origin_ns());
+}
+
+/* `key` with the brackets before it; closed by as many behind. */
+static void add_argument(om_trace_line *l, const char *key, int64_t value)
+{
+    om_trace_line_add(l, key);
+    om_trace_line_int(l, value);
+    om_trace_line_add(l, "}");
 }
 
 static void add_name(writer *w, const char *what, const char *name)
 {
-    om_json j;
-    event_open(w, &j, "M", what);
-    om_json_key(&j, "args");
-    om_json_begin_object(&j);
-    om_json_key_string(&j, "name", name);
-    om_json_end_object(&j);
-    event_close(&j, NULL, 0);
+    om_trace_line l;
+    event_open(w, &l, "M", what);
+    om_trace_line_add(&l, ",\"args\":{\"name\":");
+    om_trace_line_quote(&l, name);
+    om_trace_line_add(&l, "}");
+    event_close(&l);
 }
 
 /* A span; one that is still open has no end yet. */
 static void add_span(writer *w, const om_trace_event *begin, const om_trace_event *end)
 {
-    om_json j;
-    event_open(w, &j, end ? "X" : "B", begin->name);
-    json_us(&j, "ts", begin->ns - om_trace_origin_ns());
-    if (end) json_us(&j, "dur", end->ns - begin->ns);
-    event_close(&j, begin->value >= 0 ? "id" : NULL, begin->value);
+    om_trace_line l;
+    event_open(w, &l, end ? "X" : "B", begin->name);
+    add_time(&l, begin);
+    if (end) {
+        om_trace_line_add(&l, ",\"dur\":");
+        om_trace_line_us(&l, end->ns - begin->ns);
+    }
+    if (begin->value >= 0) add_argument(&l, ",\"args\":{\"id\":", begin->value);
+    event_close(&l);
 }
 
 static void add_counter(writer *w, const om_trace_event *e)
 {
-    om_json j;
-    event_open(w, &j, "C", e->name);
-    json_us(&j, "ts", e->ns - om_trace_origin_ns());
-    event_close(&j, "value", e->value);
+    om_trace_line l;
+    event_open(w, &l, "C", e->name);
+    add_time(&l, e);
+    add_argument(&l, ",\"args\":{\"value\":", e->value);
+    event_close(&l);
 }
 
 static void add_flow(writer *w, const om_trace_event *e)
 {
-    om_json j;
+    om_trace_line l;
     char phase[2] = {e->phase, '\0'};
-    event_open(w, &j, phase, e->name);
-    om_json_key_string(&j, "cat", "frame");
-    om_json_key_int(&j, "id", e->value);
-    json_us(&j, "ts", e->ns - om_trace_origin_ns());
-    if (e->phase == 'f') om_json_key_string(&j, "bp", "e"); /* binds to the span it stands in */
-    event_close(&j, NULL, 0);
+    event_open(w, &l, phase, e->name);
+    om_trace_line_add(&l, ",\"cat\":\"frame\",\"id\":");
+    om_trace_line_int(&l, e->value);
+    add_time(&l, e);
+    if (e->phase == 'f') om_trace_line_add(&l, ",\"bp\":\"e\""); /* binds to the span it stands in */
+    event_close(&l);
 }
 
 static void add_async(writer *w, const om_trace_event *e)
 {
-    om_json j;
-    char id[24];
-    snprintf(id, sizeof id, "0x%llx", (unsigned long long)e->value);
-    event_open(w, &j, e->kind == OM_TRACE_ASYNC_BEGIN ? "b" : "e", e->name);
-    om_json_key_string(&j, "cat", "session");
-    om_json_key_string(&j, "id", id);
-    json_us(&j, "ts", e->ns - om_trace_origin_ns());
-    event_close(&j, NULL, 0);
+    om_trace_line l;
+    event_open(w, &l, e->kind == OM_TRACE_ASYNC_BEGIN ? "b" : "e", e->name);
+    om_trace_line_add(&l, ",\"cat\":\"session\",\"id\":");
+    om_trace_line_hex(&l, (uint64_t)e->value);
+    add_time(&l, e);
+    event_close(&l);
 }
 
 /* Closes the innermost open span of that name and those inside it, whose own ends are missing. An end whose
@@ -170,7 +179,7 @@ static int add_ring(writer *w, om_trace_ring *ring)
 {
     ring_copy copy;
     size_t *open = NULL;
-    w->tid = ring->tid;
+    set_thread(w, ring->tid);
     add_name(w, "thread_name", ring->thread);
     int rc = ring_copy_make(ring, &copy);
     if (rc == OM_OK && copy.count) {
@@ -184,9 +193,10 @@ static int add_ring(writer *w, om_trace_ring *ring)
 
 static int export_since(const char *path, int64_t since_ns)
 {
-    writer w = {.first = true, .since_ns = since_ns, .pid = getpid(), .tid = getpid()};
+    writer w = {.first = true, .since_ns = since_ns};
     int rc = om_outfile_open(&w.file, path);
     if (rc < 0) return rc;
+    set_thread(&w, getpid());
     om_str_add(&w.text, "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[");
     add_name(&w, "process_name", "omma");
     for (om_trace_ring *ring = om_trace_rings(); ring && rc == OM_OK; ring = ring->next)

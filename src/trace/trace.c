@@ -70,6 +70,18 @@ void om_trace_fini(void)
     }
 }
 
+int64_t om_trace_kept_ns(void)
+{
+    int64_t now = om_now_ns(), kept = INT64_MAX;
+    for (om_trace_ring *ring = om_trace_rings(); ring; ring = ring->next) {
+        pthread_mutex_lock(&ring->lock);
+        if (ring->count && ring->count == ring->max && now - ring->events[ring->head].ns < kept)
+            kept = now - ring->events[ring->head].ns;
+        pthread_mutex_unlock(&ring->lock);
+    }
+    return kept;
+}
+
 /* NULL when out of memory: the thread goes on untraced. */
 static om_trace_ring *my_ring(void)
 {

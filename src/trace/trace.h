@@ -17,6 +17,9 @@ void om_trace_stop(void);
 int om_trace_export(const char *path);
 /* As om_trace_export(), of the last `ns` only. Recording goes on. */
 int om_trace_export_last(const char *path, int64_t ns);
+/* How far back the trace of every thread goes: less than asked for where a busy one has filled its ring.
+ * INT64_MAX: none has. */
+int64_t om_trace_kept_ns(void);
 /* Frees the rings. Call after all traced threads have ended. */
 void om_trace_fini(void);
 

@@ -445,9 +445,29 @@ def test_outputs_that_cannot_be_written(omma, tmp_path, kind):
     for target, words in ((tmp_path / "none/x.mp4", "no such file"), (file / "x.mp4", "not a directory"),
                           ("/proc/omma.mp4", "/proc/omma.mp4"), (tmp_path, "is a directory")):
         one_line(omma(*usage("-o", f"{kind}:{target}"), code=1), str(target), words)
-    for flag in ("--report", "--trace"):
-        one_line(omma(*usage("-o", "null:", flag, tmp_path / "none/r.json"), code=1), "none/r.json")
     assert file.read_text() == "x"
+
+
+@pytest.mark.sanitize
+def test_files_beside_the_sinks_are_tried_before_the_run(omma, tmp_path):
+    """A camera that never ends: what says so does not wait for its end. Nothing is left behind."""
+    file, sink = tmp_path / "file", tmp_path / "out.jsonl"
+    file.write_text("x")
+    endless = ("run", "-m", SHAPES, "-d", "null", "-i", "pattern:64x48@25:frames=0", "--live", "-o", f"jsonl:{sink}")
+    for flag in ("--report", "--trace", "--metrics-file", "--profile"):
+        for target, words in ((tmp_path / "none/r.json", "No such file"), (file / "r.json", "Not a directory"),
+                              (tmp_path, "Is a directory"), ("/proc/r.json", "No such file"), (tmp_path / ("a" * 300), "File name too long")):
+            one_line(omma(*endless, flag, target, code=1, timeout=30), flag, str(target), words)
+    for a, b in (("--trace", "--report"), ("--profile", "--metrics-file")):
+        one_line(omma(*endless, a, tmp_path / "same", b, tmp_path / "same", code=2, timeout=30), a, b, "would both write")
+    (tmp_path / "link").symlink_to(file)
+    one_line(omma(*endless, "--trace", file, "--report", tmp_path / "link", code=2, timeout=30), "would both write")
+    os.mkfifo(tmp_path / "pipe")
+    one_line(omma(*endless, "--metrics-file", tmp_path / "pipe", code=2, timeout=30), "--metrics-file", "is a pipe")
+    (tmp_path / "pipe").unlink()
+    assert file.read_text() == "x" and not sink.exists() and sorted(p.name for p in tmp_path.iterdir()) == ["file", "link"]
+    done = omma("worker", "-m", SHAPES, "-i", "pattern:64x48:frames=9", "-d", "null", "-o", tmp_path, "--trace", "/proc/t.json", code=1)
+    assert done.err.count("\n") == 1 and "--trace /proc/t.json" in done.err
 
 
 @pytest.mark.sanitize

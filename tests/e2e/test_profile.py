@@ -1,6 +1,7 @@
 """omma profile: layers, files, causes, comparisons; omma run --profile: stages, metrics, traces."""
 import csv
 import json
+import os
 import re
 import shutil
 import signal
@@ -152,6 +153,21 @@ def test_compare_and_predict(omma, profile, session_dir, tmp_path):
     assert re.search(r"if batch=4: [\d.]+ a second", done.out) and "if precision=int8" in done.out
 
 
+def test_int8_is_predicted_by_the_models_own_form(omma, small, tmp_path):
+    """The form in int8 is measured once, kept in the profile, and leaves no file; what has none is told by the peaks."""
+    there = tmp_path / "tmp"
+    there.mkdir()
+    model = tmp_path / "p.json"
+    done = omma("profile", small, *QUICK, "--what-if", "precision=int8", "--json", model,
+                env={**os.environ, "TMPDIR": str(there)})
+    assert "a form of int8" in done.out and not list(there.iterdir())
+    assert json.loads(model.read_text())["totals"]["int8_latency_us"] > 0
+    assert "a form of int8" in omma("profile", "--from", model, "--what-if", "precision=int8").out
+    omma("quantize", small, "--calib", PATTERN, "--frames", "16", "-o", tmp_path / "q.onnx")
+    done = omma("profile", tmp_path / "q.onnx", *QUICK, "--what-if", "precision=int8", "--json", model)
+    assert "by the machine's peaks alone" in done.err and "int8_latency_us" not in json.loads(model.read_text())["totals"]
+
+
 def test_ladder_says_what_it_skips(omma, small, tmp_path):
     omma("profile", small, *QUICK, "--ladder", "fp32,int8", "--json", tmp_path / "l.json")
     f32, int8 = json.loads((tmp_path / "l.json").read_text())["ladder"]
@@ -246,6 +262,64 @@ def test_the_last_seconds_are_dumped_on_a_signal(omma, tmp_path):
     events = [e for e in json.loads((tmp_path / "t-1.json").read_text())["traceEvents"] if "ts" in e]
     assert events and max(e["ts"] for e in events) - min(e["ts"] for e in events) < 1.5e6
     assert not (tmp_path / "t.json").exists()
+
+
+def running(omma, *options, seen):
+    """A live run that has come so far that the file `seen` is there."""
+    process = omma.start("run", "-m", SHAPES, "-i", "pattern:64x48@25:frames=0", "--live", "-o", "null:", "-d", "null", *options)
+    deadline = time.monotonic() + 60
+    while not seen.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(.05)
+    return process
+
+
+def ended(process, number=signal.SIGINT):
+    try:
+        process.send_signal(number)
+        return process.communicate(timeout=60)[1]
+    finally:
+        process.kill()
+
+
+@pytest.mark.parametrize("way", [(), ("--supervise",)])
+def test_a_signal_for_a_trace_that_is_not_kept_ends_no_run(omma, tmp_path, way):
+    process = running(omma, "--metrics-file", tmp_path / "m", *way, seen=tmp_path / "m")
+    process.send_signal(signal.SIGUSR2)
+    line = process.stderr.readline()
+    assert "SIGUSR2" in line and "--trace-last" in line
+    ended(process)
+    assert process.returncode == 0
+
+
+def test_a_trace_that_reaches_less_far_back_says_so(omma, tmp_path):
+    """An hour was asked for; a run at full speed fills its rings in seconds."""
+    process = omma.start("run", "-m", SHAPES, "-i", "pattern:64x48:frames=0", "-o", "null:", "-d", "null", "--trace", tmp_path / "t.json",
+                         "--trace-last", "1h", "--warn-latency", "1h", "--stats", "250ms", "--metrics-file", tmp_path / "m")
+    deadline, line = time.monotonic() + 60, ""
+    while "events go back" not in line and process.poll() is None and time.monotonic() < deadline:
+        line = process.stderr.readline()
+        if "trace" not in line:
+            process.send_signal(signal.SIGUSR2)
+    ended(process)
+    assert "t-" in line and "events go back" in line and "of the 3600" in line
+
+
+def test_a_folder_that_goes_away_costs_its_files_alone(omma, tmp_path):
+    """Metrics cannot be written any more: said once, and the profile is there all the same."""
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    process = running(omma, "--metrics-file", folder / "m", "--stats", "300ms", "-q", "--profile", tmp_path / "p.json", "--trace",
+                      folder / "t.json", "--trace-last", "1", seen=folder / "m")
+    shutil.rmtree(folder)
+    said = ""
+    while "gone/m: cannot write" not in said and process.poll() is None:
+        said += process.stderr.readline()
+    process.send_signal(signal.SIGUSR2)
+    while "gone/t-1.json: cannot write" not in said and process.poll() is None:
+        said += process.stderr.readline()
+    said += ended(process)
+    assert process.returncode == 1 and (tmp_path / "p.json").exists()
+    assert said.count("gone/m: cannot write") == 1 and "driver" not in said, said
 
 
 def test_bounds_are_watched(omma):
@@ -366,6 +440,28 @@ def test_predictions_come_true(omma, yolov8n, tmp_path):
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("name", ["yolov8n", "mobilenet_v2"])
+def test_int8_comes_true(omma, name, tmp_path):
+    """The float model's prediction: within 15% of the model that `omma quantize` makes of pictures."""
+    model, quantised = tmp_path / "float.onnx", tmp_path / "int8.onnx"
+    omma("model", "synth", name, "-o", model)
+    omma("quantize", model, "--calib", DEPS / "media/bikes.mp4", "--frames", "16", "-o", quantised, timeout=300)
+
+    def rate(path, *options):
+        done = omma("profile", path, "--iterations", "9", "--json", tmp_path / "p.json", *options, timeout=300)
+        return done, json.loads((tmp_path / "p.json").read_text())["totals"]
+
+    def measure():
+        done, totals = rate(model, "--what-if", "precision=int8")
+        said = float(re.search(r"if precision=int8: ([\d.]+)", done.out)[1])
+        assert said == pytest.approx(1e6 / totals["int8_latency_us"], rel=.05)
+        once, twice = (rate(quantised)[1]["images_s"] for _ in range(2))
+        return said, once, twice / once
+
+    comes_true(measure)
+
+
+@pytest.mark.long
 def test_a_faster_stage_comes_true(omma, tmp_path, monkeypatch):
     """A decoder of twice the speed: within 15% of what is then measured."""
     def fps(delay, path):
@@ -387,10 +483,12 @@ def test_a_faster_stage_comes_true(omma, tmp_path, monkeypatch):
 
 
 @pytest.mark.long
-def test_planted_causes_are_named():
-    """One of each kind; bench/planted.py --runs 200 is the full count."""
+def test_planted_causes_are_named(capsys):
+    """One of each kind; bench/planted.py --runs 200 is the full count. The confusion matrix is printed."""
     done = subprocess.run([DEPS / "venv/bin/python", ROOT / "bench/planted.py", "--runs", "15", "--seed", "3", "--share", "0.9"],
                           capture_output=True, text=True, timeout=400)
+    with capsys.disabled():
+        print(f"\n{done.stdout}")
     if done.returncode == 77:
         pytest.skip("other programs take the cores")
     assert done.returncode == 0, done.stdout + done.stderr

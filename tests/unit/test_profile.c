@@ -419,6 +419,34 @@ static void test_gpu_causes(void **state)
     }
 }
 
+/* Is it among what is advised on the first finding? */
+static bool advised(const char *json, const char *text)
+{
+    om_profile p;
+    om_findings f;
+    bool found = false;
+    profile_from(json, &p);
+    assert_int_equal(om_diagnose(&p, &f), OM_OK);
+    for (size_t i = 0; i < f.items[0].advice.n; i++)
+        found |= strstr(f.items[0].advice.items[i], text) != NULL;
+    om_findings_fini(&f);
+    om_profile_fini(&p);
+    return found;
+}
+
+/* By the peaks where int8 was not measured, by that where it was, and not where it gains nothing. */
+static void test_advice_of_int8(void **state)
+{
+#define ONE_CONV(totals)                                                                                     \
+    PROFILE("\"layers_us\":900,\"latency_us\":1000" totals,                                                  \
+            LAYER("a", "Conv", 900, 30000000, 100000, "compute"))
+    assert_true(advised(ONE_CONV(""), "times the products in int8"));
+    assert_false(advised(ONE_CONV(",\"int8_latency_us\":400"), "times the products in int8"));
+    assert_true(advised(ONE_CONV(",\"int8_latency_us\":400"), "took 0.40 ms instead of 1.00"));
+    assert_false(advised(ONE_CONV(",\"int8_latency_us\":1100"), "quantise to int8"));
+#undef ONE_CONV
+}
+
 static double predicted(const char *json, const char *what)
 {
     om_profile p;
@@ -445,6 +473,10 @@ static void test_predictions(void **state)
     assert_near(predicted(layers, "batch=8"), 8 * 1000.0 / 7300);
     /* 600/2 of products, 300/4 of bytes, 100 between. */
     assert_near(predicted(layers, "precision=int8"), 1000.0 / (300 + 75 + 100));
+    /* What was measured goes before what the peaks say. */
+    const char *quantised = PROFILE("\"layers_us\":900,\"latency_us\":1000,\"int8_latency_us\":400",
+                                    LAYER("a", "Conv", 600, 30000000, 100000, "compute"));
+    assert_near(predicted(quantised, "precision=int8"), 2.5);
     const char *run = RUN("\"cpu_seconds\":12,\"cores_busy\":1.2,\"batch_infer_ms\":20",
                           STAGE("decode", 95) "," STAGE("infer", 20));
     /* Decode bounds at 95 ms, then the cores: (12 s - 4.75 s) / 100 / 2. */
@@ -522,6 +554,7 @@ int main(void)
         cmocka_unit_test(test_launch_cause),
         cmocka_unit_test(test_run_causes),
         cmocka_unit_test(test_gpu_causes),
+        cmocka_unit_test(test_advice_of_int8),
         cmocka_unit_test(test_predictions),
         cmocka_unit_test(test_comparison),
         cmocka_unit_test(test_peaks),

@@ -16,6 +16,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/thread.h"
+#include "trace/ring.h"
 #include "trace/trace.h"
 
 static char path[64];
@@ -119,6 +120,20 @@ static void ring_keeps_the_last_events(void **state)
         assert_true(number_of(om_json_get(find(v, "C", "n", i), "args"), "value") == 1345 + i);
     om_json_free(v);
     om_trace_fini();
+}
+
+static void a_full_ring_says_how_far_back_it_goes(void **state)
+{
+    assert_int_equal(om_trace_start(4), OM_OK);
+    for (int i = 0; i < 3; i++) om_trace_counter("n", i);
+    assert_true(om_trace_kept_ns() == INT64_MAX);
+    om_cancel_sleep_until(NULL, om_now_ns() + 20 * OM_NS_PER_MS);
+    int64_t begin = om_now_ns();
+    for (int i = 0; i < 4; i++) om_trace_counter("n", i);
+    int64_t kept = om_trace_kept_ns();
+    assert_true(kept >= 0 && kept <= om_now_ns() - begin);
+    om_trace_fini();
+    assert_true(om_trace_kept_ns() == INT64_MAX);
 }
 
 static void odd_ends_are_left_out(void **state)
@@ -260,6 +275,30 @@ static void flows_and_async_spans_are_told(void **state)
     om_trace_fini();
 }
 
+/* Names that JSON must escape or no line holds, numbers of every length. */
+static void odd_names_and_numbers_are_told(void **state)
+{
+    static char lengthy[600];
+    static const int64_t numbers[] = {0, -1, 10, 99, 1000000007, -123456789012};
+    memset(lengthy, 'n', sizeof lengthy - 1);
+    assert_int_equal(om_trace_start(100), OM_OK);
+    for (int i = 0; i < 6; i++) om_trace_counter(lengthy, numbers[i]);
+    om_trace_counter("a \"quoted\\ name\n", 1);
+    om_trace_counter("gr\xc3\xbc\xc3\x9f \xff", 2);
+    om_trace_async("infer", -2, true);
+    om_trace_past("past", 1, om_trace_origin_ns() - 1234567, om_trace_origin_ns() + 5);
+    om_json_value *v = exported();
+    for (int i = 0; i < 6; i++)
+        assert_true(number_of(om_json_get(find(v, "C", lengthy, i), "args"), "value") == (double)numbers[i]);
+    assert_non_null(find(v, "C", "a \"quoted\\ name\n", 0));
+    assert_non_null(find(v, "C", "gr\xc3\xbc\xc3\x9f \xef\xbf\xbd", 0));
+    assert_string_equal(text_of(find(v, "b", "infer", 0), "id"), "0xfffffffffffffffe");
+    assert_true(number_of(find(v, "b", "past", 0), "ts") == -1234.567);
+    assert_true(number_of(find(v, "e", "past", 0), "ts") == 0.005);
+    om_json_free(v);
+    om_trace_fini();
+}
+
 static void only_the_last_is_told_when_asked(void **state)
 {
     assert_int_equal(om_trace_start(100), OM_OK);
@@ -356,12 +395,14 @@ int main(void)
         cmocka_unit_test(nothing_is_recorded_while_off),
         cmocka_unit_test(spans_and_counters_are_told),
         cmocka_unit_test(ring_keeps_the_last_events),
+        cmocka_unit_test(a_full_ring_says_how_far_back_it_goes),
         cmocka_unit_test(odd_ends_are_left_out),
         cmocka_unit_test(threads_keep_their_own_events),
         cmocka_unit_test(tracing_can_start_again),
         cmocka_unit_test(lack_of_memory_loses_events_only),
         cmocka_unit_test(unwritable_file_is_an_error),
         cmocka_unit_test(flows_and_async_spans_are_told),
+        cmocka_unit_test(odd_names_and_numbers_are_told),
         cmocka_unit_test(only_the_last_is_told_when_asked),
         cmocka_unit_test(a_tool_is_told_of_spans),
         cmocka_unit_test(a_tool_needs_no_recording),
