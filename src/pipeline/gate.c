@@ -86,10 +86,11 @@ int om_gate_wait(om_gate *g, om_cancel *c, int64_t *start)
     return om_cancelled(c) ? OM_ERR_CANCELLED : err;
 }
 
+/* Even whatever the number of streams: the golden ratio does that. */
+double om_gate_share(int index) { return fmod((double)index * 0.6180339887498949, 1.0); }
+
 int64_t om_gate_phase_ns(int index, double fps)
 {
-    /* Even whatever the number of streams: the golden ratio does that. */
-    double share = fmod((double)index * 0.6180339887498949, 1.0);
     double period = 1 / (fps > 0 ? fmin(fmax(fps, 1), USUAL_FPS) : USUAL_FPS);
-    return (int64_t)(share * period * 1e9);
+    return (int64_t)(om_gate_share(index) * period * 1e9);
 }

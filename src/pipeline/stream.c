@@ -181,6 +181,7 @@ static int make_sampler(const om_stream_run *s, om_sampler *out)
                                  .fps = fps,
                                  .motion = o->motion,
                                  .hold_s = o->motion_hold,
+                                 .place = s->live && !s->local ? om_gate_share(s->index) : -1,
                                  .heartbeat_s = o->heartbeat};
     return om_sampling_init(out, &params);
 }
