@@ -77,9 +77,10 @@ typedef struct om_rung {
     double gpu_percent, gpu_memory_mb, nvdec_percent;
     double network_mbit; /* packets read, a second */
     double mean_batch;
-    bool books;    /* received = inferred + skipped + dropped at the end */
-    bool carried;  /* within every limit that more streams may break */
-    char why[160]; /* not carried: what broke */
+    double others_percent; /* of the machine's cores: what all the rest took meanwhile */
+    bool books;            /* received = inferred + skipped + dropped at the end */
+    bool carried;          /* within every limit that more streams may break */
+    char why[160];         /* not carried: what broke */
 } om_rung;
 
 typedef enum om_limit {

@@ -44,6 +44,7 @@ static void rung_json(const om_rung *r, om_json *j)
     om_json_key_num(j, "network_mbit_s", r->network_mbit, 4);
     om_json_key_num(j, "mean_batch", r->mean_batch, 4);
     om_json_key_bool(j, "accounted", r->books);
+    om_json_key_num(j, "others_percent", r->others_percent, 4);
     om_json_end_object(j);
 }
 
@@ -266,7 +267,7 @@ void om_bench_csv(const om_bench_result *r, om_str *out)
         out,
         "streams,held,failed,seconds,fps_wanted,fps_min,fps_median,fps_total,latency_mean_ms,latency_p50_ms,"
         "latency_p95_ms,latency_p99_ms,latency_max_ms,inferred,dropped,drop_percent,cpu_percent,memory_mb,"
-        "gpu_percent,gpu_memory_mb,nvdec_percent,network_mbit_s,mean_batch,dropped_by_cause\n");
+        "gpu_percent,gpu_memory_mb,nvdec_percent,network_mbit_s,mean_batch,dropped_by_cause,others_percent\n");
     for (size_t i = 0; i < r->n_rungs; i++) {
         const om_rung *x = &r->rungs[i];
         om_str_addf(out, "%d,%d,%d", x->streams, x->carried, x->failed);
@@ -282,6 +283,7 @@ void om_bench_csv(const om_bench_result *r, om_str *out)
             if (x->causes[k].n)
                 om_str_addf(out, "%s%s %llu", some++ ? " " : "", x->causes[k].name,
                             (unsigned long long)x->causes[k].n);
+        csv_num(out, x->others_percent);
         om_str_addc(out, '\n');
     }
 }

@@ -51,7 +51,7 @@ static void rung_broken(int streams, double target, const char *why, om_rung *ou
     out->fps_min = out->fps_median = 0;
     out->mean_ms = out->p50_ms = out->p95_ms = out->p99_ms = out->max_ms = out->drop_percent = NAN;
     out->cpu_percent = out->memory_mb = out->gpu_percent = out->gpu_memory_mb = out->nvdec_percent = NAN;
-    out->network_mbit = out->mean_batch = NAN;
+    out->network_mbit = out->mean_batch = out->others_percent = NAN;
     out->books = true;
     snprintf(out->error, sizeof out->error, "%s", why);
 }

@@ -203,6 +203,7 @@ static void rung_row(const om_rung *r, om_str *o)
     cell(o, r->nvdec_percent, 0);
     cell(o, r->network_mbit, 1);
     cell(o, r->mean_batch, 2);
+    cell(o, r->others_percent, 0);
     om_str_add(o, "</tr>");
     om_str_fini(&causes);
 }
@@ -210,9 +211,9 @@ static void rung_row(const om_rung *r, om_str *o)
 static void rungs(const om_rung *sorted, size_t n, om_str *o)
 {
     static const char *const titles[] = {
-        "streams", "outcome", "fps, median", "fps, least", "mean ms",       "50% ms",
-        "95% ms",  "99% ms",  "lost %",      "lost",       "CPU %",         "MB",
-        "GPU %",   "GPU MB",  "NVDEC %",     "Mbit/s",     "frames a batch"};
+        "streams", "outcome", "fps, median", "fps, least", "mean ms",        "50% ms",
+        "95% ms",  "99% ms",  "lost %",      "lost",       "CPU %",          "MB",
+        "GPU %",   "GPU MB",  "NVDEC %",     "Mbit/s",     "frames a batch", "others %"};
     om_str_add(o, "<h2>Rungs</h2>");
     heads(o, "sort", titles, sizeof titles / sizeof *titles);
     for (size_t i = 0; i < n; i++) rung_row(&sorted[i], o);

@@ -72,6 +72,7 @@ int om_snapshot_take(om_pipeline *p, om_snapshot *out)
     om_snapshot_fini(out);
     out->ns = om_now_ns();
     out->cpu_ns = om_process_cpu_ns();
+    out->machine_ns = om_machine_busy_ns();
     int err = om_pipeline_report(p, &report);
     om_pipeline_latency(p, &out->latency);
     if (!err) err = om_json_parse(report, strlen(report), &parsed);

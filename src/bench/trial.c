@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cpu.h"
 #include "base/error.h"
@@ -253,6 +254,15 @@ static void rung_latency(const om_snapshot *a, const om_snapshot *b, om_rung *ou
     out->max_ms = any ? (double)h.max_ns / 1e6 : NAN;
 }
 
+/* Ticks are coarse: a little less than nothing is nothing. */
+static double others_of(const om_snapshot *a, const om_snapshot *b)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    if (a->machine_ns < 0 || b->machine_ns < 0 || cores < 1) return NAN;
+    double others = (double)(b->machine_ns - a->machine_ns) - (double)(b->cpu_ns - a->cpu_ns);
+    return fmax(0, 100.0 * others / (double)(b->ns - a->ns) / (double)cores);
+}
+
 int om_trial_rung(const om_trial *t, double target, om_rung *out)
 {
     const om_snapshot *a = &t->first, *b = &t->last;
@@ -272,6 +282,7 @@ int om_trial_rung(const om_trial *t, double target, om_rung *out)
     out->fps_total = (double)out->inferred / seconds;
     rung_latency(a, b, out);
     out->cpu_percent = 100.0 * (double)(b->cpu_ns - a->cpu_ns) / (double)(b->ns - a->ns) / om_cpu_count();
+    out->others_percent = others_of(a, b);
     out->memory_mb = t->memory_mb > 0 ? t->memory_mb : NAN;
     out->gpu_percent = t->gpu_n ? t->gpu_sum / t->gpu_n : NAN;
     out->nvdec_percent = t->nvdec_n ? t->nvdec_sum / t->nvdec_n : NAN;

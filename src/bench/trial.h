@@ -19,7 +19,7 @@ typedef struct om_bench {
 
 /* Counters of one moment. Zeroed is valid. */
 typedef struct om_snapshot {
-    int64_t ns, cpu_ns;
+    int64_t ns, cpu_ns, machine_ns; /* machine_ns: om_machine_busy_ns() */
     uint64_t received, inferred, skipped, dropped, in_flight, bytes;
     bool networked; /* the bytes are of streams on a network, or that stand for such */
     om_loss causes[OM_BENCH_CAUSES];
@@ -41,6 +41,9 @@ typedef struct om_process {
     int handles, threads;
 } om_process;
 om_process om_process_look(void);
+/* How long the machine's cores have worked so far, all together and for whomever; what a hypervisor kept of
+ * them counts too. Negative where the system does not tell. */
+int64_t om_machine_busy_ns(void);
 
 typedef struct om_trial_params {
     const om_strlist *inputs;

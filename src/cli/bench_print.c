@@ -23,10 +23,11 @@ static int by_streams(const void *a, const void *b)
 }
 
 static const om_column ladder_columns[] = {
-    {"streams", true, 0, 0}, {"fps", true, 0, 0},    {"least", true, 0, 0}, {"mean ms", true, 0, 0},
-    {"p50", true, 0, 6},     {"p95", true, 0, 5},    {"p99", true, 0, 0},   {"lost %", true, 0, 0},
-    {"CPU %", true, 0, 0},   {"MB", true, 0, 2},     {"GPU %", true, 0, 1}, {"GPU MB", true, 0, 4},
-    {"NVDEC %", true, 0, 3}, {"Mbit/s", true, 0, 7}, {"batch", true, 0, 8}, {"outcome", false, 22, 0},
+    {"streams", true, 0, 0},   {"fps", true, 0, 0},    {"least", true, 0, 0}, {"mean ms", true, 0, 0},
+    {"p50", true, 0, 6},       {"p95", true, 0, 5},    {"p99", true, 0, 0},   {"lost %", true, 0, 0},
+    {"CPU %", true, 0, 0},     {"MB", true, 0, 2},     {"GPU %", true, 0, 1}, {"GPU MB", true, 0, 4},
+    {"NVDEC %", true, 0, 3},   {"Mbit/s", true, 0, 7}, {"batch", true, 0, 9}, {"others %", true, 0, 8},
+    {"outcome", false, 22, 0},
 };
 #define LADDER_COLUMNS (sizeof ladder_columns / sizeof ladder_columns[0])
 
@@ -45,10 +46,11 @@ static void outcome(const om_rung *r, char *out, size_t size)
 static void ladder_row(om_table *t, const om_rung *r, bool gpu)
 {
     char text[400];
-    const double v[] = {r->fps_median,    r->fps_min,       r->mean_ms,      r->p50_ms,    r->p95_ms,
-                        r->p99_ms,        r->drop_percent,  r->cpu_percent,  r->memory_mb, r->gpu_percent,
-                        r->gpu_memory_mb, r->nvdec_percent, r->network_mbit, r->mean_batch};
-    static const int decimals[] = {2, 2, 1, 1, 1, 1, 2, 0, 0, 0, 0, 0, 1, 2};
+    const double v[] = {r->fps_median,   r->fps_min,     r->mean_ms,       r->p50_ms,
+                        r->p95_ms,       r->p99_ms,      r->drop_percent,  r->cpu_percent,
+                        r->memory_mb,    r->gpu_percent, r->gpu_memory_mb, r->nvdec_percent,
+                        r->network_mbit, r->mean_batch,  r->others_percent};
+    static const int decimals[] = {2, 2, 1, 1, 1, 1, 2, 0, 0, 0, 0, 0, 1, 2, 0};
     om_table_cell(t, "%d", r->streams);
     for (size_t i = 0; i < sizeof v / sizeof *v; i++)
         if (gpu || !of_gpu(i + 1)) number(t, v[i], decimals[i]);

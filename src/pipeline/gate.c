@@ -1,10 +1,13 @@
 #include "pipeline/gate.h"
 
+#include <math.h>
+
 #include "base/clock.h"
 #include "base/error.h"
 
 #define LOOK_NS (50 * OM_NS_PER_MS) /* at the cancel */
 #define AHEAD_NS (10 * OM_NS_PER_MS)
+#define USUAL_FPS 25.0
 
 int om_gate_init(om_gate *g, int expected, int places, int64_t patience_ns)
 {
@@ -81,4 +84,13 @@ int om_gate_wait(om_gate *g, om_cancel *c, int64_t *start)
     }
     pthread_mutex_unlock(&g->lock);
     return om_cancelled(c) ? OM_ERR_CANCELLED : err;
+}
+
+/* Even whatever the number of streams: the golden ratio does that. */
+double om_gate_share(int index) { return fmod((double)index * 0.6180339887498949, 1.0); }
+
+int64_t om_gate_phase_ns(int index, double fps)
+{
+    double period = 1 / (fps > 0 ? fmin(fmax(fps, 1), USUAL_FPS) : USUAL_FPS);
+    return (int64_t)(om_gate_share(index) * period * 1e9);
 }

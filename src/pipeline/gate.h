@@ -37,4 +37,11 @@ void om_gate_open(om_gate *g);
  * else, must call om_gate_open() and wait again. */
 int om_gate_wait(om_gate *g, om_cancel *c, int64_t *start);
 
+/* How long after the common start the index-th live stream begins, of whose pictures `fps` a second are
+ * wanted (0: unknown): spread over the time between two of them, so that the streams' pictures do not fall
+ * together. */
+int64_t om_gate_phase_ns(int index, double fps);
+/* The same as a part of that time, from 0 to 1. */
+double om_gate_share(int index);
+
 #endif

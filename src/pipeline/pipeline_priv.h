@@ -67,7 +67,8 @@ typedef struct om_stream_run {
     bool remote; /* its packets come over the network */
     bool gated;  /* takes part in the gate */
     atomic_bool arrived;
-    atomic_llong start_ns; /* when its first packet is due, before the phase; 0: it does not know yet */
+    atomic_llong start_ns; /* when its first packet is due, but for a `phase` that was asked for; 0: it does
+                              not know yet */
     bool added;            /* while the run went on: its failure is not the run's */
     bool listed;           /* in a list that is read again: a reload may remove it */
     int sched_fd;          /* the thread's own, while the run is profiled */

@@ -15,6 +15,7 @@
 #define LOAD_LOST 0.1 /* share of superseded pictures that slows down */
 #define SLOWEST 16
 #define EPSILON_S 1e-6
+#define PLACE_SHARE 16 /* of a mean: arrivals jitter */
 
 int om_sampling_init(om_sampler *s, const om_sampling_params *p)
 {
@@ -91,18 +92,41 @@ static void weigh_load(om_sampler *s, uint64_t superseded, double now)
     s->wanted = 0;
 }
 
+static void note_gap(om_sampler *s, double now)
+{
+    double gap = now - s->last_s;
+    s->last_s = now;
+    if (gap <= 0 || gap > 1) return;
+    s->gap_s = s->gap_s > 0 ? s->gap_s + (gap - s->gap_s) / PLACE_SHARE : gap;
+}
+
+/* Clocks of cameras drift, and what they were when the first picture came is chance: where pictures come at
+ * least twice as often as they are wanted, the next one is sought earlier or later. */
+static void keep_place(om_sampler *s, double period, double now, double due)
+{
+    if (s->params.place < 0 || s->gap_s <= 0 || s->gap_s > period / 2 + EPSILON_S) return;
+    double late = remainder(due - s->params.place * period, period);
+    s->late_s = s->placed ? s->late_s + (late - s->late_s) / PLACE_SHARE : late;
+    s->placed = true;
+    if (fabs(s->late_s) < fmax(0.75 * s->gap_s, period / 8)) return;
+    s->next_s = now + period - s->late_s - s->gap_s / 2; /* half a gap before the picture that is meant */
+    s->late_s = 0;
+}
+
 /* By number and rate alone. */
-static bool in_turn(om_sampler *s, double now)
+static bool in_turn(om_sampler *s, double now, double due)
 {
     uint64_t n = s->seen++;
     int every = atomic_load_explicit(&s->every, memory_order_relaxed);
     double fps = atomic_load_explicit(&s->fps, memory_order_relaxed);
     if (every > 1 && n % (uint64_t)every) return false;
+    note_gap(s, now);
     if (fps > 0) {
-        if (now + EPSILON_S < s->next_s && s->next_s <= now + 1.0 / fps) return false;
+        if (now + EPSILON_S < s->next_s && s->next_s <= now + 1.5 / fps + EPSILON_S) return false;
         s->next_s += 1.0 / fps;
         /* Slower than asked for, or the rate is another: no catching up in bursts. */
         if (s->next_s <= now || s->next_s > now + 1.0 / fps) s->next_s = now + 1.0 / fps;
+        keep_place(s, 1.0 / fps, now, due);
     }
     int factor = atomic_load_explicit(&s->thin, memory_order_relaxed) * s->slow;
     return factor <= 1 || s->turn++ % (uint64_t)factor == 0;
@@ -114,7 +138,7 @@ om_verdict om_sampling_look(om_sampler *s, const om_frame *f, uint64_t supersede
     bool watches = s->params.mode == OM_SAMPLE_MOTION || s->params.mode == OM_SAMPLE_ADAPTIVE;
     if (watches) compare(s, f, now);
     if (s->params.mode == OM_SAMPLE_ADAPTIVE) weigh_load(s, superseded, now);
-    if (!in_turn(s, now)) return OM_VERDICT_SAMPLED;
+    if (!in_turn(s, now, (double)f->due_ns / 1e9)) return OM_VERDICT_SAMPLED;
     if (watches && still(s, now) && now + EPSILON_S < s->shown_s + still_pause(s, now))
         return OM_VERDICT_STILL;
     s->shown_s = now;

@@ -33,6 +33,9 @@ typedef struct om_sampling_params {
     double fps;    /* 0: all */
     double motion; /* per cent of the cells */
     double hold_s, heartbeat_s;
+    double
+        place; /* with fps: which moments are wanted where there is a choice, as a part of 1 / fps on the
+                  clock of due_ns, so that streams take turns; negative: those that follow from the first */
 } om_sampling_params;
 
 /* Thread-safety: one thread looks; set and thin from any thread between init and fini. */
@@ -40,7 +43,10 @@ typedef struct om_sampler {
     om_sampling_params params;
     atomic_int every, thin;
     _Atomic double fps;
-    double next_s; /* where fps is set: the next picture wanted */
+    double next_s;        /* where fps is set: the next picture wanted */
+    double last_s, gap_s; /* the picture before, and how far apart they come */
+    double late_s;        /* by how much wanted pictures are due behind their place */
+    bool placed;
     uint64_t seen;
     /* motion */
     om_motion level;

@@ -123,25 +123,32 @@ static void rate_of(const om_stream_run *s, int *every, double *fps)
     pthread_mutex_unlock(&s->pipeline->lock);
 }
 
+/* A live stream's place between those of the others. What it plays tells how far apart its frames are, once
+ * it is open. */
+static int64_t phase_of(om_stream_run *s)
+{
+    double wanted, source;
+    int every;
+    rate_of(s, &every, &wanted);
+    pthread_mutex_lock(&s->pipeline->lock);
+    source = s->info.fps / (every > 1 ? every : 1);
+    pthread_mutex_unlock(&s->pipeline->lock);
+    return om_gate_phase_ns(s->index, source > 0 && (wanted <= 0 || source < wanted) ? source : wanted);
+}
+
 static void source_params(om_stream_run *s, om_source_params *out)
 {
     om_pipeline *p = s->pipeline;
     const om_run_options *o = &p->config.run;
-    /* Phases spread evenly over the time between two wanted frames whatever the number of streams: the golden
-     * ratio does that. */
-    bool given = s->options->phase >= 0;
-    double turn = fmod((double)s->index * 0.6180339887498949, 1.0), fps;
-    int every;
-    rate_of(s, &every, &fps);
     double duration = s->options->duration >= 0 ? s->options->duration : o->duration;
     *out = (om_source_params){
         .live = s->live,
         .loop = s->options->loop >= 0 ? s->options->loop : o->loop,
         .decode_threads = o->decode_threads,
         .decode_size = o->decode_size,
-        .phase_ns = given ? (int64_t)(s->options->phase * 1e9) : 0,
-        .turn = given ? 0 : turn,
-        .spread_ns = fps > 0 ? (int64_t)fmin(1e9 / fps, 1e9) : 0,
+        .phase_ns = s->options->phase >= 0 ? (int64_t)(s->options->phase * 1e9)
+                    : s->gated             ? 0
+                                           : phase_of(s),
         .start_ns = s->gated ? &s->start_ns : NULL,
         .open_timeout_ms = (int)(o->open_timeout * 1e3),
         .read_timeout_ms = (int)(o->read_timeout * 1e3),
@@ -174,6 +181,7 @@ static int make_sampler(const om_stream_run *s, om_sampler *out)
                                  .fps = fps,
                                  .motion = o->motion,
                                  .hold_s = o->motion_hold,
+                                 .place = s->live && !s->local ? om_gate_share(s->index) : -1,
                                  .heartbeat_s = o->heartbeat};
     return om_sampling_init(out, &params);
 }
@@ -436,6 +444,7 @@ static int wait_for_start(om_stream_run *s)
         om_pipeline_open_gate(p);
         err = om_gate_wait(&p->gate, &s->cancel, &start);
     }
+    if (!err && s->options->phase < 0) start += phase_of(s);
     if (!err) atomic_store(&s->start_ns, start);
     return err;
 }

@@ -64,7 +64,7 @@ def test_rungs_are_consistent(ladder):
         assert latency["mean"] >= 20 * 0.98
         lost = sum(rung["dropped"].values())
         assert rung["drop_percent"] == pytest.approx(100 * lost / (lost + rung["inferred"]), abs=1e-3)
-        assert rung["cpu_percent"] > 0 and rung["memory_mb"] > 5
+        assert rung["cpu_percent"] > 0 and rung["memory_mb"] > 5 and 0 <= rung["others_percent"] <= 100
         assert rung["gpu_percent"] is None and rung["gpu_memory_mb"] is None and rung["nvdec_percent"] is None
 
 

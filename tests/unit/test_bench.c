@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -223,6 +224,30 @@ static void flat_figures_are_flat(void **state)
     om_mem_fail_after(-1);
 }
 
+static void what_others_take_is_told(void **state)
+{
+    double cores = (double)sysconf(_SC_NPROCESSORS_ONLN);
+    om_trial t = {.first = {.ns = OM_NS_PER_SEC, .cpu_ns = 5, .machine_ns = 7},
+                  .last = {.ns = 11 * OM_NS_PER_SEC, .inferred = 1}};
+    om_rung r;
+    t.last.cpu_ns = t.first.cpu_ns + 2 * OM_NS_PER_SEC;
+    t.last.machine_ns = t.first.machine_ns + 3 * OM_NS_PER_SEC;
+    assert_int_equal(om_trial_rung(&t, 5, &r), OM_OK);
+    assert_near(r.others_percent, 10 / cores);
+    t.last.machine_ns = t.first.machine_ns + 2 * OM_NS_PER_SEC - 10 * OM_NS_PER_MS; /* ticks are coarse */
+    assert_int_equal(om_trial_rung(&t, 5, &r), OM_OK);
+    assert_near(r.others_percent, 0);
+    t.first.machine_ns = -1;
+    assert_int_equal(om_trial_rung(&t, 5, &r), OM_OK);
+    assert_true(isnan(r.others_percent));
+
+    int64_t busy = om_machine_busy_ns(), cpu = om_process_cpu_ns();
+    if (busy < 0) skip();
+    while (om_process_cpu_ns() < cpu + 100 * OM_NS_PER_MS) {
+    }
+    assert_true(om_machine_busy_ns() >= busy + 70 * OM_NS_PER_MS); /* in ticks of 10 ms */
+}
+
 static void wrong_options_are_told(void **state)
 {
     static const struct {
@@ -261,6 +286,7 @@ int main(void)
         cmocka_unit_test(the_right_rung_is_judged),
         cmocka_unit_test(trends_are_theil_and_sen),
         cmocka_unit_test(flat_figures_are_flat),
+        cmocka_unit_test(what_others_take_is_told),
         cmocka_unit_test(wrong_options_are_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

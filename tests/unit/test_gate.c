@@ -70,6 +70,35 @@ static void who_hangs_is_not_waited_for(void **state)
     gate_drop(&g, &c);
 }
 
+/* ---- phases */
+
+static int by_time(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Whatever the number of streams: no gap between neighbours is more than three times what an even share were,
+ * and none less than a third of it. */
+static void phases_are_spread_over_the_time_between_two_pictures(void **state)
+{
+    const int64_t period = OM_NS_PER_SEC / 5;
+    for (int n = 2; n <= 64; n++) {
+        int64_t at[65];
+        for (int i = 0; i < n; i++) at[i] = om_gate_phase_ns(i, 5);
+        qsort(at, (size_t)n, sizeof *at, by_time);
+        at[n] = at[0] + period; /* the first one's next */
+        for (int i = 0; i < n; i++) {
+            int64_t gap = at[i + 1] - at[i];
+            if (gap * n > 3 * period || gap * n * 3 < period)
+                fail_msg("%d streams: a gap of %lld us", n, (long long)gap / 1000);
+        }
+    }
+    assert_int_equal(om_gate_phase_ns(1, 0), om_gate_phase_ns(1, 25));   /* not known */
+    assert_int_equal(om_gate_phase_ns(1, 60), om_gate_phase_ns(1, 25));  /* quick ones */
+    assert_int_equal(om_gate_phase_ns(1, 0.01), om_gate_phase_ns(1, 1)); /* nobody waits for minutes */
+}
+
 /* ---- the first picture */
 
 static void the_first_picture_is_made_before_its_time(void **state)
@@ -163,6 +192,12 @@ static void a_run_begins_with_all_decoders_made(void **state)
         assert_int_equal(atomic_load(&c->decoder), OM_DECODER_CPU);
         assert_true(atomic_load(&c->received) >= 1);
     }
+    for (int i = 0; i < STREAMS; i++) { /* a clip of 10 frames a second: over 100 ms */
+        int64_t start;
+        while (!(start = atomic_load(&p->streams[i]->start_ns)) && om_now_ns() < end)
+            om_cancel_sleep_until(NULL, om_now_ns() + OM_NS_PER_MS / 10);
+        assert_true(start >= atomic_load(&p->gate.start_ns) + om_gate_phase_ns(i, 10));
+    }
     pthread_mutex_unlock(&p->roster);
     assert_int_not_equal(om_pipeline_wait(p, 30000), OM_ERR_TIMEOUT); /* `none` fails it */
     assert_true(first_result_ns >= atomic_load(&p->gate.start_ns));
@@ -189,6 +224,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_opens_for_the_last),
         cmocka_unit_test(who_hangs_is_not_waited_for),
+        cmocka_unit_test(phases_are_spread_over_the_time_between_two_pictures),
         cmocka_unit_test(the_first_picture_is_made_before_its_time),
         cmocka_unit_test(what_fails_early_fails_in_its_turn),
         cmocka_unit_test(a_run_begins_with_all_decoders_made),

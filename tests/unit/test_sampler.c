@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include <math.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -65,6 +66,77 @@ static void test_rate_and_number(void **state)
     om_sampling_thin(&s, 1);
     assert_in_range(wanted(&s, f, 74, 250, 25, false), 49, 51);
     om_sampling_fini(&s);
+    om_frame_unref(f);
+}
+
+typedef struct camera {
+    double rate, ahead_s, drift; /* its clock: when it began on ours, and how much slower it goes */
+    int n, first;                /* pictures, and from which on the moments are judged */
+} camera;
+
+typedef struct moments {
+    int n;
+    double worst_s;               /* from the place */
+    double shortest_s, longest_s; /* from one to the next */
+} moments;
+
+/* Arrivals jitter by a fifth of the time between two pictures. */
+static moments sample_camera(om_sampler *s, om_frame *f, const camera *c, double place, double period)
+{
+    moments m = {.shortest_s = 1e9};
+    double before = -1;
+    for (int i = 0; i < c->n; i++) {
+        double t = i / c->rate,
+               due = 1000 + c->ahead_s + t * (1 + c->drift) + (i * 7919 % 11) / 55.0 / c->rate;
+        f->due_ns = (int64_t)(due * 1e9);
+        if (look(s, f, t, 0) != OM_VERDICT_WANTED) continue;
+        m.n++;
+        if (before >= 0)
+            m.shortest_s = fmin(m.shortest_s, t - before), m.longest_s = fmax(m.longest_s, t - before);
+        before = t;
+        if (i >= c->first) m.worst_s = fmax(m.worst_s, fabs(remainder(due - place * period, period)));
+    }
+    return m;
+}
+
+/* Cameras of which fewer pictures are wanted than come take turns, whenever they began and however their
+ * clocks drift, at the rate that is asked for. */
+static void test_cameras_take_turns(void **state)
+{
+    om_sampler s;
+    om_frame *f = grey();
+    for (int k = 0; k < 40; k++) {
+        double place = k / 40.0;
+        om_sampling_params p = {.every = 1, .fps = 5, .place = place};
+        const camera c = {
+            .rate = 25, .ahead_s = k * 0.0317, .drift = k % 2 ? 5e-4 : -5e-4, .n = 15000, .first = 50};
+        assert_int_equal(om_sampling_init(&s, &p), OM_OK);
+        moments m = sample_camera(&s, f, &c, place, 0.2);
+        om_sampling_fini(&s);
+        if (m.n < 2990 || m.n > 3010 || m.worst_s > 0.045 || m.shortest_s < 0.07 || m.longest_s > 0.33)
+            fail_msg("place %g: %d pictures, up to %g s beside it, %g to %g s apart", place, m.n, m.worst_s,
+                     m.shortest_s, m.longest_s);
+    }
+    om_frame_unref(f);
+}
+
+/* Where there is no choice, or nothing was asked for, no picture is passed over for it. */
+static void test_places_cost_no_picture(void **state)
+{
+    om_sampler s;
+    om_frame *f = grey();
+    const camera slow = {.rate = 5, .ahead_s = 0.07, .n = 500},
+                 quick = {.rate = 25, .ahead_s = 0.07, .n = 500};
+    for (int k = 0; k < 4; k++) {
+        om_sampling_params p = {.every = 1, .fps = k == 1 ? 0 : 5, .place = k == 2 ? -1 : 0.9};
+        const camera *c = k == 0 ? &slow : &quick;
+        assert_int_equal(om_sampling_init(&s, &p), OM_OK);
+        moments m = sample_camera(&s, f, c, 0.9, 0.2);
+        om_sampling_fini(&s);
+        if (k < 2) assert_int_equal(m.n, 500);
+        else assert_in_range(m.n, 99, 101);
+        if (k == 2) assert_true(m.shortest_s > 0.2 - 1e-6 && m.longest_s < 0.2 + 1e-6);
+    }
     om_frame_unref(f);
 }
 
@@ -164,6 +236,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rate_and_number),
+        cmocka_unit_test(test_cameras_take_turns),
+        cmocka_unit_test(test_places_cost_no_picture),
         cmocka_unit_test(test_motion_opens_and_a_still_scene_beats),
         cmocka_unit_test(test_motion_has_hysteresis),
         cmocka_unit_test(test_adaptive_slows_down_and_comes_back),
