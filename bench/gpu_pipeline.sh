@@ -71,7 +71,7 @@ PY
         "$build/omma" run -m "$model" -d "${device%%,*}" -i "$clip" --test-streams "$n" --duration 20s --quiet \
             --cache-dir "$out/plans" --report "$out/report.json" >"$out/log" 2>&1
         python3 - "$codec" "$n" "$out" <<'PY' || tail -n 3 "$out/log"
-import json, sys
+import collections, json, sys
 codec, n, out = sys.argv[1:]
 r = json.load(open(f"{out}/report.json"))
 t = r["totals"]
@@ -79,7 +79,9 @@ lost = sum(t["dropped"].values())
 print(json.dumps({"what": "paced", "codec": codec, "streams": int(n), "fps": 5, "opening_s": t["begin_s"], "received": t["received"],
                   "inferred": t["inferred"], "dropped": {k: v for k, v in t["dropped"].items() if v},
                   "dropped_percent": round(100 * lost / max(1, t["received"]), 4), "latency_ms": t["latency_ms"],
-                  "nvdec_percent": t["nvdec_percent"], "gpu_percent": t["gpu_percent"], "gpu_memory_mb": t["gpu_memory_mb"]}), flush=True)
+                  "nvdec_percent": t["nvdec_percent"], "gpu_percent": t["gpu_percent"], "gpu_memory_mb": t["gpu_memory_mb"],
+                  "cores": round((t["cpu_seconds"] - t["begin_cpu_s"]) / (t["seconds"] - t["begin_s"]), 2),
+                  "decoders": dict(collections.Counter(s["decoder"] or "" for s in r["streams"]))}), flush=True)
 PY
     fi
     wanted ladder || return 0

@@ -198,7 +198,8 @@ static enum AVPixelFormat choose_format(AVCodecContext *ctx, const enum AVPixelF
     om_surfaces *s = ctx->opaque;
     for (const enum AVPixelFormat *f = formats; *f != AV_PIX_FMT_NONE; f++)
         if (*f == AV_PIX_FMT_CUDA && make_frames(s, ctx) >= 0) return *f;
-    if (!om_surfaces_refused(s)) om_surfaces_refuse(s, "the GPU does not take this stream");
+    if (!om_surfaces_refused(s))
+        om_surfaces_refuse(s, "the GPU has no decoder for this stream: none of its kind, or none is left");
     return AV_PIX_FMT_NONE;
 }
 

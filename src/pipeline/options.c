@@ -16,7 +16,7 @@ static const om_choice decode_choices[] = {
     {"auto", OM_DECODE_AUTO,
      "on the GPU that runs the model, and on idle cores what is too much for its decoders; else on the CPU"},
     {"cpu", OM_DECODE_CPU, NULL},
-    {"cuda", OM_DECODE_CUDA, "on the GPU alone, whatever runs the model"},
+    {"cuda", OM_DECODE_CUDA, "on the GPU, whatever runs the model; what it does not take goes to the CPU"},
     {"hybrid", OM_DECODE_HYBRID, "on the GPU and on cores beside it from the start, then as auto"},
     {"cuda-host", OM_DECODE_CUDA_HOST, "on the GPU, then copied to host memory (to compare)"},
     {NULL, 0, NULL},
