@@ -98,7 +98,7 @@ def compare(args, folder):
                         best.setdefault(side, []).append(got["img_s"])
                         say(f"{name} batch {batch}: {side} {got['img_s']:.0f} pictures a second, compiled in {got['compile_s']} s; {json.dumps(got)}")
             row = {"model": name, "batch": batch, **{side: sorted(v)[len(v) // 2] for side, v in best.items()}}
-            if len(best) == 2:
+            if len(best) == 2 and row["torch"]:
                 row["times_torch"] = round(row["omma"] / row["torch"], 3)
             if not best:
                 say(f"{name} batch {batch}: left out, {args.budget} s are over")

@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 
+#include "base/crew.h"
 #include "base/thread.h"
 #include "device/device.h"
 
@@ -23,6 +24,8 @@ typedef struct om_cuda_slot {
     bool timed;
     om_frame **frames; /* references held */
     size_t n_frames, cap_frames;
+    size_t *places; /* where in the buffers each picture of a batch lies */
+    size_t cap_places;
     uint64_t order; /* of its launch among the device's; guarded by the device's lock */
     enum { OM_CUDA_IDLE, OM_CUDA_FILLING, OM_CUDA_FLYING } state; /* guarded by the device's lock */
 } om_cuda_slot;
@@ -37,6 +40,8 @@ typedef struct om_cuda {
     om_cuda_slot slots[OM_CUDA_SLOTS];
     uint64_t launches;
     bool closing;
+    om_crew *crew;   /* copies large batches of host pictures; NULL: not made; guarded by the lock */
+    bool crew_tried; /* guarded by the lock */
     om_thread
         reaper; /* gives frames back as soon as their work is done, so that nobody else has to wait for it */
     void *nvml; /* its device; NULL: not told */
