@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import tempfile
@@ -123,6 +124,7 @@ def main():
     parser.add_argument("--sides", default="omma,torch")
     parser.add_argument("--record", type=Path, help="write a JSON line a pair here")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the peers end with this
     args.build = args.build.resolve()
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
         (Path(folder) / "cache").mkdir()

@@ -16,9 +16,10 @@ import argparse
 import json
 import os
 import queue
-import re
 import statistics
 import struct
+import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -276,6 +277,7 @@ def main():
     parser.add_argument("--clip", type=Path, help="a video instead of uncompressed frames")
     parser.add_argument("--record", type=Path, help="write the figures here as JSON")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the peers end with this
     record = {"date": time.strftime("%Y-%m-%d"), "batch": args.batch, "steps": args.steps, "rounds": args.rounds,
               "input": args.clip.name if args.clip else f"{FRAMES} uncompressed frames of {WIDTH}x{HEIGHT}", "models": {}}
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
