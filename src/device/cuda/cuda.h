@@ -45,6 +45,8 @@ typedef struct om_cuda {
     om_thread
         reaper; /* gives frames back as soon as their work is done, so that nobody else has to wait for it */
     void *nvml; /* its device; NULL: not told */
+    pthread_mutex_t products_lock;     /* one product at a time; guards what follows */
+    struct om_cuda_products *products; /* made when the first is asked for */
 } om_cuda;
 
 static inline om_cuda *om_cuda_of(const om_device *d) { return d->priv; }
@@ -66,6 +68,9 @@ int om_cuda_usage(om_device *d, om_device_usage *out);
 void om_cuda_usage_init(om_device *d);
 /* om_device_ops.peaks */
 int om_cuda_peaks(om_device *d, om_device_peaks *out);
+/* om_device_ops.product, and what it leaves behind */
+int om_cuda_product(om_device *d, const om_mat *a, const om_mat *b, float *c, size_t c_row);
+void om_cuda_products_fini(om_device *d);
 /* om_device_ops.gather */
 int om_cuda_gather(om_device *d, const om_gather_item *items, size_t n, const om_prep *prep, om_stream *s);
 /* From now on spans are NVTX ranges, where one of NVIDIA's tools watches this process. */
