@@ -4,15 +4,18 @@
 typedef struct CUctx_st *CUcontext;
 typedef struct CUstream_st *CUstream;
 #define CUDA_VERSION 0
+#include <dlfcn.h>
 #include <libavutil/hwcontext.h>
 #include <libavutil/hwcontext_cuda.h>
 #include <libavutil/imgutils.h>
 #include <libavutil/pixdesc.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "device/nvdec.h"
 #include "media/frame_av.h"
 #include "media/media.h"
 
@@ -24,6 +27,8 @@ struct om_hwaccel {
     om_device *device;
     AVBufferRef *ref; /* of an AVHWDeviceContext */
     atomic_ullong declined;
+    om_nvdec_wish_fn *wish; /* NULL: streams share no decoder sessions */
+    om_nvdec_expect_fn *expect;
 };
 
 /* Thread-safety: hold, and the release of a picture, from any thread. */
@@ -36,6 +41,18 @@ struct om_surfaces {
     int wish;
     const char *refused; /* why; NULL: it is not */
 };
+
+/* What stands before NVIDIA's library, if the device brought it. */
+static void find_share(om_hwaccel *h)
+{
+    void *lib = dlopen(OM_NVDEC_SONAME, RTLD_NOW | RTLD_NOLOAD);
+    void *wish = lib ? dlsym(lib, OM_NVDEC_WISH) : NULL, *expect = lib ? dlsym(lib, OM_NVDEC_EXPECT) : NULL;
+    if (wish && expect) {
+        memcpy(&h->wish, &wish, sizeof wish);
+        memcpy(&h->expect, &expect, sizeof expect);
+    }
+    if (lib) dlclose(lib);
+}
 
 int om_hwaccel_create(om_device *d, om_hwaccel **out)
 {
@@ -61,6 +78,7 @@ int om_hwaccel_create(om_device *d, om_hwaccel **out)
         rc = om_fail_av(rc, "FFmpeg's CUDA");
         goto fail;
     }
+    find_share(h);
     *out = h;
     return OM_OK;
 fail:
@@ -73,6 +91,11 @@ void om_hwaccel_destroy(om_hwaccel *h)
     if (!h) return;
     av_buffer_unref(&h->ref);
     om_free(h);
+}
+
+void om_hwaccel_expect(om_hwaccel *h, int streams)
+{
+    if (h && h->expect) h->expect(streams);
 }
 
 uint64_t om_hwaccel_declined(const om_hwaccel *h) { return atomic_load(&h->declined); }
@@ -124,6 +147,13 @@ static void free_pool(AVHWFramesContext *frames)
     om_free(c);
 }
 
+/* What FFmpeg counts for decoding alone: H.264's references and what waits to be shown, HEVC's own figure. */
+static int decoded_at_once(const AVCodecContext *ctx, int surfaces)
+{
+    int n = ctx->codec_id == AV_CODEC_ID_HEVC ? surfaces - 3 : surfaces - 1;
+    return n < 2 ? 2 : n;
+}
+
 /* OM_ERR_NOMEM: they are too much. */
 static int claim_surfaces(const om_surfaces *s, AVHWFramesContext *frames)
 {
@@ -148,7 +178,7 @@ static int make_frames(om_surfaces *s, AVCodecContext *ctx)
     if (rc < 0) return rc;
     AVHWFramesContext *frames = (AVHWFramesContext *)(void *)ref->data;
     int room = MAX_SURFACES - frames->initial_pool_size;
-    int limit = s->wish < room ? s->wish : room;
+    int limit = s->wish < room ? s->wish : room, decoded = decoded_at_once(ctx, frames->initial_pool_size);
     if (limit < 1 || om_pixfmt_from_av(frames->sw_format) == OM_PIX_NONE) {
         av_buffer_unref(&ref);
         return AVERROR(ENOSYS);
@@ -170,6 +200,7 @@ static int make_frames(om_surfaces *s, AVCodecContext *ctx)
         return rc;
     }
     ctx->hw_frames_ctx = ref;
+    if (s->accel->wish) s->accel->wish(decoded, limit + 2); /* this thread makes the decoder next */
     pthread_mutex_lock(&s->lock);
     s->limit = limit;
     pthread_mutex_unlock(&s->lock);
