@@ -24,6 +24,10 @@ struct om_ledger {
     om_ledger *next;
     pthread_mutex_t lock; /* guards what follows */
     om_device_memory m;
+    /* What the driver held when the cap was set, which it never gives back. Later it is told too low while
+     * memory is claimed that is not taken yet: decoders are made many at a time. */
+    int64_t base;
+    bool base_asked;         /* the next telling is it */
     entry *entries[BUCKETS]; /* by address */
 };
 
@@ -101,21 +105,24 @@ void om_ledger_close(om_ledger *l)
 static double mb(int64_t bytes) { return (double)bytes / (1 << 20); }
 
 /* The driver's own share counts only once it is told. */
-static int64_t held(const om_device_memory *m) { return m->total + (m->driver > 0 ? m->driver : 0); }
+static int64_t held(const om_ledger *l)
+{
+    return l->m.total + (l->m.driver > l->base ? l->m.driver : l->base);
+}
 
 int om_ledger_add(om_ledger *l, const char *id, om_purpose purpose, size_t size)
 {
     int err = OM_OK;
     pthread_mutex_lock(&l->lock);
     om_device_memory *m = &l->m;
-    int64_t after = size > INT64_MAX / 2 ? INT64_MAX : held(m) + (int64_t)size;
+    int64_t after = size > INT64_MAX / 2 ? INT64_MAX : held(l) + (int64_t)size;
     if (meets_fault())
         err = om_fail(OM_ERR_NOMEM, "device %s: out of memory by OMMA_FAIL_DEVICE_ALLOC: %.1f MB for %s", id,
                       mb((int64_t)size), om_purpose_name(purpose));
     else if (m->cap > 0 && after > m->cap)
         err = om_fail(OM_ERR_NOMEM,
                       "device %s: %.1f MB for %s on top of %.1f MB is more than the cap of %.1f MB", id,
-                      mb((int64_t)size), om_purpose_name(purpose), mb(held(m)), mb(m->cap));
+                      mb((int64_t)size), om_purpose_name(purpose), mb(held(l)), mb(m->cap));
     if (err) {
         m->refused++;
     } else {
@@ -186,6 +193,8 @@ void om_ledger_cap(om_ledger *l, int64_t bytes)
 {
     pthread_mutex_lock(&l->lock);
     l->m.cap = bytes;
+    l->base = 0;
+    l->base_asked = bytes > 0;
     pthread_mutex_unlock(&l->lock);
 }
 
@@ -195,6 +204,8 @@ void om_ledger_told(om_ledger *l, int64_t process)
     pthread_mutex_lock(&l->lock);
     om_device_memory *m = &l->m;
     m->driver = process > m->total ? process - m->total : 0;
+    if (l->base_asked) l->base = m->driver;
+    l->base_asked = false;
     count_peak(m->driver, &m->driver_peak);
     pthread_mutex_unlock(&l->lock);
 }

@@ -55,7 +55,9 @@ struct om_frame {
     uint32_t epoch;               /* which connection to its camera it came by; a file's is 0 */
     void (*release)(om_frame *f); /* called by the last unref; returns the frame to its pool or frees it */
     void *owner;                  /* the releasing side's */
-    void *native; /* the decoder's surface (AVFrame *), for devices and encoders that know it */
+    void *native;  /* the decoder's surface (AVFrame *), for devices and encoders that know it */
+    void *written; /* on a GPU: the event (om_event *) behind which the pixels are there; NULL: they are
+                      behind all that the device's stream of frames was given so far */
 };
 
 om_frame *om_frame_ref(om_frame *f); /* returns f */

@@ -231,7 +231,7 @@ static void fill_info(om_source *s)
     s->info.height = st->codecpar->height;
     bool endless = p->fmt->duration == AV_NOPTS_VALUE || p->fmt->duration <= 0;
     s->info.duration_s = endless ? 0 : (double)p->fmt->duration / AV_TIME_BASE;
-    om_pace_init(&p->pace, &s->params, s->params.live && !s->camera);
+    om_pace_init(&p->pace, &s->params, s->params.live && !s->camera, s->info.fps);
 }
 
 /* What is endless, has no size and cannot be sought in is a camera. */

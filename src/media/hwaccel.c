@@ -11,7 +11,6 @@ typedef struct CUstream_st *CUstream;
 #include <libavutil/pixdesc.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -19,27 +18,13 @@ typedef struct CUstream_st *CUstream;
 #include "media/frame_av.h"
 #include "media/media.h"
 
-/* More surfaces than this make some GPUs refuse a decoder. */
-#define MAX_SURFACES 32
-#define POLL_NS (100 * OM_NS_PER_MS)
-
 struct om_hwaccel {
     om_device *device;
-    AVBufferRef *ref; /* of an AVHWDeviceContext */
+    om_stream *stream; /* the device's own, in which decoders write pictures */
+    AVBufferRef *ref;  /* of an AVHWDeviceContext */
     atomic_ullong declined;
     om_nvdec_wish_fn *wish; /* NULL: streams share no decoder sessions */
     om_nvdec_expect_fn *expect;
-};
-
-/* Thread-safety: hold, and the release of a picture, from any thread. */
-struct om_surfaces {
-    om_ref ref; /* the decoder's, and one a picture */
-    om_hwaccel *accel;
-    pthread_mutex_t lock; /* guards held */
-    pthread_cond_t back;
-    int held, limit;
-    int wish;
-    const char *refused; /* why; NULL: it is not */
 };
 
 /* What stands before NVIDIA's library, if the device brought it. */
@@ -63,6 +48,7 @@ int om_hwaccel_create(om_device *d, om_hwaccel **out)
     om_hwaccel *h = om_calloc(1, sizeof *h);
     if (!h) return OM_ERR_NOMEM;
     h->device = d;
+    h->stream = stream;
     h->ref = av_hwdevice_ctx_alloc(AV_HWDEVICE_TYPE_CUDA);
     if (!h->ref) {
         rc = om_fail(OM_ERR_UNSUPPORTED, "this FFmpeg has no CUDA");
@@ -155,14 +141,14 @@ static int decoded_at_once(const AVCodecContext *ctx, int surfaces)
 }
 
 /* OM_ERR_NOMEM: they are too much. */
-static int claim_surfaces(const om_surfaces *s, AVHWFramesContext *frames)
+static int claim_surfaces(const om_hwaccel *h, AVHWFramesContext *frames)
 {
     int one = av_image_get_buffer_size(frames->sw_format, frames->width, frames->height, 1);
     if (one < 0) return OM_ERR_UNSUPPORTED;
     claim *c = om_alloc(sizeof *c);
     if (!c) return OM_ERR_NOMEM;
     /* As many again for what the decoder hands out: measured, 20 surfaces of 1080p take 111 MB, not 60. */
-    *c = (claim){s->accel->device, (size_t)one * (size_t)frames->initial_pool_size * 2};
+    *c = (claim){h->device, (size_t)one * (size_t)frames->initial_pool_size * 2};
     int rc = om_device_mem_claim(c->device, OM_PURPOSE_SURFACES, c->bytes);
     if (rc < 0) om_free(c);
     else frames->user_opaque = c;
@@ -173,12 +159,13 @@ static int claim_surfaces(const om_surfaces *s, AVHWFramesContext *frames)
  * costs. */
 static int make_frames(om_surfaces *s, AVCodecContext *ctx)
 {
+    om_hwaccel *h = ((AVHWDeviceContext *)(void *)ctx->hw_device_ctx->data)->user_opaque;
     AVBufferRef *ref = NULL;
     int rc = avcodec_get_hw_frames_parameters(ctx, ctx->hw_device_ctx, AV_PIX_FMT_CUDA, &ref);
     if (rc < 0) return rc;
     AVHWFramesContext *frames = (AVHWFramesContext *)(void *)ref->data;
-    int room = MAX_SURFACES - frames->initial_pool_size;
-    int limit = s->wish < room ? s->wish : room, decoded = decoded_at_once(ctx, frames->initial_pool_size);
+    int decoded = decoded_at_once(ctx, frames->initial_pool_size);
+    int limit = om_surfaces_fit(s, OM_SURFACES_MAX - frames->initial_pool_size);
     if (limit < 1 || om_pixfmt_from_av(frames->sw_format) == OM_PIX_NONE) {
         av_buffer_unref(&ref);
         return AVERROR(ENOSYS);
@@ -186,9 +173,9 @@ static int make_frames(om_surfaces *s, AVCodecContext *ctx)
     frames->initial_pool_size +=
         limit; /* om_surfaces_wait() counts the one that waits inside to be received */
     frames->free = free_pool;
-    if (claim_surfaces(s, frames) == OM_ERR_NOMEM) {
-        s->refused = "the GPU's memory has no room for its surfaces";
-        atomic_fetch_add(&s->accel->declined, 1);
+    if (claim_surfaces(h, frames) == OM_ERR_NOMEM) {
+        om_surfaces_refuse(s, "the GPU's memory has no room for its surfaces");
+        atomic_fetch_add(&h->declined, 1);
         om_log(OM_LOG_DEBUG, "%s", om_error_message());
         av_buffer_unref(&ref);
         return AVERROR(ENOMEM);
@@ -200,10 +187,7 @@ static int make_frames(om_surfaces *s, AVCodecContext *ctx)
         return rc;
     }
     ctx->hw_frames_ctx = ref;
-    if (s->accel->wish) s->accel->wish(decoded, limit + 2); /* this thread makes the decoder next */
-    pthread_mutex_lock(&s->lock);
-    s->limit = limit;
-    pthread_mutex_unlock(&s->lock);
+    if (h->wish) h->wish(decoded, limit + 2); /* this thread makes the decoder next */
     return 0;
 }
 
@@ -214,20 +198,16 @@ static enum AVPixelFormat choose_format(AVCodecContext *ctx, const enum AVPixelF
     om_surfaces *s = ctx->opaque;
     for (const enum AVPixelFormat *f = formats; *f != AV_PIX_FMT_NONE; f++)
         if (*f == AV_PIX_FMT_CUDA && make_frames(s, ctx) >= 0) return *f;
-    if (!s->refused) s->refused = "the GPU does not take this stream";
+    if (!om_surfaces_refused(s)) om_surfaces_refuse(s, "the GPU does not take this stream");
     return AV_PIX_FMT_NONE;
 }
 
 int om_hwaccel_attach(om_hwaccel *h, AVCodecContext *ctx, int hold, om_surfaces **out)
 {
     *out = NULL;
-    om_surfaces *s = om_calloc(1, sizeof *s);
-    if (!s) return OM_ERR_NOMEM;
-    om_ref_init(&s->ref);
-    pthread_mutex_init(&s->lock, NULL);
-    om_cond_init(&s->back);
-    s->accel = h;
-    s->wish = s->limit = hold < 1 ? 1 : hold;
+    om_surfaces *s;
+    int rc = om_surfaces_create(h->device, h->stream, hold, &s);
+    if (rc != OM_OK) return rc;
     ctx->hw_device_ctx = av_buffer_ref(h->ref);
     if (!ctx->hw_device_ctx) {
         om_surfaces_unref(s);
@@ -238,48 +218,6 @@ int om_hwaccel_attach(om_hwaccel *h, AVCodecContext *ctx, int hold, om_surfaces 
     ctx->thread_count = 1; /* the GPU is what works; threads would only hold more surfaces */
     *out = s;
     return OM_OK;
-}
-
-const char *om_surfaces_refused(const om_surfaces *s) { return s->refused; }
-
-int om_surfaces_wait(om_surfaces *s, om_cancel *cancel)
-{
-    int rc = OM_OK;
-    pthread_mutex_lock(&s->lock);
-    while (s->held >= s->limit && rc == OM_OK) {
-        om_cond_wait_until(&s->back, &s->lock, om_now_ns() + POLL_NS);
-        if (om_cancelled(cancel)) rc = om_fail(OM_ERR_CANCELLED, "cancelled");
-        else if (om_device_is_lost(s->accel->device, false)) rc = OM_ERR_DEVICE_LOST;
-    }
-    pthread_mutex_unlock(&s->lock);
-    return rc;
-}
-
-static void came_back(void *arg)
-{
-    om_surfaces *s = arg;
-    pthread_mutex_lock(&s->lock);
-    s->held--;
-    pthread_cond_signal(&s->back);
-    pthread_mutex_unlock(&s->lock);
-    om_surfaces_unref(s);
-}
-
-void om_surfaces_hold(om_surfaces *s, om_frame *f)
-{
-    pthread_mutex_lock(&s->lock);
-    s->held++;
-    pthread_mutex_unlock(&s->lock);
-    om_ref_inc(&s->ref);
-    om_frame_on_release(f, came_back, s);
-}
-
-void om_surfaces_unref(om_surfaces *s)
-{
-    if (!s || !om_ref_dec(&s->ref)) return;
-    pthread_cond_destroy(&s->back);
-    pthread_mutex_destroy(&s->lock);
-    om_free(s);
 }
 
 /* Into host memory, by the decoder's stream; the caller waits. */

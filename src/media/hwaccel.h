@@ -10,8 +10,7 @@
 #include <libavcodec/avcodec.h>
 
 #include "media/source.h"
-
-typedef struct om_surfaces om_surfaces;
+#include "media/surfaces.h"
 
 /* The decoder for this codec that the device's hardware speeds up; NULL: there is none. */
 const AVCodec *om_hwaccel_codec(const om_hwaccel *h, enum AVCodecID id);
@@ -19,14 +18,6 @@ const AVCodec *om_hwaccel_codec(const om_hwaccel *h, enum AVCodecID id);
  * them may be kept by others at a time. *out counts those; it is given back by om_surfaces_unref() after the
  * context. */
 int om_hwaccel_attach(om_hwaccel *h, AVCodecContext *ctx, int hold, om_surfaces **out);
-/* The GPU did not take the stream: no picture will come. NULL, or why. */
-const char *om_surfaces_refused(const om_surfaces *s);
-/* Waits until another picture may be made: OM_ERR_CANCELLED, OM_ERR_DEVICE_LOST. */
-int om_surfaces_wait(om_surfaces *s, om_cancel *cancel);
-/* This picture counts until its last reference goes. */
-void om_surfaces_hold(om_surfaces *s, om_frame *f);
-void om_surfaces_unref(om_surfaces *s); /* NULL is allowed */
-
 om_device *om_hwaccel_device(const om_hwaccel *h);
 /* The accelerator behind a picture in its memory. */
 const om_hwaccel *om_hwaccel_of(const AVFrame *av);

@@ -75,7 +75,7 @@ static int images_open(om_source *s)
     om_free(path);
     if (rc == OM_OK) rc = probe(s);
     if (rc != OM_OK) return rc;
-    om_pace_init(&p->pace, &s->params, s->params.live);
+    om_pace_init(&p->pace, &s->params, s->params.live, p->fps);
     snprintf(s->info.codec, sizeof s->info.codec, "pictures");
     s->info.fps = p->fps;
     s->info.duration_s = (double)p->files.n / p->fps;

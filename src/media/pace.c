@@ -7,12 +7,14 @@
 #define JUMP_AHEAD_NS (30 * OM_NS_PER_SEC)
 #define LIVE_LEAP_NS (10 * OM_NS_PER_SEC)
 #define JITTER_NS OM_NS_PER_SEC
+#define GUESSED_FPS 25.0
+#define MAX_SPREAD_NS ((double)OM_NS_PER_SEC)
 #define START_POLL_NS (2 * OM_NS_PER_MS)
 #define SANE_NS (INT64_MAX / 8)
 
 void om_timeline_init(om_timeline *t, double fps)
 {
-    *t = (om_timeline){.frame_ns = (int64_t)(1e9 / (fps > 0.001 ? fps : 25.0))};
+    *t = (om_timeline){.frame_ns = (int64_t)(1e9 / (fps > 0.001 ? fps : GUESSED_FPS))};
     if (t->frame_ns < 1) t->frame_ns = 1;
 }
 
@@ -50,9 +52,18 @@ int64_t om_timeline_map_live(om_timeline *t, int64_t ts_ns, int64_t now_ns)
     return t->last = mapped > last ? mapped : last + 1;
 }
 
-void om_pace_init(om_pace *p, const om_source_params *params, bool paced)
+static int64_t phase_of(const om_source_params *params, double fps)
 {
-    *p = (om_pace){.params = params, .paced = paced, .wall_us = om_wall_us()};
+    double spread = (double)params->spread_ns, own = (double)OM_NS_PER_SEC / (fps > 0 ? fps : GUESSED_FPS);
+    if (own > spread) spread = own;
+    if (spread > MAX_SPREAD_NS) spread = MAX_SPREAD_NS;
+    return params->phase_ns + (int64_t)(params->turn * spread);
+}
+
+void om_pace_init(om_pace *p, const om_source_params *params, bool paced, double fps)
+{
+    *p = (om_pace){
+        .params = params, .paced = paced, .phase_ns = phase_of(params, fps), .wall_us = om_wall_us()};
 }
 
 /* The common start, once somebody has set it. */
@@ -73,7 +84,7 @@ static int start_clock(om_pace *p)
     int64_t start;
     int rc = wait_start(p, &start);
     if (rc != OM_OK) return rc;
-    p->base_ns = start + p->params->phase_ns;
+    p->base_ns = start + p->phase_ns;
     p->wall_us = om_wall_us() + (p->base_ns - om_now_ns()) / 1000;
     p->started = true;
     return OM_OK;

@@ -33,11 +33,13 @@ typedef struct om_pace {
     const om_source_params *params;
     bool paced; /* a live file: waits; else everything is due when it is there */
     bool started;
-    int64_t base_ns; /* live file: when time 0 is due */
-    int64_t wall_us; /* wall clock of time 0 */
+    int64_t phase_ns; /* how long after the start that is */
+    int64_t base_ns;  /* live file: when time 0 is due */
+    int64_t wall_us;  /* wall clock of time 0 */
 } om_pace;
 
-void om_pace_init(om_pace *p, const om_source_params *params, bool paced);
+/* `fps`: the source's own pictures a second; 0: not known, 25 is guessed. */
+void om_pace_init(om_pace *p, const om_source_params *params, bool paced, double fps);
 /* The wait for the turn of what lies `t_ns` after the first. *due is the schedule, however late it got;
  * unpaced: now. OM_ERR_CANCELLED. */
 int om_pace_wait(om_pace *p, int64_t t_ns, int64_t *due);

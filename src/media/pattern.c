@@ -137,7 +137,7 @@ static int pattern_open(om_source *s)
     pattern_priv *p = s->priv;
     int rc = om_pattern_parse(s->uri, &p->pattern);
     if (rc != OM_OK) return rc;
-    om_pace_init(&p->pace, &s->params, s->params.live);
+    om_pace_init(&p->pace, &s->params, s->params.live, p->pattern.fps);
     snprintf(s->info.codec, sizeof s->info.codec, "generated");
     s->info.width = p->pattern.width;
     s->info.height = p->pattern.height;

@@ -55,6 +55,11 @@ typedef struct om_source_params {
     bool loop;          /* files start again at their end; seq, packet and pts go on counting */
     int decode_threads; /* 1 unless said otherwise */
     int64_t phase_ns;   /* live files: the first packet is due this long after the start */
+    /* ... and later by this part (0 to 1) of the time between two of the source's own pictures, or of
+     * spread_ns where that is longer; never by more than a second. So the decoders of many sources work in
+     * turns. */
+    double turn;
+    int64_t spread_ns;
     const atomic_llong *start_ns; /* live files: common start (om_now_ns() scale), 0 while streams still open;
                                      the source waits for it before its first packet. NULL: at once */
     int open_timeout_ms, read_timeout_ms; /* network; 0: the defaults (5 s, 10 s) */

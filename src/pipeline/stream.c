@@ -129,17 +129,19 @@ static void source_params(om_stream_run *s, om_source_params *out)
     const om_run_options *o = &p->config.run;
     /* Phases spread evenly over the time between two wanted frames whatever the number of streams: the golden
      * ratio does that. */
-    double phase = fmod((double)s->index * 0.6180339887498949, 1.0), fps;
+    bool given = s->options->phase >= 0;
+    double turn = fmod((double)s->index * 0.6180339887498949, 1.0), fps;
     int every;
     rate_of(s, &every, &fps);
-    double period = fps > 0 ? fmin(fmax(1 / fps, .04), 1) : .04;
     double duration = s->options->duration >= 0 ? s->options->duration : o->duration;
     *out = (om_source_params){
         .live = s->live,
         .loop = s->options->loop >= 0 ? s->options->loop : o->loop,
         .decode_threads = o->decode_threads,
         .decode_size = o->decode_size,
-        .phase_ns = (int64_t)(s->options->phase >= 0 ? s->options->phase * 1e9 : phase * period * 1e9),
+        .phase_ns = given ? (int64_t)(s->options->phase * 1e9) : 0,
+        .turn = given ? 0 : turn,
+        .spread_ns = fps > 0 ? (int64_t)fmin(1e9 / fps, 1e9) : 0,
         .start_ns = s->gated ? &s->start_ns : NULL,
         .open_timeout_ms = (int)(o->open_timeout * 1e3),
         .read_timeout_ms = (int)(o->read_timeout * 1e3),

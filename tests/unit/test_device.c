@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "device/device.h"
+#include "device/host.h"
 
 static void host_opens_by_its_names(void **state)
 {
@@ -73,6 +74,47 @@ static void memory_streams_and_events(void **state)
     assert_int_equal(om_device_mem_alloc(d, 100, &a), OM_ERR_NOMEM);
     assert_null(a);
     om_mem_fail_after(-1);
+    om_device_close(d);
+}
+
+static int64_t process_holds;
+
+static int usage_of_process(om_device *d, om_device_usage *out)
+{
+    out->memory_process = process_holds;
+    return OM_OK;
+}
+
+/* What the driver held when the cap was set counts on, also while it is told too low: memory that was claimed
+ * has not been taken yet. */
+static void a_cap_counts_what_the_driver_held_at_first(void **state)
+{
+    static om_device_ops ops;
+    om_device *d;
+    om_device_usage u;
+    om_device_memory m;
+    ops = om_device_host;
+    ops.name = "told";
+    ops.usage = usage_of_process;
+    assert_int_equal(om_device_register(&ops), OM_OK);
+    assert_int_equal(om_device_open("told:0", &d), OM_OK);
+    process_holds = 3000;
+    om_device_memory_cap(d, 10000);
+    assert_int_equal(om_device_usage_get(d, &u), OM_OK);
+    assert_int_equal(om_device_mem_claim(d, OM_PURPOSE_SURFACES, 4000), OM_OK);
+    assert_int_equal(om_device_usage_get(d, &u), OM_OK); /* none of it is taken */
+    om_device_memory_get(d, &m);
+    assert_int_equal(m.driver, 0);
+    assert_int_equal(om_device_mem_claim(d, OM_PURPOSE_SURFACES, 3001), OM_ERR_NOMEM);
+    assert_int_equal(om_device_mem_claim(d, OM_PURPOSE_SURFACES, 3000), OM_OK);
+    om_device_mem_release(d, OM_PURPOSE_SURFACES, 3000);
+    process_holds = 4000 + 5000; /* it has come to hold more */
+    assert_int_equal(om_device_usage_get(d, &u), OM_OK);
+    assert_int_equal(om_device_mem_claim(d, OM_PURPOSE_SURFACES, 1001), OM_ERR_NOMEM);
+    assert_int_equal(om_device_mem_claim(d, OM_PURPOSE_SURFACES, 1000), OM_OK);
+    om_device_memory_cap(d, 0);
+    assert_int_equal(om_device_mem_claim(d, OM_PURPOSE_SURFACES, 100000), OM_OK);
+    om_device_mem_release(d, OM_PURPOSE_SURFACES, 105000);
     om_device_close(d);
 }
 
@@ -289,10 +331,15 @@ static void registry_checks_what_it_takes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(host_opens_by_its_names),   cmocka_unit_test(wrong_names_say_what_there_is),
-        cmocka_unit_test(memory_streams_and_events), cmocka_unit_test(memory_is_counted),
-        cmocka_unit_test(gather_is_the_kernel),      cmocka_unit_test(crop_keeps_the_chroma_grid),
-        cmocka_unit_test(thumbnail_of_every_format), cmocka_unit_test(registry_checks_what_it_takes),
+        cmocka_unit_test(host_opens_by_its_names),
+        cmocka_unit_test(wrong_names_say_what_there_is),
+        cmocka_unit_test(memory_streams_and_events),
+        cmocka_unit_test(memory_is_counted),
+        cmocka_unit_test(a_cap_counts_what_the_driver_held_at_first),
+        cmocka_unit_test(gather_is_the_kernel),
+        cmocka_unit_test(crop_keeps_the_chroma_grid),
+        cmocka_unit_test(thumbnail_of_every_format),
+        cmocka_unit_test(registry_checks_what_it_takes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -45,11 +45,38 @@ static void test_pace_keeps_the_schedule(void **state)
     om_source_params params = {.start_ns = &start, .phase_ns = 1000};
     om_pace p;
     int64_t due;
-    om_pace_init(&p, &params, true);
+    om_pace_init(&p, &params, true, 25);
     assert_int_equal(om_pace_wait(&p, 500, &due), OM_OK);
     assert_int_equal(due, start + 1500);
     assert_int_equal(om_pace_wait(&p, OM_NS_PER_MS, &due), OM_OK);
     assert_int_equal(due, start + 1000 + OM_NS_PER_MS);
+}
+
+/* Sources that follow each other in turns do so within the time from picture to picture, whatever that is. */
+static void test_pace_spreads_over_the_time_between_pictures(void **state)
+{
+    static const struct {
+        double fps;
+        int64_t spread_ns, phase_ns, expected;
+    } cases[] = {
+        {25, 0, 0, 10 * OM_NS_PER_MS},
+        {5, 0, 0, 50 * OM_NS_PER_MS},
+        {25, 200 * OM_NS_PER_MS, 0, 50 * OM_NS_PER_MS}, /* every fifth is wanted */
+        {5, 40 * OM_NS_PER_MS, 0, 50 * OM_NS_PER_MS},
+        {.1, 0, 0, 250 * OM_NS_PER_MS}, /* a second at most */
+        {0, 0, 0, 10 * OM_NS_PER_MS},   /* not known */
+        {5, 0, 1000, 50 * OM_NS_PER_MS + 1000},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        atomic_llong start = om_now_ns() - 10 * OM_NS_PER_SEC;
+        om_source_params params = {
+            .start_ns = &start, .turn = .25, .spread_ns = cases[i].spread_ns, .phase_ns = cases[i].phase_ns};
+        om_pace p;
+        int64_t due;
+        om_pace_init(&p, &params, true, cases[i].fps);
+        assert_int_equal(om_pace_wait(&p, 0, &due), OM_OK);
+        assert_int_equal(due, start + cases[i].expected);
+    }
 }
 
 static void test_pace_is_cancelled_at_the_start(void **state)
@@ -60,7 +87,7 @@ static void test_pace_is_cancelled_at_the_start(void **state)
     om_source_params params = {.start_ns = &start, .cancel = &cancel};
     om_pace p;
     int64_t due;
-    om_pace_init(&p, &params, true);
+    om_pace_init(&p, &params, true, 25);
     om_cancel_fire(&cancel);
     assert_int_equal(om_pace_wait(&p, 0, &due), OM_ERR_CANCELLED);
     om_cancel_fini(&cancel);
@@ -72,6 +99,7 @@ int main(void)
         cmocka_unit_test(test_timeline),
         cmocka_unit_test(test_timeline_without_any_time),
         cmocka_unit_test(test_pace_keeps_the_schedule),
+        cmocka_unit_test(test_pace_spreads_over_the_time_between_pictures),
         cmocka_unit_test(test_pace_is_cancelled_at_the_start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

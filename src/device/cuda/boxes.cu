@@ -10,9 +10,10 @@ namespace
 
 constexpr int filter_threads = 256;
 constexpr int threads = 512;
-constexpr int tile = 64;        // candidates that are decided at a time: bits of a word
-constexpr int in_shared = 4096; // candidates that are sorted without going to memory
-constexpr float far = 1e9f;     // beyond this a coordinate is no place in any picture
+constexpr int tile = 64;    // candidates that are decided at a time: bits of a word
+constexpr float far = 1e9f; // beyond this a coordinate is no place in any picture
+// Candidates that are sorted without going to memory: the fewer, the sooner a block finds room beside others.
+constexpr int in_shared = 1024;
 
 __device__ float number(const float *p) { return *p; }
 __device__ float number(const __half *p) { return __half2float(*p); }
@@ -333,6 +334,7 @@ template <typename T> __global__ void suppress(const om_cuda_boxes b)
     uint64_t *keys = padded <= in_shared ? shared_keys : own;
     for (int i = me; i < padded; i += threads) keys[i] = i < n ? own[i] : ~0ull;
     sort(keys, padded);
+    if (me == 0) b.counts[item] = b.raw[item] = 0; // for the next batch: all threads know n by now
     if (n > OM_CUDA_MAX_CANDIDATES) n = OM_CUDA_MAX_CANDIDATES;
     om_cuda_box *kept = b.scratch + static_cast<size_t>(item) * b.max_boxes;
     om_cuda_box *out = b.kept + static_cast<size_t>(item) * b.max_boxes;

@@ -48,7 +48,7 @@ typedef struct om_cuda_boxes {
     om_cuda_box_grid grid[OM_CUDA_BOX_GRIDS];
     int n_grids, points; /* points: of a box */
     float width, height; /* of the input */
-    int32_t *raw;        /* PRIORS: an item's scores are no probabilities yet */
+    int32_t *raw;        /* PRIORS: an item's scores are no probabilities yet; 0 before and after */
     float conf, iou;
     int max_boxes, agnostic;
     const uint8_t *wanted; /* a byte a class, or NULL: all */
@@ -56,7 +56,7 @@ typedef struct om_cuda_boxes {
     uint64_t
         *keys; /* candidates of an item: best first once sorted, equal ones in the order of their anchors */
     int32_t *class_of;    /* of an item's anchors, where they are candidates */
-    int32_t *counts;      /* candidates of each item */
+    int32_t *counts;      /* candidates of each item; 0 before and after */
     float *rects;         /* corners of an item's anchors, where they are candidates */
     om_cuda_box *scratch; /* max_boxes of each item: those kept so far */
     float *kept_points;   /* in host memory: points * 2 of each kept box */

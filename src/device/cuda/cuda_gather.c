@@ -270,8 +270,10 @@ static om_cuda_batch batch_of(const om_gather_item *items, size_t n, const om_pr
                                  : prep->filter == OM_FILTER_NEAREST ? OM_CUDA_NEAREST
                                                                      : OM_CUDA_AREA,
                        .element = (om_cuda_element)element_of(prep->dtype),
+                       .straight = true,
                        .zero_point = prep->zero_point};
     for (size_t i = 0; i < n; i++) {
+        if (items[i].quad) b.straight = false;
         if (items[i].geometry.dst_w > b.max_w) b.max_w = items[i].geometry.dst_w;
         if (items[i].geometry.dst_h > b.max_h) b.max_h = items[i].geometry.dst_h;
     }
@@ -289,6 +291,21 @@ static void hold_frames(om_cuda_slot *slot, const om_gather_item *items, size_t 
             slot->frames[slot->n_frames++] = om_frame_ref(items[i].frame);
 }
 
+/* The stream waits for what is still being written of these frames. */
+static int after_writing(const om_device *d, om_cuda_slot *slot, cudaStream_t stream)
+{
+    bool others = false;
+    int err = OM_OK;
+    for (size_t i = 0; i < slot->n_frames && !err; i++) {
+        void *written = slot->frames[i]->written;
+        if (written)
+            err = om_cuda_check(d, (int)cudaStreamWaitEvent(stream, (cudaEvent_t)written, 0),
+                                "ordering streams");
+        else others = true;
+    }
+    return err < 0 || !others ? err : om_cuda_after_frames(d, slot, stream);
+}
+
 int om_cuda_gather(om_device *d, const om_gather_item *items, size_t n, const om_prep *prep, om_stream *s)
 {
     om_cuda_slot *slot;
@@ -303,7 +320,7 @@ int om_cuda_gather(om_device *d, const om_gather_item *items, size_t n, const om
     om_crew_run(used >= SHARED_COPY ? om_cuda_crew(d) : NULL, fill_one, &(filling){slot, items, prep}, n);
     hold_frames(slot, items, n);
     om_cuda_batch batch = batch_of(items, n, prep, slot);
-    if (slot->n_frames) err = om_cuda_after_frames(d, slot, stream);
+    err = after_writing(d, slot, stream);
     bool timed = !err && s && om_cuda_slot_begin(d, slot, stream);
     if (!err)
         err = om_cuda_check(

@@ -17,6 +17,7 @@ struct om_cuda_head {
     om_device *device;
     int batch;
     int n_outputs;
+    bool unclean;        /* counts and raw may be anything */
     om_cuda_boxes boxes; /* without outputs and n */
     void *memory;        /* keys, scratch, rects, class_of, counts, raw, wanted */
     void *pinned;        /* kept, n_kept, kept_points */
@@ -159,6 +160,18 @@ static int send_wanted(om_cuda_head *k, const om_cuda_head_params *p)
     return err;
 }
 
+/* Counts and flags, of all items; each batch leaves them so. */
+static int clean(om_cuda_head *k, struct CUstream_st *stream)
+{
+    size_t counts = piece((size_t)k->batch * sizeof(*k->boxes.counts)); /* `raw` follows them */
+    int err = om_cuda_enter(k->device);
+    if (!err)
+        err = om_cuda_check(k->device, (int)cudaMemsetAsync(k->boxes.counts, 0, 2 * counts, stream),
+                            "clearing a head's counts");
+    k->unclean = err < 0;
+    return err;
+}
+
 int om_cuda_head_create(om_device *d, const om_cuda_head_params *p, int batch, om_cuda_head **out)
 {
     *out = NULL;
@@ -173,6 +186,7 @@ int om_cuda_head_create(om_device *d, const om_cuda_head_params *p, int batch, o
                    : p->kind == OM_CUDA_HEAD_CENTERS ? 4
                    : p->kind == OM_CUDA_HEAD_PRIORS  ? 3
                                                      : 1;
+    k->unclean = true;
     err = make_memory(k);
     if (!err) err = send_wanted(k, p);
     if (err < 0) {
@@ -200,15 +214,10 @@ int om_cuda_head_launch(om_cuda_head *k, const void *const *outputs, int n, om_s
         return om_fail(OM_ERR_ARG, "device %s: %d items for a head of 1 to %d", d->id, n, k->batch);
     for (int i = 0; i < k->n_outputs; i++) b.outputs[i] = outputs[i];
     b.n = n;
-    int err = om_cuda_enter(d);
-    if (!err)
-        err = om_cuda_check(d, (int)cudaMemsetAsync(b.counts, 0, (size_t)n * sizeof(*b.counts), stream),
-                            "clearing a head's counts");
-    if (!err && b.kind == OM_CUDA_BOX_PRIORS)
-        err = om_cuda_check(d, (int)cudaMemsetAsync(b.raw, 0, (size_t)n * sizeof(*b.raw), stream),
-                            "clearing a head's flags");
+    int err = k->unclean ? clean(k, stream) : om_cuda_enter(d);
     if (!err) err = om_cuda_check(d, om_cuda_boxes_filter(&b, stream), "launching a head");
     if (!err) err = om_cuda_check(d, om_cuda_boxes_suppress(&b, stream), "launching a head");
+    k->unclean |= err < 0;
     if (!err && !s) err = om_cuda_check(d, (int)cudaStreamSynchronize(stream), "running a head");
     return err;
 }

@@ -51,6 +51,7 @@ typedef struct om_cuda_batch {
     int channels, planar;
     om_cuda_filter filter;
     om_cuda_element element;
+    int straight;   /* no picture is warped */
     int zero_point; /* of OM_CUDA_I8 */
     float pad[3];   /* as the channels' values, before they are rounded to elements */
 } om_cuda_batch;

@@ -57,6 +57,7 @@ struct part {
     session *of;
     int8_t slot_of[MOST_SURFACES]; /* -1: none */
     int held;                      /* slots */
+    uint64_t used;                 /* surfaces of its latest picture and those that it referred to */
     part *next;
 };
 
@@ -351,6 +352,7 @@ static CUresult decode_shared(part *p, CUVIDPICPARAMS *picture)
     int *at[16], n = references(s, picture, at), surface = picture->CurrPicIdx;
     uint64_t used = 1ull << surface;
     for (int i = 0; i < n; i++) used |= 1ull << *at[i];
+    p->used = used;
     release_old(p, used);
     bool second = picture->second_field && p->slot_of[surface] >= 0;
     if (!second && p->slot_of[surface] >= 0) give_back(&s->slots[p->slot_of[surface]]);
@@ -385,7 +387,7 @@ static int slot_of(part *p, int surface)
     return i;
 }
 
-static void note_shown(part *p, int i, CUstream stream)
+static void note_shown(part *p, int surface, int i, CUstream stream)
 {
     const nvdec_functions *real = nvdec_real();
     slot *of = &p->of->slots[i];
@@ -393,6 +395,7 @@ static void note_shown(part *p, int i, CUstream stream)
     if (!of->read) real->event_create(&of->read, CU_EVENT_DISABLE_TIMING);
     of->recorded = of->read && real->event_record(of->read, stream) == CUDA_SUCCESS;
     of->shown = true;
+    if (!(p->used >> surface & 1)) give_back(of); /* what is not referred to any more never will be */
     pthread_mutex_unlock(&p->of->lock);
 }
 
@@ -403,7 +406,7 @@ OURS CUresult CUDAAPI cuvidMapVideoFrame64(CUvideodecoder decoder, int surface, 
     int i = slot_of(p, surface);
     if (i < 0) return CUDA_ERROR_INVALID_VALUE;
     CUresult rc = nvdec_real()->cuvidMapVideoFrame64(p->of->decoder, i, at, pitch, how);
-    if (!rc && p->of->shared) note_shown(p, i, how->output_stream);
+    if (!rc && p->of->shared) note_shown(p, surface, i, how->output_stream);
     return rc;
 }
 
