@@ -4,28 +4,33 @@
 # A line a measurement, JSON; the last lines say the share of the decoders' ceiling. All rates count from the moment when the
 # files were open and their first pictures decoded. DEVICE: cuda:0; cuda:0,cuda:1 is compared with the first alone. STREAMS:
 # "64 128", numbers of files read as fast as they go. SECONDS: 10 each. ROWS: "decode run hybrid host paced ladder devices":
-# those that are wanted. The rungs of paced streams: RUNGS_h264, RUNGS_hevc.
+# those that are wanted. The rungs of paced streams: RUNGS_h264, RUNGS_hevc. WITH: what is done with the boxes besides, in all rows
+# but "decode"; '{out}' is a folder that is removed: WITH='--track iou -o jsonl:{out}/boxes.jsonl'.
 build=${1:?usage: bench/gpu_pipeline.sh BUILD CLIPS MODEL [DEVICE] [STREAMS] [SECONDS] [ROWS]}
 clips=${2:?no folder of clips} model=${3:?no model} device=${4:-cuda:0} streams=${5:-64 128} seconds=${6:-10}
 rows=${7:-decode run hybrid host paced ladder devices}
-: "${RUNGS_h264:=500,700,850,950}" "${RUNGS_hevc:=900,1200,1500}"
+: "${RUNGS_h264:=500,700,850,950}" "${RUNGS_hevc:=900,1200,1500}" "${WITH:=}"
 out=$(mktemp -d) || exit 1
 trap 'rm -rf "$out"' EXIT
+export WITH
+with=$(printf %s "$WITH" | sed "s|{out}|$out|g")
 wanted() { case " $rows " in *" $1 "*) true ;; *) false ;; esac; }
 # What, codec, device, streams, options: reads looping files until the time is over, then a signal ends the run with its report.
 measure() {
     what=$1 codec=$2 on=$3 n=$4
     shift 4
     wanted "${what%%-*}" || return 0
+    boxes=$with
+    [ "$what" = decode ] && boxes=''
     inputs=''
     for _ in $(seq "$n"); do inputs="$inputs -i $clips/hd_$codec.mp4"; done
     rm -f "$out/report.json"
     # Opening takes its time too: the report tells how much.
     timeout -s TERM -k 20 $((seconds + n / 12 + 5)) "$build/omma" run -m "$model" -d "$on" $inputs --loop --quiet --cache-dir "$out/plans" \
-        --report "$out/report.json" "$@" >"$out/log" 2>&1
+        --report "$out/report.json" $boxes "$@" >"$out/log" 2>&1
     [ -s "$out/report.json" ] || { echo "$what $codec $n: no report"; tail -n 3 "$out/log"; return 1; }
     python3 - "$what" "$codec" "$out" "$n" <<'PY'
-import collections, json, sys
+import collections, json, os, sys
 what, codec, out, streams = sys.argv[1:]
 r = json.load(open(f"{out}/report.json"))
 t = r["totals"]
@@ -38,7 +43,8 @@ line = {"what": what, "codec": codec, "streams": int(streams), "seconds": round(
         "gpu_power_w": t["gpu_power_w"], "decoders": dict(collections.Counter(s["decoder"] or "" for s in r["streams"])),
         "decoder_changes": sum(s["decoder_changes"] for s in r["streams"]),
         "mean_batch": [b["mean_batch"] for b in r["model"]["rectangles"]],
-        "devices": {d["device"]: d["inferred"] for d in r["devices"]},
+        "devices": {d["device"]: {k: d[k] for k in ("streams", "inferred", "nvdec_percent", "gpu_percent", "gpu_memory_mb")}
+                    for d in r["devices"]}, "machine_cores": os.cpu_count(), "with": os.environ.get("WITH", ""),
         "dropped": {k: v for k, v in t["dropped"].items() if v}, "engine": r["model"]["engine"]}
 print(json.dumps(line), flush=True)
 json.dump(line, open(f"{out}/{what}-{codec}-{streams}.line", "w"))

@@ -1,6 +1,7 @@
 """torch.compile on the same card: the peer of gpu_engine.
 
     gpu_torch.py NAME BATCH [SECONDS]     yolov8n, yolov5s (640x640), resnet50, mobilenet_v2, vit_b_16 (224x224)
+    gpu_torch.py NAME - [SECONDS]         says "ready" once all is loaded, then measures each batch that comes as a line
 
 fp16, channels last, random weights, batch norms folded, CUDA graphs (mode reduce-overhead); one JSON line.
 """
@@ -10,6 +11,7 @@ import sys
 import time
 
 import torch
+from gpu_models import classifier
 from torch import nn
 
 
@@ -142,32 +144,43 @@ def build(name):
         return Yolov8n(), 640
     if name == "yolov5s":
         return Yolov5s(), 640
-    import torchvision
-    net = getattr(torchvision.models, name)().eval()
+    net = classifier(name)
     if name != "vit_b_16":
         from torch.fx.experimental.optimization import fuse
         net = fuse(net)
     return net, 224
 
 
-name, batch = sys.argv[1], int(sys.argv[2])
-seconds = float(sys.argv[3]) if len(sys.argv) > 3 else 2.0
-torch.backends.cudnn.benchmark = True
-net, size = build(name)
-net = net.eval().cuda().half().to(memory_format=torch.channels_last)
-x = torch.rand(batch, 3, size, size, device="cuda").half().contiguous(memory_format=torch.channels_last)
-start = time.time()
-with torch.inference_mode():
-    compiled = torch.compile(net, mode="reduce-overhead")
-    for _ in range(5):
-        compiled(x)
-    torch.cuda.synchronize()
-    built, n, start = time.time() - start, 0, time.time()
-    while time.time() - start < seconds:
-        for _ in range(10):
+def measure(net, size, name, batch, seconds):
+    x = torch.rand(batch, 3, size, size, device="cuda").half().contiguous(memory_format=torch.channels_last)
+    start = time.time()
+    with torch.inference_mode():
+        compiled = torch.compile(net, mode="reduce-overhead", dynamic=False)
+        for _ in range(5):
             compiled(x)
         torch.cuda.synchronize()
-        n += 10
-    rate = n * batch / (time.time() - start)
-print(json.dumps({"peer": "torch.compile", "model": name, "batch": batch, "img_s": round(rate),
-                  "batch_ms": round(1e3 * batch / rate, 3), "compile_s": round(built, 1), "torch": torch.__version__}))
+        built, n, start = time.time() - start, 0, time.time()
+        while time.time() - start < seconds:
+            for _ in range(10):
+                compiled(x)
+            torch.cuda.synchronize()
+            n += 10
+        rate = n * batch / (time.time() - start)
+    print(json.dumps({"peer": "torch.compile", "model": name, "batch": batch, "img_s": round(rate),
+                      "batch_ms": round(1e3 * batch / rate, 3), "compile_s": round(built, 1), "torch": torch.__version__}), flush=True)
+
+
+def main():
+    name, batch = sys.argv[1:3]
+    seconds = float(sys.argv[3]) if len(sys.argv) > 3 else 2.0
+    torch.backends.cudnn.benchmark = True
+    net, size = build(name)
+    net = net.eval().cuda().half().to(memory_format=torch.channels_last)
+    if batch == "-":
+        print("ready", flush=True)
+    for line in sys.stdin if batch == "-" else [batch]:
+        measure(net, size, name, int(line), seconds)
+
+
+if __name__ == "__main__":
+    main()

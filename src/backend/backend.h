@@ -181,6 +181,9 @@ void *om_session_item(om_session *s, int i);
 /* `done` may be called, and another thread may collect, before this has returned. OM_ERR_ARG while in flight.
  */
 int om_session_submit(om_session *s, int n, om_session_done_fn done, void *user);
+/* A `done` for those who wait themselves, at once and with nothing else to do: an engine may leave out what
+ * telling costs, and may wait awake. */
+void om_session_unasked(void *user);
 /* The status of the last submit, as often as it is asked. When this has returned, `done` has returned too. */
 int om_session_wait(om_session *s);
 /* Waits, then decodes item i into out[i] with geo[i] for i < n. */

@@ -34,6 +34,8 @@ void om_session_destroy(om_session *s)
 
 void *om_session_item(om_session *s, int i) { return (char *)s->input.data + (size_t)i * s->item_bytes; }
 
+void om_session_unasked(void *user) { (void)user; }
+
 int om_session_submit(om_session *s, int n, om_session_done_fn done, void *user)
 {
     if (n < 1 || n > s->plan->batch)

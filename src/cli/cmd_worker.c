@@ -1,4 +1,5 @@
 /* omma worker: one model over one video, a row of timings for every batch. */
+#include <malloc.h>
 #include <stdio.h>
 
 #include "base/error.h"
@@ -12,6 +13,14 @@ static const om_option *const *tables(void)
 {
     static const om_option *const all[] = {om_worker_option_table, om_learning_option_table, NULL};
     return all;
+}
+
+/* A batch's pictures are given back together, a step after the other: their memory stays with the process,
+ * else each step would have it given and cleared by the kernel anew. */
+static void keep_memory(void)
+{
+    mallopt(M_MMAP_THRESHOLD, 32 << 20);
+    mallopt(M_TRIM_THRESHOLD, 512 << 20);
 }
 
 static int work(const om_worker_options *o, const om_learning *l)
@@ -50,6 +59,7 @@ static int run(const om_args *args, int *status)
     if (!err) err = om_command_setup("omma worker", &o);
     if (!err) err = om_outputs_check(&(om_output){"trace", w.trace, false}, 1);
     if (!err) err = om_signals_init();
+    keep_memory();
     if (!err) err = work(&w, &l);
     om_options_fini(om_worker_option_table, &w);
     om_options_fini(om_learning_option_table, &l);

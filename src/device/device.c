@@ -350,6 +350,18 @@ int om_device_usage_get(om_device *d, om_device_usage *out)
     return err;
 }
 
+int om_device_product(om_device *d, const om_mat *a, const om_mat *b, float *c, size_t c_row)
+{
+    if (!d->ops->product) return absent(d, "multiply matrices");
+    if (a->columns != b->rows || c_row < b->columns)
+        return om_fail(OM_ERR_ARG, "device %s: a product of %zux%zu by %zux%zu with rows of %zu", d->id,
+                       a->rows, a->columns, b->rows, b->columns, c_row);
+    om_trace_begin("product", -1);
+    int err = d->ops->product(d, a, b, c, c_row);
+    om_trace_end("product");
+    return err;
+}
+
 int om_device_peaks_measure(om_device *d, om_device_peaks *out)
 {
     *out = (om_device_peaks){0};

@@ -5,7 +5,7 @@
 
 #include "kernel/kernel.h"
 
-#define OM_DEVICE_API_VERSION 3u
+#define OM_DEVICE_API_VERSION 4u
 
 typedef struct om_device om_device;
 typedef struct om_stream om_stream; /* an ordered sequence of work */
@@ -127,6 +127,9 @@ typedef struct om_device_ops {
     int (*usage)(om_device *d, om_device_usage *out);
     /* Optional. Takes a second or so, and all of the device. */
     int (*peaks)(om_device *d, om_device_peaks *out);
+    /* c += a * b for f32 matrices in host memory without gaps, rows of c `c_row` apart; done when it returns,
+     * and on a failure c is as it was. Optional. */
+    int (*product)(om_device *d, const om_mat *a, const om_mat *b, float *c, size_t c_row);
     /* True once a fault has ended its use for this process; `probe` asks the device, else what is known
      * counts. NULL: never. */
     bool (*lost)(om_device *d, bool probe);
@@ -184,6 +187,7 @@ int om_device_event_sync(om_device *d, om_event *e);
 int om_device_settle(om_device *d, om_stream *s);
 int om_device_native(om_device *d, void **context, void **stream);
 int om_device_usage_get(om_device *d, om_device_usage *out);
+int om_device_product(om_device *d, const om_mat *a, const om_mat *b, float *c, size_t c_row);
 int om_device_peaks_measure(om_device *d, om_device_peaks *out);
 bool om_device_is_lost(om_device *d, bool probe);
 /* How often a thread on a frame's way waited for this device since it was opened: for an event, or because

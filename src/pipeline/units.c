@@ -168,16 +168,19 @@ om_unit *om_units_place(om_pipeline *p)
     pthread_mutex_lock(&p->roster);
     pthread_mutex_lock(&p->lock);
     size_t n = 0;
+    bool measured = true;
     for (size_t i = 0; i < p->n_streams; i++) {
         const om_stream_run *s = p->streams[i];
         if (s->leaving || s->ended || s->state == OM_STREAM_FAILED) continue;
+        /* Read as fast as it goes it takes what there is: how busy a device is does not tell what one costs.
+         */
+        measured &= s->live;
         weights[s->unit->index] += weight_of(s);
         sum += weight_of(s);
         n++;
     }
     double more =
         n ? sum / (double)n : USUAL_PIXELS * USUAL_FPS; /* as the others are, for want of a better guess */
-    bool measured = true;
     for (int i = 0; i < p->n_units; i++) measured &= rate_of(&p->units[i], weights[i]) > 0;
     for (int lost = 0; lost < 2 && !found; lost++)
         for (int i = 0; i < p->n_units; i++) {

@@ -93,9 +93,12 @@ static void flush(om_sink *s)
     if (err) note_failure(s, err);
 }
 
-/* Pairs with om_sink_offer(): who was refused before this pop is called back after it. */
+/* Pairs with om_sink_offer(): who was refused before this pop is called back after it, or after a later one:
+ * once half the queue is free. Called back for each free place, all streams of a shared sink would come for
+ * it. */
 static void tell_room(om_sink *s)
 {
+    if (2 * om_queue_count(&s->queue) > s->queue.cap) return;
     if (atomic_exchange(&s->refused, false) && s->on_room) s->on_room(s->on_room_user);
 }
 

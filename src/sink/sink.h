@@ -47,7 +47,7 @@ struct om_sink {
     om_sink_params params;
     om_queue queue; /* of om_result *, a reference each */
     om_thread thread;
-    void (*on_room)(void *user); /* called after a pop when an offer had been refused */
+    void (*on_room)(void *user); /* called when an offer had been refused and half the queue is free again */
     void *on_room_user;
     atomic_bool refused;
     atomic_ullong written, dropped, failed;

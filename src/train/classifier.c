@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "train/random.h"
 
@@ -64,13 +65,36 @@ static om_mat rows_of(const float *v, int rows, int columns)
 
 static om_mat turned(om_mat m) { return (om_mat){m.data, m.columns, m.rows, m.column_step, m.row_step}; }
 
+/* Matrices go there and back for each product: only much arithmetic for their size is worth that. */
+#define HOST_FLOPS_NS 40.0  /* of one core */
+#define DEVICE_BYTES_NS 8.0 /* copied into pinned memory and sent */
+#define DEVICE_NS 60e3      /* what any product there takes at least */
+
+static bool pays_on_device(const om_mat *a, const om_mat *b)
+{
+    double m = (double)a->rows, k = (double)a->columns, n = (double)b->columns;
+    return 2 * m * k * n / HOST_FLOPS_NS > DEVICE_NS + 4 * (m * k + k * n + 2 * m * n) / DEVICE_BYTES_NS;
+}
+
+/* out += a * b */
+static void multiply(om_classifier *c, const om_mat *a, const om_mat *b, float *out, size_t out_row)
+{
+    if (c->device && pays_on_device(a, b)) {
+        if (om_device_product(c->device, a, b, out, out_row) == OM_OK) return;
+        om_log(OM_LOG_WARN, "the head's products are computed on the CPU: %s", om_error_message());
+        om_error_clear();
+        c->device = NULL;
+    }
+    c->kernels->gemm(a, b, out, out_row, c->work);
+}
+
 /* y = x * weight' + bias */
 static void run_layer(om_classifier *c, const om_classifier_layer *l, const float *x, int n, float *y)
 {
     om_mat in = rows_of(x, n, l->in), weight = turned(rows_of(c->params + l->weight, l->out, l->in));
     for (int i = 0; i < n; i++)
         memcpy(y + (size_t)i * (size_t)l->out, c->params + l->bias, sizeof *y * (size_t)l->out);
-    c->kernels->gemm(&in, &weight, y, (size_t)l->out, c->work);
+    multiply(c, &in, &weight, y, (size_t)l->out);
 }
 
 void om_classifier_forward(om_classifier *c, const float *x, int n)
@@ -136,7 +160,7 @@ static void learn_layer(om_classifier *c, const om_classifier_layer *l, const fl
 {
     om_mat in = rows_of(x, n, l->in), out = turned(rows_of(dy, n, l->out));
     float *bias = c->grad + l->bias;
-    c->kernels->gemm(&out, &in, c->grad + l->weight, (size_t)l->in, c->work);
+    multiply(c, &out, &in, c->grad + l->weight, (size_t)l->in);
     for (int i = 0; i < n; i++)
         for (int k = 0; k < l->out; k++) bias[k] += dy[(size_t)i * (size_t)l->out + (size_t)k];
 }
@@ -165,7 +189,7 @@ double om_classifier_learn(om_classifier *c, const float *x, const int *labels, 
     om_mat dy = rows_of(c->logits, n, classes), weight = rows_of(c->params + last->weight, classes, last->in);
     learn_layer(c, last, c->hidden, c->logits, n);
     memset(c->hidden_grad, 0, hidden * sizeof *c->hidden_grad);
-    c->kernels->gemm(&dy, &weight, c->hidden_grad, (size_t)c->shape.hidden, c->work);
+    multiply(c, &dy, &weight, c->hidden_grad, (size_t)c->shape.hidden);
     for (size_t i = 0; i < hidden; i++)
         if (!(c->hidden[i] > 0)) c->hidden_grad[i] = 0;
     learn_layer(c, &c->layers[0], x, c->hidden_grad, n);

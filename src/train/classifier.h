@@ -3,7 +3,7 @@
 #ifndef OM_TRAIN_CLASSIFIER_H
 #define OM_TRAIN_CLASSIFIER_H
 
-#include "kernel/kernel.h"
+#include "device/device.h"
 
 typedef struct om_classifier_shape {
     int features, hidden, classes; /* hidden 0: there is none */
@@ -27,6 +27,8 @@ typedef struct om_classifier {
     float *hidden, *hidden_grad, *logits;
     void *work;
     const om_kernels *kernels;
+    om_device
+        *device; /* not owned; multiplies what is large; NULL, also after it failed: the kernels do all */
 } om_classifier;
 
 /* Uniform within 1/sqrt(in), as PyTorch starts a Linear. */

@@ -96,6 +96,7 @@ typedef struct training {
     float *mean, *scale, *weights; /* NULL: none */
     om_trainer_params params;
     om_trainer trainer;
+    om_device *device; /* where the head's large products are computed; NULL: here */
     int64_t next_progress_ns;
 } training;
 
@@ -315,10 +316,23 @@ static int dump_start(training *t)
     return err;
 }
 
+/* A GPU that has computed the features multiplies for the head, too. */
+static void place_products(training *t)
+{
+    const om_backend_ops *backend;
+    const char *device;
+    const om_device_ops *ops =
+        om_backend_select(t->o->device, &backend, &device) ? NULL : om_device_find(backend->name);
+    if (ops && ops->product && !om_device_open(t->o->device, &t->device))
+        t->trainer.classifier.device = t->device;
+    else om_error_clear();
+}
+
 static int learn(training *t)
 {
     int64_t begin = om_now_ns();
     int err = om_trainer_init(&t->trainer, &t->learn.view, &t->held_out.view, &t->params, t->l->hidden);
+    if (!err) place_products(t);
     if (!err && t->trainer.resumed)
         say(t, "resumed: epoch %d, step %lld", t->trainer.epoch + 1, (long long)t->trainer.step);
     if (!err) err = dump_start(t);
@@ -388,6 +402,7 @@ static void fini(training *t)
 {
     show(t, NULL);
     om_trainer_fini(&t->trainer);
+    om_device_close(t->device);
     om_features_fini(&t->features);
     om_dataset_fini(&t->data);
     om_model_desc_free(t->desc);

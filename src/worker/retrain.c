@@ -69,6 +69,8 @@ int om_retrain_step(om_retrain *t, const om_rig *r, const int *labels, int n)
     om_classifier *c = &t->trainer.classifier;
     om_learning l = trainer_params(t).learning;
     int right = 0;
+    if (!t->placed && r->infer->ops->product) c->device = r->infer;
+    t->placed = true;
     if (x->dtype != OM_DTYPE_F32 || x->shape.rank != 2 || x->shape.dim[1] != t->features)
         return om_fail(OM_ERR_UNSUPPORTED, "the engine's features are not [N, %d] of f32", t->features);
     t->loss = om_classifier_learn(c, x->data, labels, n, NULL, &right);

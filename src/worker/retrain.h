@@ -22,6 +22,7 @@ typedef struct om_retrain {
     char *point;  /* the tensor that holds the features; owned */
     int features;
     uint64_t source; /* of the checkpoint; 0: there is none */
+    bool placed;     /* the head knows where the features are made */
     double loss;     /* of the last step */
     int64_t right, seen;
 } om_retrain;

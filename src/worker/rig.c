@@ -1,5 +1,6 @@
 #include "worker/rig.h"
 
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -13,6 +14,7 @@
 #include "profile/profile.h"
 
 #define TRIAL_STEPS 5
+#define AWAKE_NS (20 * OM_NS_PER_MS)
 
 static int fail_model(const char *name)
 {
@@ -118,15 +120,13 @@ static int compile(om_rig *r, om_compile_params *cp, om_mode mode, int threads)
     return err ? err : om_session_create(r->plan, &r->session);
 }
 
-static void done(void *user) { (void)user; }
-
 /* The shortest of a few inferences of whatever is in the input. */
 static int try_out(om_rig *r, int64_t *ns)
 {
     *ns = OM_NEVER;
     for (int i = 0; i < TRIAL_STEPS; i++) {
         int64_t begin = om_now_ns();
-        int err = om_session_submit(r->session, r->plan->batch, done, NULL);
+        int err = om_session_submit(r->session, r->plan->batch, om_session_unasked, NULL);
         if (!err) err = om_session_wait(r->session);
         if (err) return err;
         int64_t took = om_now_ns() - begin;
@@ -165,6 +165,11 @@ static int tune(om_rig *r, om_compile_params *cp, int threads)
     return best == n - 1 ? OM_OK : compile(r, cp, ways[best].mode, ways[best].threads);
 }
 
+static om_stream *stream_of(const om_rig *r)
+{
+    return r->prep != r->infer ? r->prep_stream : r->session->stream;
+}
+
 static int make_staging(om_rig *r)
 {
     if (r->prep == r->infer) return OM_OK;
@@ -196,12 +201,16 @@ int om_rig_compile(om_rig *r, const om_rig_params *p)
     if (!err && p->tuned && p->infer_on_gpu)
         snprintf(r->tuning, sizeof r->tuning, "each layer's kernels were timed: %s", r->plan->note);
     if (err) return om_fail_prefix(err, "%s", p->model);
-    return make_staging(r);
+    err = make_staging(r);
+    if (!err && stream_of(r) && r->prep->ops->event_create)
+        err = om_device_event_create(r->prep, &r->prepared);
+    return err;
 }
 
 void om_rig_fini(om_rig *r)
 {
     drop_plan(r);
+    if (r->prepared) om_device_event_destroy(r->prep, r->prepared);
     if (r->prep_stream) om_device_stream_destroy(r->prep, r->prep_stream);
     if (r->staging) om_device_mem_free(r->prep, r->staging);
     if (r->prep != r->infer) om_device_close(r->prep);
@@ -221,11 +230,26 @@ static int transfer(om_rig *r, int n)
                           NULL);
 }
 
+/* Until the input is written. Sleeping and being woken takes as long as that, so it waits awake; but not
+ * long. */
+static int settle(om_rig *r, om_stream *stream)
+{
+    if (!r->prepared) return OM_OK;
+    int64_t until = om_now_ns() + AWAKE_NS;
+    int err = om_device_event_record(r->prep, r->prepared, stream);
+    if (err) return err;
+    om_device_count_sync(r->prep);
+    while ((err = om_device_event_query(r->prep, r->prepared)) == OM_ERR_AGAIN && om_now_ns() < until)
+        sched_yield();
+    if (err != OM_ERR_AGAIN) return err;
+    return om_device_event_sync(r->prep, r->prepared);
+}
+
 int om_rig_prepare(om_rig *r, om_frame *const *frames, int n, om_geometry *geo)
 {
     om_gather_item items[OM_RIG_BATCH_MAX];
     bool apart = r->prep != r->infer;
-    om_stream *stream = apart ? r->prep_stream : r->session->stream;
+    om_stream *stream = stream_of(r);
     for (int i = 0; i < n; i++) {
         const om_image *img = &frames[i]->image;
         om_geometry_fit(r->desc->fit, img->width, img->height, r->plan->width, r->plan->height, &geo[i]);
@@ -234,13 +258,13 @@ int om_rig_prepare(om_rig *r, om_frame *const *frames, int n, om_geometry *geo)
         items[i] = (om_gather_item){frames[i], geo[i], dst};
     }
     int err = om_device_gather(r->prep, items, (size_t)n, &r->plan->prep, stream);
-    if (!err) err = om_device_settle(r->prep, stream);
+    if (!err) err = settle(r, stream);
     return err || !apart ? err : transfer(r, n);
 }
 
 int om_rig_execute(om_rig *r, int n, const om_geometry *geo, om_dets *dets)
 {
-    int err = om_session_submit(r->session, n, done, NULL);
+    int err = om_session_submit(r->session, n, om_session_unasked, NULL);
     if (err) return err;
     return r->head ? om_session_collect(r->session, r->head, n, geo, dets) : om_session_wait(r->session);
 }

@@ -27,6 +27,7 @@ typedef struct om_rig {
     const om_backend_ops *backend;
     om_device *prep, *infer; /* the same where both are in one place */
     om_stream *prep_stream;  /* of `prep`, where it is not `infer` */
+    om_event *prepared;      /* of `prep`, where it has a stream */
     void *staging;           /* a batch on `prep`, where it is not `infer` */
     om_plan *plan;
     om_session *session;

@@ -426,6 +426,31 @@ static void threads_gather_beside_each_other(void **state)
     for (int i = 0; i < 6; i++) assert_int_equal(errors[i], OM_OK);
 }
 
+/* Batches so large that several threads copy them, from several threads: one of these has the helpers. */
+static void *gather_much(void *arg)
+{
+    om_frame *frames[FORMATS];
+    om_geometry geometry[FORMATS];
+    om_stream *s;
+    uint32_t seed = *(uint32_t *)arg;
+    make_batch(frames, (size2){960, 540}, seed);
+    for (int i = 0; i < FORMATS; i++) om_geometry_fit(OM_FIT_LETTERBOX, 960, 540, 128, 96, &geometry[i]);
+    if (om_device_stream_create(gpu, 0, &s) < 0) return arg;
+    for (int i = 0; i < 10; i++) check_gather(frames, frames, geometry, FORMATS, &preps[i % 2], s);
+    om_device_stream_destroy(gpu, s);
+    drop_batch(frames);
+    return NULL;
+}
+
+static void large_batches_are_copied_by_several(void **state)
+{
+    om_thread threads[3];
+    uint32_t seeds[3] = {1, 20, 40};
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(om_thread_start(&threads[i], "gather", gather_much, &seeds[i]), OM_OK);
+    for (int i = 0; i < 3; i++) om_thread_join(&threads[i]);
+}
+
 static void refusals_leave_the_device_usable(void **state)
 {
     void *p;
@@ -461,6 +486,7 @@ int main(void)
         cmocka_unit_test(many_batches_without_a_wait),
         cmocka_unit_test(frames_are_held_while_read),
         cmocka_unit_test(threads_gather_beside_each_other),
+        cmocka_unit_test(large_batches_are_copied_by_several),
         cmocka_unit_test(refusals_leave_the_device_usable),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -116,6 +116,78 @@ static void gradients_are_slopes(void **state)
     check_gradients(9, weights);
 }
 
+static int products;
+static bool product_fails;
+
+static int multiply(om_device *d, const om_mat *a, const om_mat *b, float *c, size_t c_row)
+{
+    products++;
+    if (product_fails) return om_fail(OM_ERR_DEVICE, "device %s: broken", d->id);
+    for (size_t r = 0; r < a->rows; r++)
+        for (size_t i = 0; i < a->columns; i++) {
+            float v = a->data[r * a->row_step + i * a->column_step];
+            for (size_t k = 0; k < b->columns; k++)
+                c[r * c_row + k] += v * b->data[i * b->row_step + k * b->column_step];
+        }
+    return OM_OK;
+}
+
+/* Loss of one step, and its gradients' difference from `host`'s as a share of their length. */
+static double learn_on(om_device *d, const om_classifier *host, const float *x, const int *y, int n,
+                       double *apart)
+{
+    om_classifier c;
+    double sum = 0, all = 0;
+    assert_int_equal(om_classifier_init(&c, host->shape, n, 7), OM_OK);
+    c.device = d;
+    double loss = om_classifier_learn(&c, x, y, n, NULL, NULL);
+    assert_true(c.device == (product_fails ? NULL : d));
+    for (size_t i = 0; i < c.n_params; i++) {
+        sum += pow((double)c.grad[i] - (double)host->grad[i], 2);
+        all += pow((double)host->grad[i], 2);
+    }
+    *apart = sqrt(sum / all);
+    om_classifier_fini(&c);
+    return loss;
+}
+
+/* A device multiplies what is large; where it fails, the kernels do, as if there had been none. */
+static void a_device_multiplies(void **state)
+{
+    static const om_device_ops ops = {
+        .api_version = OM_DEVICE_API_VERSION, .name = "fake", .product = multiply};
+    enum { N = 16, FEATURES = 1024, CLASSES_ = 600 };
+    om_device fake = {.ops = &ops, .id = "fake"};
+    om_classifier host;
+    int y[N];
+    double apart;
+    float *x = om_alloc(N * FEATURES * sizeof *x);
+    assert_non_null(x);
+    for (int i = 0; i < N * FEATURES; i++) x[i] = uniform();
+    for (int i = 0; i < N; i++) y[i] = i * 7;
+    assert_int_equal(om_classifier_init(&host, (om_classifier_shape){FEATURES, 0, CLASSES_}, N, 7), OM_OK);
+    double loss = om_classifier_learn(&host, x, y, N, NULL, NULL);
+    assert_true(fabs(learn_on(&fake, &host, x, y, N, &apart) - loss) < 1e-4 * loss);
+    assert_true(apart < 1e-4);
+    assert_int_equal(products,
+                     1); /* forward; the weights' gradients are as many bytes as they are products */
+    product_fails = true;
+    assert_true(learn_on(&fake, &host, x, y, N, &apart) == loss);
+    assert_true(apart == 0);
+    assert_int_equal(products, 2);
+    products = 0;
+    product_fails = false;
+    om_classifier_fini(&host);
+    om_free(x);
+    /* Small ones are not worth the way. */
+    assert_int_equal(om_classifier_init(&host, (om_classifier_shape){WIDTH, 0, CLASSES}, ROWS, 7), OM_OK);
+    om_classifier_learn(&host, rows, labels, ROWS, NULL, NULL);
+    learn_on(&fake, &host, rows, labels, ROWS, &apart);
+    assert_true(apart == 0);
+    assert_int_equal(products, 0);
+    om_classifier_fini(&host);
+}
+
 /* The formulas in double precision. */
 static void optimizers_follow_their_formulas(void **state)
 {
@@ -485,6 +557,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gradients_are_slopes),
+        cmocka_unit_test(a_device_multiplies),
         cmocka_unit_test(optimizers_follow_their_formulas),
         cmocka_unit_test(schedules),
         cmocka_unit_test(stopped_runs_end_alike),

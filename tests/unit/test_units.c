@@ -118,6 +118,43 @@ static void a_large_stream_weighs_more(void **state)
     om_pipeline_destroy(p);
 }
 
+/* As if the devices' load had been looked at. */
+static void pretend_load(om_pipeline *p, double first, double second)
+{
+    pthread_mutex_lock(&p->lock);
+    for (int i = 0; i < 2; i++) {
+        p->units[i].gpu.samples++;
+        p->units[i].gpu.last.compute_percent = i ? second : first;
+        p->units[i].gpu.last.decode_percent = -1;
+    }
+    pthread_mutex_unlock(&p->lock);
+}
+
+/* Of cameras the load tells what one costs. Files that are read as fast as they go take what there is. */
+static void load_counts_where_it_tells(void **state)
+{
+    for (int cameras = 0; cameras < 2; cameras++) {
+        seen s;
+        int n[3];
+        om_pipeline *p = make(&s, (const char *const[]){"device", "null,null", NULL});
+        assert_ok(om_pipeline_start(p));
+        for (int i = 0; i < 12; i++) {
+            char name[32];
+            snprintf(name, sizeof name, "s%d", i);
+            if (i == 4) pretend_load(p, 90, 31);
+            assert_ok(
+                om_pipeline_add_stream_with(p, "pattern:64x48@20:frames=0", name,
+                                            (const char *const[]){"live", cameras ? "yes" : "no", NULL}));
+            wait_inferred(p, name, 1);
+        }
+        count_each(p, n);
+        assert_int_equal(n[0], cameras ? 3 : 6);
+        assert_int_equal(n[1], cameras ? 9 : 6);
+        stop(p);
+        om_pipeline_destroy(p);
+    }
+}
+
 static void the_report_tells_of_each_device(void **state)
 {
     seen s;
@@ -149,9 +186,8 @@ static void the_report_tells_of_each_device(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(lists_of_devices_are_read),
-        cmocka_unit_test(streams_are_spread_and_stay_so),
-        cmocka_unit_test(a_large_stream_weighs_more),
+        cmocka_unit_test(lists_of_devices_are_read),       cmocka_unit_test(streams_are_spread_and_stay_so),
+        cmocka_unit_test(a_large_stream_weighs_more),      cmocka_unit_test(load_counts_where_it_tells),
         cmocka_unit_test(the_report_tells_of_each_device),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

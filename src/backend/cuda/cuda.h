@@ -39,6 +39,8 @@ typedef struct omcu_session {
     bool timed;                 /* the last submit was */
     int64_t seen_ns;            /* when its end was seen */
     bool started;
+    bool told;                 /* of the last submit: somebody else than who waits is told of its end */
+    bool fetched;              /* of the last submit: its outputs travel behind it */
     int n;                     /* of the last submit */
     omcu_chain_session *chain; /* of a plan with chains; most of the above is not used then */
 } omcu_session;

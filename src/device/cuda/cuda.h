@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 
+#include "base/crew.h"
 #include "base/thread.h"
 #include "device/device.h"
 
@@ -23,6 +24,8 @@ typedef struct om_cuda_slot {
     bool timed;
     om_frame **frames; /* references held */
     size_t n_frames, cap_frames;
+    size_t *places; /* where in the buffers each picture of a batch lies */
+    size_t cap_places;
     uint64_t order; /* of its launch among the device's; guarded by the device's lock */
     enum { OM_CUDA_IDLE, OM_CUDA_FILLING, OM_CUDA_FLYING } state; /* guarded by the device's lock */
 } om_cuda_slot;
@@ -37,9 +40,13 @@ typedef struct om_cuda {
     om_cuda_slot slots[OM_CUDA_SLOTS];
     uint64_t launches;
     bool closing;
+    om_crew *crew;   /* copies large batches of host pictures; NULL: not made; guarded by the lock */
+    bool crew_tried; /* guarded by the lock */
     om_thread
         reaper; /* gives frames back as soon as their work is done, so that nobody else has to wait for it */
     void *nvml; /* its device; NULL: not told */
+    pthread_mutex_t products_lock;     /* one product at a time; guards what follows */
+    struct om_cuda_products *products; /* made when the first is asked for */
 } om_cuda;
 
 static inline om_cuda *om_cuda_of(const om_device *d) { return d->priv; }
@@ -65,6 +72,9 @@ int om_cuda_usage(om_device *d, om_device_usage *out);
 void om_cuda_usage_init(om_device *d);
 /* om_device_ops.peaks */
 int om_cuda_peaks(om_device *d, om_device_peaks *out);
+/* om_device_ops.product, and what it leaves behind */
+int om_cuda_product(om_device *d, const om_mat *a, const om_mat *b, float *c, size_t c_row);
+void om_cuda_products_fini(om_device *d);
 /* om_device_ops.gather */
 int om_cuda_gather(om_device *d, const om_gather_item *items, size_t n, const om_prep *prep, om_stream *s);
 /* From now on spans are NVTX ranges, where one of NVIDIA's tools watches this process. */

@@ -101,6 +101,8 @@ static void cuda_close(om_device *d)
     om_cuda *c = om_cuda_of(d);
     (void)cudaSetDevice(d->index);
     om_cuda_slots_fini(d);
+    om_cuda_products_fini(d);
+    pthread_mutex_destroy(&c->products_lock);
     if (c->frames) (void)cudaStreamDestroy(c->frames);
     if (c->stream) (void)cudaStreamDestroy(c->stream);
     (void)cudaGetLastError();
@@ -121,6 +123,7 @@ static int cuda_open(om_device *d, int index)
         return err;
     }
     om_cuda_usage_init(d);
+    pthread_mutex_init(&c->products_lock, NULL);
     return OM_OK;
 }
 
@@ -318,5 +321,6 @@ const om_device_ops om_device_cuda = {
     .native = cuda_native,
     .usage = om_cuda_usage,
     .peaks = om_cuda_peaks,
+    .product = om_cuda_product,
     .lost = cuda_lost,
 };

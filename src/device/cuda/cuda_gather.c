@@ -10,7 +10,8 @@
 
 #define PLANE_ALIGN ((size_t)256)
 #define ROW_ALIGN ((size_t)64)
-#define MAX_ITEMS 65535 /* layers of a grid */
+#define MAX_ITEMS 65535               /* layers of a grid */
+#define SHARED_COPY ((size_t)2 << 20) /* as much as pays for waking threads */
 
 static size_t round_up(size_t v, size_t to) { return (v + to - 1) / to * to; }
 
@@ -130,19 +131,37 @@ static int check(const om_device *d, const om_gather_item *items, size_t n, cons
     return OM_OK;
 }
 
-/* Bytes that go up: descriptors, then the read parts of pictures in host memory. */
-static size_t upload_size(const om_gather_item *items, size_t n, const om_prep *prep)
+/* Bytes of the read parts of a picture that lies in host memory. */
+static size_t picture_size(const om_gather_item *item, const om_prep *prep)
 {
-    size_t size = round_up(n * sizeof(om_cuda_picture), PLANE_ALIGN);
-    for (size_t i = 0; i < n; i++) {
-        const om_frame *f = items[i].frame;
-        for (int k = 0; k < planes_of(&f->image, prep) && f->memory == OM_MEMORY_HOST; k++) {
-            om_geometry g = geometry_of(&items[i]);
-            part p = part_of(&f->image, &g, k);
-            size += round_up(round_up(p.row_bytes, ROW_ALIGN) * p.rows, PLANE_ALIGN);
-        }
+    const om_frame *f = item->frame;
+    size_t size = 0;
+    for (int k = 0; k < planes_of(&f->image, prep) && f->memory == OM_MEMORY_HOST; k++) {
+        om_geometry g = geometry_of(item);
+        part p = part_of(&f->image, &g, k);
+        size += round_up(round_up(p.row_bytes, ROW_ALIGN) * p.rows, PLANE_ALIGN);
     }
     return size;
+}
+
+static size_t descriptors_size(size_t n) { return round_up(n * sizeof(om_cuda_picture), PLANE_ALIGN); }
+
+/* Bytes that go up: descriptors, then the pictures. */
+static size_t upload_size(const om_gather_item *items, size_t n, const om_prep *prep)
+{
+    size_t size = descriptors_size(n);
+    for (size_t i = 0; i < n; i++) size += picture_size(&items[i], prep);
+    return size;
+}
+
+/* Tells each picture its place, from the descriptors on. */
+static void place_pictures(om_cuda_slot *slot, const om_gather_item *items, size_t n, const om_prep *prep)
+{
+    size_t at = descriptors_size(n);
+    for (size_t i = 0; i < n; i++) {
+        slot->places[i] = at;
+        at += picture_size(&items[i], prep);
+    }
 }
 
 static void copy_part(uint8_t *to, size_t pitch, const part *p, int stride)
@@ -152,7 +171,7 @@ static void copy_part(uint8_t *to, size_t pitch, const part *p, int stride)
 }
 
 static void fill_planes(om_cuda_picture *out, const om_gather_item *item, const om_prep *prep,
-                        om_cuda_slot *slot, size_t *used)
+                        const om_cuda_slot *slot, size_t at)
 {
     const om_frame *f = item->frame;
     om_geometry g = geometry_of(item);
@@ -162,10 +181,10 @@ static void fill_planes(om_cuda_picture *out, const om_gather_item *item, const 
         int64_t stride = f->image.stride[k];
         if (f->memory == OM_MEMORY_HOST) {
             size_t pitch = round_up(p.row_bytes, ROW_ALIGN);
-            copy_part(slot->pinned + *used, pitch, &p, f->image.stride[k]);
-            base = slot->device + *used;
+            copy_part(slot->pinned + at, pitch, &p, f->image.stride[k]);
+            base = slot->device + at;
             stride = (int64_t)pitch;
-            *used += round_up(pitch * p.rows, PLANE_ALIGN);
+            at += round_up(pitch * p.rows, PLANE_ALIGN);
         }
         for (int i = 0; i < p.step; i++)
             out->in[out->components++] = (om_cuda_component){.base = base + i * (out->wide ? 2 : 1),
@@ -202,7 +221,7 @@ static void fill_matrix(om_cuda_picture *out, const om_image *img, const om_prep
 }
 
 static void fill_picture(om_cuda_picture *out, const om_gather_item *item, const om_prep *prep,
-                         om_cuda_slot *slot, size_t *used)
+                         const om_cuda_slot *slot, size_t at)
 {
     const om_image *img = &item->frame->image;
     const om_pixfmt_info *info = om_pixfmt_get(img->fmt);
@@ -223,8 +242,21 @@ static void fill_picture(om_cuda_picture *out, const om_gather_item *item, const
         out->warped = true;
         memcpy(out->view, view.m, sizeof out->view);
     }
-    fill_planes(out, item, prep, slot, used);
+    fill_planes(out, item, prep, slot, at);
     fill_matrix(out, img, prep);
+}
+
+typedef struct filling {
+    const om_cuda_slot *slot;
+    const om_gather_item *items;
+    const om_prep *prep;
+} filling;
+
+static void fill_one(void *arg, size_t i)
+{
+    const filling *f = arg;
+    om_cuda_picture *pictures = (om_cuda_picture *)(void *)f->slot->pinned;
+    fill_picture(&pictures[i], &f->items[i], f->prep, f->slot, f->slot->places[i]);
 }
 
 static om_cuda_batch batch_of(const om_gather_item *items, size_t n, const om_prep *prep,
@@ -278,13 +310,14 @@ int om_cuda_gather(om_device *d, const om_gather_item *items, size_t n, const om
 {
     om_cuda_slot *slot;
     cudaStream_t stream = om_cuda_stream(d, s);
+    size_t used = 0;
     int err = om_cuda_enter(d);
     if (!err) err = check(d, items, n, prep);
-    if (!err) err = om_cuda_slot_take(d, upload_size(items, n, prep), n, &slot);
+    if (!err) used = upload_size(items, n, prep);
+    if (!err) err = om_cuda_slot_take(d, used, n, &slot);
     if (err < 0) return err;
-    size_t used = round_up(n * sizeof(om_cuda_picture), PLANE_ALIGN);
-    om_cuda_picture *pictures = (om_cuda_picture *)(void *)slot->pinned;
-    for (size_t i = 0; i < n; i++) fill_picture(&pictures[i], &items[i], prep, slot, &used);
+    place_pictures(slot, items, n, prep);
+    om_crew_run(used >= SHARED_COPY ? om_cuda_crew(d) : NULL, fill_one, &(filling){slot, items, prep}, n);
     hold_frames(slot, items, n);
     om_cuda_batch batch = batch_of(items, n, prep, slot);
     err = after_writing(d, slot, stream);

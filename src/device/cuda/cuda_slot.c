@@ -2,12 +2,14 @@
 #include <cuda_runtime_api.h>
 
 #include "base/clock.h"
+#include "base/cpu.h"
 #include "base/error.h"
 #include "base/mem.h"
 #include "device/cuda/cuda_slot.h"
 #include "trace/trace.h"
 
 #define GROW_STEP ((size_t)1 << 20)
+#define HELPERS 3 /* a memory bus has enough of four threads that copy */
 
 static void drop_frames(om_cuda_slot *slot)
 {
@@ -150,6 +152,7 @@ static int fit(om_device *d, om_cuda_slot *slot, size_t size, size_t n_frames)
         if (err < 0) return err;
     }
     int err = om_grow((void **)&slot->frames, &slot->cap_frames, n_frames, sizeof(*slot->frames));
+    if (!err) err = om_grow((void **)&slot->places, &slot->cap_places, n_frames, sizeof(*slot->places));
     if (err < 0 || size <= slot->size) return err;
     free_buffers(d, slot);
     size = (size + GROW_STEP - 1) / GROW_STEP * GROW_STEP;
@@ -187,6 +190,21 @@ void om_cuda_slot_fly(om_device *d, om_cuda_slot *slot)
     pthread_mutex_unlock(&c->lock);
 }
 
+om_crew *om_cuda_crew(om_device *d)
+{
+    om_cuda *c = om_cuda_of(d);
+    pthread_mutex_lock(&c->lock);
+    if (!c->crew_tried) {
+        int cores = om_cpu_count();
+        int helpers = cores > HELPERS ? HELPERS : cores - 1;
+        c->crew_tried = true;
+        if (helpers > 0 && om_crew_create("om-cuda-copy", helpers, &c->crew) != OM_OK) om_error_clear();
+    }
+    om_crew *crew = c->crew;
+    pthread_mutex_unlock(&c->lock);
+    return crew;
+}
+
 int om_cuda_after_frames(const om_device *d, om_cuda_slot *slot, struct CUstream_st *stream)
 {
     int err =
@@ -221,5 +239,7 @@ void om_cuda_slots_fini(om_device *d)
         if (slot->began) (void)cudaEventDestroy(slot->began);
         if (slot->ended) (void)cudaEventDestroy(slot->ended);
         om_free(slot->frames);
+        om_free(slot->places);
     }
+    om_crew_destroy(c->crew);
 }

@@ -16,6 +16,10 @@ void om_cuda_slot_fly(om_device *d, om_cuda_slot *slot);
  * records; false: it is not. */
 bool om_cuda_slot_begin(om_device *d, om_cuda_slot *slot, struct CUstream_st *stream);
 
+/* Threads that share the copying of a large batch; NULL: there is one core, or there were no threads to have.
+ */
+om_crew *om_cuda_crew(om_device *d);
+
 /* Unreferences the frames of work that is done. */
 void om_cuda_reclaim(om_device *d);
 int om_cuda_slots_init(om_device *d);
