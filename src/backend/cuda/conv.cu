@@ -1,7 +1,5 @@
-/* The tensor-core convolutions' forms as one list, and their launch. */
+/* The tiled convolutions' forms as one list, and their launch. */
 #include <cuda_runtime.h>
-
-#include <initializer_list>
 
 #include "backend/cuda/forms.h"
 #include "backend/cuda/kernels.h"
@@ -9,11 +7,19 @@
 namespace
 {
 
-const omcu_form *form_at(int number)
+const struct {
+    const omcu_form *(*list)(int *n);
+    omcu_numbers numbers;
+} lists[] = {{omcu_forms_narrow, OMCU_NUMBERS_F16}, {omcu_forms_middle, OMCU_NUMBERS_F16},
+             {omcu_forms_wide, OMCU_NUMBERS_F16},   {omcu_forms_int8, OMCU_NUMBERS_INT8},
+             {omcu_forms_tf32, OMCU_NUMBERS_TF32},  {omcu_forms_float, OMCU_NUMBERS_F32}};
+
+const omcu_form *form_at(int number, omcu_numbers *numbers = nullptr)
 {
     int n;
-    for (auto list : {omcu_forms_narrow, omcu_forms_middle, omcu_forms_wide}) {
-        const omcu_form *forms = list(&n);
+    for (const auto &l : lists) {
+        const omcu_form *forms = l.list(&n);
+        if (numbers) *numbers = l.numbers;
         if (number < n) return &forms[number];
         number -= n;
     }
@@ -25,11 +31,18 @@ const omcu_form *form_at(int number)
 int omcu_conv_forms(void)
 {
     int n, all = 0;
-    for (auto list : {omcu_forms_narrow, omcu_forms_middle, omcu_forms_wide}) {
-        list(&n);
+    for (const auto &l : lists) {
+        l.list(&n);
         all += n;
     }
     return all;
+}
+
+omcu_numbers omcu_conv_form_numbers(int form)
+{
+    omcu_numbers numbers;
+    (void)form_at(form, &numbers);
+    return numbers;
 }
 
 const char *omcu_conv_form_name(int form) { return form_at(form)->name; }

@@ -68,7 +68,7 @@ struct omcu_lt_plan {
     cublasLtMatrixLayout_t a, b, c, d;
     cublasLtMatmulAlgo_t algo;
     om_device *device;
-    void *bias; /* f16; made at the first run outside a capture */
+    void *bias; /* in the tensors' type; made at the first run outside a capture */
     size_t workspace;
     bool residual;
 };
@@ -97,18 +97,18 @@ static cublasLtHandle_t handle_of(int device)
     return *h;
 }
 
-/* The bias on the device in f16, from the step's constant. */
+/* The bias on the device in the tensors' type, from the step's constant. */
 static int make_bias(const omcu_program *p, const omcu_step *s, omcu_lt_plan *plan)
 {
     const omcu_buffer *from = &p->buffers[s->in[2].buffer];
-    int n = (int)(from->bytes / sizeof(float)),
-        err = om_device_mem_alloc_for(p->device, OM_PURPOSE_WEIGHTS, (size_t)n * 2, &plan->bias);
+    int n = s->u.conv.k, err = om_device_mem_alloc_for(p->device, OM_PURPOSE_WEIGHTS,
+                                                       (size_t)n * (s->half ? 2 : 4), &plan->bias);
     if (err) return err;
     omcu_point copy = {.rank = 1,
                        .dim = {n},
                        .n_in = 1,
                        .out = plan->bias,
-                       .out_type = OMCU_F16,
+                       .out_type = s->half ? OMCU_F16 : OMCU_F32,
                        .out_stride = {1},
                        .n_code = 1,
                        .vector = 1,
@@ -136,6 +136,8 @@ static int make_plan(const omcu_program *p, const omcu_step *s, omcu_lt_plan *pl
     cublasLtEpilogue_t epilogue;
     cublasOperation_t turn = CUBLAS_OP_T;
     uint64_t m = (uint64_t)c->k, n = (uint64_t)c->n * (uint64_t)c->ho * (uint64_t)c->wo, k = (uint64_t)c->c;
+    cudaDataType_t type = s->half ? CUDA_R_16F : CUDA_R_32F;
+    cublasComputeType_t compute = !s->half && p->tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
     if (!epilogue_of(c, s->has_res, &epilogue)) return OM_ERR_UNSUPPORTED;
     plan->device = p->device;
     plan->residual = s->has_res;
@@ -143,17 +145,16 @@ static int make_plan(const omcu_program *p, const omcu_step *s, omcu_lt_plan *pl
     int err = make_bias(p, s, plan);
     if (err || !plan->handle) return OM_ERR_DEVICE;
     bool ok =
-        api.desc_create(&plan->desc, CUBLAS_COMPUTE_32F, CUDA_R_32F) == CUBLAS_STATUS_SUCCESS &&
+        api.desc_create(&plan->desc, compute, CUDA_R_32F) == CUBLAS_STATUS_SUCCESS &&
         api.desc_set(plan->desc, CUBLASLT_MATMUL_DESC_TRANSA, &turn, sizeof turn) == CUBLAS_STATUS_SUCCESS &&
         api.desc_set(plan->desc, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue) ==
             CUBLAS_STATUS_SUCCESS &&
         api.desc_set(plan->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &plan->bias, sizeof plan->bias) ==
             CUBLAS_STATUS_SUCCESS &&
-        api.layout_create(&plan->a, CUDA_R_16F, k, m, c->kdim) == CUBLAS_STATUS_SUCCESS &&
-        api.layout_create(&plan->b, CUDA_R_16F, k, n, c->x_w) == CUBLAS_STATUS_SUCCESS &&
-        api.layout_create(&plan->c, CUDA_R_16F, m, n, s->has_res ? c->r_w : c->y_w) ==
-            CUBLAS_STATUS_SUCCESS &&
-        api.layout_create(&plan->d, CUDA_R_16F, m, n, c->y_w) == CUBLAS_STATUS_SUCCESS;
+        api.layout_create(&plan->a, type, k, m, c->kdim) == CUBLAS_STATUS_SUCCESS &&
+        api.layout_create(&plan->b, type, k, n, c->x_w) == CUBLAS_STATUS_SUCCESS &&
+        api.layout_create(&plan->c, type, m, n, s->has_res ? c->r_w : c->y_w) == CUBLAS_STATUS_SUCCESS &&
+        api.layout_create(&plan->d, type, m, n, c->y_w) == CUBLAS_STATUS_SUCCESS;
     return ok ? OM_OK : OM_ERR_UNSUPPORTED;
 }
 
@@ -164,8 +165,8 @@ int omcu_lt_candidates(const omcu_program *p, const omcu_step *s, omcu_lt_plan *
     cublasLtMatmulPreference_t pref = NULL;
     int n = 0, made = 0;
     size_t workspace = WORKSPACE;
-    if (!is_matrix(c, s->has_res) || !s->half || c->wide || !c->vector || c->k % 8 || omcu_lt_missing())
-        return 0;
+    if (s->in[0].grid.scale > 0 || c->y_grid.scale > 0 || c->r_grid.scale > 0) return 0;
+    if (!is_matrix(c, s->has_res) || c->wide || !c->vector || c->k % 8 || omcu_lt_missing()) return 0;
     omcu_lt_plan *first = om_calloc(1, sizeof *first);
     if (!first) return 0;
     if (make_plan(p, s, first) == OM_OK && api.pref_create(&pref) == CUBLAS_STATUS_SUCCESS) {
