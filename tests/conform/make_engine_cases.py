@@ -53,7 +53,7 @@ def case(name, nodes, inputs, consts=(), outputs=("y",), opset=17, **bounds):
     """nodes: (op, inputs, outputs, attributes); inputs: name -> shape or array."""
     feeds = {k: v.astype(np.float32) if isinstance(v, np.ndarray) else rng.standard_normal(v).astype(np.float32)
              for k, v in inputs.items()}
-    made = [helper.make_node(op, i, o, name=f"n{k}", **attrs) for k, (op, i, o, attrs) in enumerate(nodes)]
+    made = [helper.make_node(op, i, o, **{"name": f"n{k}", **attrs}) for k, (op, i, o, attrs) in enumerate(nodes)]
     graph = helper.make_graph(
         made, name,
         [helper.make_tensor_value_info(k, TensorProto.FLOAT, v.shape) for k, v in feeds.items()],
@@ -291,7 +291,8 @@ def recurrent():
              [("LSTM", ["x", "w", "r", "b", "", "h0", "c0"], ["y", "yh", "yc"], {"hidden_size": h, "direction": direction})],
              {"x": (t, n, i)}, {"w": w(d * 4 * h, i).reshape(d, 4 * h, i), "r": w(d * 4 * h, h).reshape(d, 4 * h, h),
                                 "b": w(d, 8 * h), "h0": w(d, n, h), "c0": w(d, n, h)}, outputs=("y", "yh", "yc"), opset=14)
-    case("lstm_plain", [("LSTM", ["x", "w", "r"], ["", "yh"], {"hidden_size": 16}), ("Relu", ["yh"], ["y"], {})],
+    # Without a name, and its first output absent.
+    case("lstm_plain", [("LSTM", ["x", "w", "r"], ["", "yh"], {"hidden_size": 16, "name": ""}), ("Relu", ["yh"], ["y"], {})],
          {"x": (7, 2, 8)}, {"w": w(64, 8)[None], "r": w(64, 16)[None]}, opset=14)
     # A reader of text: a row of features, two layers in both directions, a number a character.
     h = 48

@@ -78,6 +78,14 @@ omcu_lower_fn *omcu_lower_find(const char *op)
     return NULL;
 }
 
+/* Outputs may be absent: the name of the first that is not; NULL: there is none. */
+static const char *first_output(const om_graph *g, const om_node *n)
+{
+    for (int i = 0; i < n->n_outputs; i++)
+        if (n->outputs[i] >= 0) return g->values[n->outputs[i]].name;
+    return NULL;
+}
+
 int omcu_refuse(const omcu_lower_state *l, int node, const char *fmt, ...)
 {
     char why[256];
@@ -86,8 +94,8 @@ int omcu_refuse(const omcu_lower_state *l, int node, const char *fmt, ...)
     vsnprintf(why, sizeof why, fmt, ap);
     va_end(ap);
     const om_node *n = &l->g->nodes[node];
-    if (l->how && l->how->refused && n->n_outputs && n->outputs[0] >= 0)
-        snprintf(l->how->refused, OMCU_REFUSED, "%s", l->g->values[n->outputs[0]].name);
+    const char *output = first_output(l->g, n);
+    if (l->how && l->how->refused && output) snprintf(l->how->refused, OMCU_REFUSED, "%s", output);
     return om_fail(OM_ERR_UNSUPPORTED, "node '%s' (%s): %s", n->name ? n->name : "", n->op, why);
 }
 
@@ -150,10 +158,8 @@ bool omcu_const_scalar(const omcu_lower_state *l, int value, float *out)
 const char *omcu_node_name(const omcu_lower_state *l, int node)
 {
     const om_node *n = &l->g->nodes[node];
-    if (n->name && n->name[0]) return n->name;
-    for (int i = 0; i < n->n_outputs; i++)
-        if (n->outputs[i] >= 0) return l->g->values[n->outputs[i]].name;
-    return n->op;
+    const char *output = first_output(l->g, n);
+    return n->name && n->name[0] ? n->name : output ? output : n->op;
 }
 
 void omcu_step_name(const omcu_lower_state *l, int node, omcu_step *s)
