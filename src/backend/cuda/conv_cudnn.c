@@ -7,10 +7,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "backend/cuda/library.h"
 #include "backend/cuda/tune.h"
 #include "base/error.h"
 #include "base/mem.h"
+#include "device/cuda/library.h"
 
 #define MAX_OPS 10
 #define MAX_TENSORS 20
@@ -43,7 +43,7 @@ static int pool_device[MAX_HANDLES], n_pool;
 static void load_library(void)
 {
     static const char *const files[] = {"libcudnn.so.9", "/usr/local/cuda/lib64/libcudnn.so.9", NULL};
-    const omcu_symbol symbols[] = {
+    const om_cuda_symbol symbols[] = {
         {"cudnnCreate", (void **)&api.create},
         {"cudnnSetStream", (void **)&api.set_stream},
         {"cudnnGetVersion", (void **)&api.version},
@@ -54,7 +54,7 @@ static void load_library(void)
         {"cudnnBackendGetAttribute", (void **)&api.get},
         {"cudnnBackendExecute", (void **)&api.execute},
     };
-    const char *why = omcu_library_load("OMMA_CUDNN", files, symbols, sizeof symbols / sizeof symbols[0]);
+    const char *why = om_cuda_library_load("OMMA_CUDNN", files, symbols, sizeof symbols / sizeof symbols[0]);
     if (why) {
         snprintf(missing, sizeof missing, "%.300s", why);
         return;
