@@ -1,5 +1,5 @@
 /* The CUDA engine alone, its input and outputs on the GPU:
- *   gpu_engine MODEL WIDTHxHEIGHT BATCH SECONDS [f32|tf32|f16|int8] [layers] [sessions=N] [cache=DIR]
+ *   gpu_engine MODEL WIDTHxHEIGHT BATCH SECONDS [f32|tf32|f16|int8] [layers] [sessions=N] [cache=DIR] [log]
  * MODEL is an ONNX file or a plan; int8 wants one that carries its quantisation. $OMMA_CUDA_WITHOUT:
  * depthwise convolutions by cuDNN ("depthwise") or one number a thread ("blocks"). One JSON line: images a
  * second, the shortest and the middle time of one batch alone; "layers" adds the table, and how many steps of
@@ -11,6 +11,7 @@
 #include "backend/planfile.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/queue.h"
 #include "base/str.h"
@@ -107,6 +108,8 @@ static void print_layers(om_session *s)
     printf("%d of %d products in int8: %.1f us of %.1f\n", integers, products, spent, total);
 }
 
+static void say(void *user, om_log_level level, const char *line) { printf("%s\n", line); }
+
 int main(int argc, char **argv)
 {
     om_graph *g = NULL;
@@ -130,6 +133,7 @@ int main(int argc, char **argv)
                 precision = c->name;
             }
         if (strcmp(argv[i], "layers") == 0) layers = p.profiling = true;
+        else if (strcmp(argv[i], "log") == 0) om_log_set(say, NULL, OM_LOG_DEBUG);
         else if (strncmp(argv[i], "sessions=", 9) == 0) p.sessions = atoi(argv[i] + 9);
         else if (strncmp(argv[i], "cache=", 6) == 0) p.cache_dir = argv[i] + 6;
     }

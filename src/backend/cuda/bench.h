@@ -18,11 +18,15 @@ typedef struct omcu_bench {
  */
 int omcu_bench_init(omcu_bench *x, const omcu_program *p, size_t workspace, int fill);
 void omcu_bench_fini(omcu_bench *x);
-/* Nanoseconds of one launch; negative: it does not run, or the device is lost. */
-double omcu_bench_time(omcu_bench *x, const omcu_step *s);
+/* Nanoseconds of one launch; negative: it does not run, or the device is lost. What takes far longer than
+ * `best` (0: none yet) is timed roughly. */
+double omcu_bench_time(omcu_bench *x, const omcu_step *s, double best);
+/* Of the whole program as one graph: the shortest of `rounds`; negative as above. */
+double omcu_bench_whole(omcu_bench *x, int rounds);
 /* The first bytes of what a step writes, om_free(); NULL: it cannot be had. */
 uint8_t *omcu_bench_answer(omcu_bench *x, const omcu_step *s, size_t *n);
-/* Floats within a thousandth of the largest; of `tf32` a hundredth. */
-bool omcu_answers_agree(bool tf32, const uint8_t *a, const uint8_t *b, size_t n);
+/* Floats within a thousandth of the largest, of `tf32` a hundredth, of f16 two; 8-bit integers within two
+ * steps. */
+bool omcu_answers_agree(int type, bool tf32, const uint8_t *a, const uint8_t *b, size_t n);
 
 #endif

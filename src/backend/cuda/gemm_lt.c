@@ -153,6 +153,17 @@ int omcu_lt_candidates(const omcu_program *p, const omcu_step *s, omcu_lt_plan *
     return made;
 }
 
+omcu_lt_plan *omcu_lt_clone(const omcu_program *p, const omcu_step *s, const omcu_lt_plan *from)
+{
+    omcu_lt_plan *plan = om_calloc(1, sizeof *plan);
+    if (!plan) return NULL;
+    plan->algo = from->algo;
+    plan->workspace = from->workspace;
+    if (make_plan(p, s, plan) == OM_OK) return plan;
+    omcu_lt_destroy(plan);
+    return NULL;
+}
+
 void omcu_lt_destroy(omcu_lt_plan *plan)
 {
     if (!plan) return;

@@ -8,7 +8,8 @@
 #include "base/error.h"
 #include "base/mem.h"
 
-#define TAIL 128 /* a tile reads so far past the last row */
+#define TAIL 128   /* a tile reads so far past the last row */
+#define MUCH 32768 /* numbers that a rehearsal does without */
 
 void omcu_kernel_free(omcu_kernel *w)
 {
@@ -21,8 +22,10 @@ int omcu_upload(omcu_lower_state *l, const float *v, int64_t n, int64_t room, in
 {
     uint8_t *bytes = om_calloc((size_t)room, omcu_type_size(type));
     if (!bytes) return OM_ERR_NOMEM;
-    for (int64_t i = 0; i < n && type == OMCU_F16; i++) ((uint16_t *)(void *)bytes)[i] = om_f32_to_f16(v[i]);
-    if (type != OMCU_F16) memcpy(bytes, v, (size_t)n * sizeof *v);
+    bool filled = !omcu_store_rehearses(l->p->store) || n < MUCH;
+    for (int64_t i = 0; i < n && type == OMCU_F16 && filled; i++)
+        ((uint16_t *)(void *)bytes)[i] = om_f32_to_f16(v[i]);
+    if (type != OMCU_F16 && filled) memcpy(bytes, v, (size_t)n * sizeof *v);
     int b = omcu_add_const(l->p, bytes, (size_t)room * omcu_type_size(type));
     om_free(bytes);
     *out = (omcu_view){.buffer = b, .type = type, .rank = 1, .dim = {room}, .stride = {1}};
@@ -89,7 +92,7 @@ int omcu_pack_int8(omcu_lower_state *l, const omcu_kernel *k, int total_k, omcu_
     int64_t row = (int64_t)k->r * k->s * k->c, n = row * total_k + TAIL;
     int8_t *v = om_calloc((size_t)n, 1);
     if (!v) return OM_ERR_NOMEM;
-    for (int o = 0; o < k->k; o++)
+    for (int o = 0; o < k->k && !omcu_store_rehearses(l->p->store); o++)
         for (int c = 0; c < k->c; c++)
             for (int t = 0; t < k->r * k->s; t++)
                 v[o * row + (int64_t)t * k->c + c] =
@@ -139,7 +142,7 @@ int omcu_pack_rows(omcu_lower_state *l, const omcu_kernel *k, int room, int tota
     int64_t row = (int64_t)k->r * k->s * room, n = row * total_k;
     float *v = om_calloc((size_t)n, sizeof *v);
     if (!v) return OM_ERR_NOMEM;
-    for (int o = 0; o < k->k; o++)
+    for (int o = 0; o < k->k && !omcu_store_rehearses(l->p->store); o++)
         for (int c = 0; c < k->c; c++)
             for (int t = 0; t < k->r * k->s; t++)
                 v[o * row + (int64_t)t * room + c] = k->w[((int64_t)o * k->c + c) * k->r * k->s + t];

@@ -23,8 +23,8 @@
 
 #define MAX_CANDIDATES 40
 #define MAX_CUDNN 6
-#define MAX_CUDNN_RATED 3 /* where many programs are compared: those that the library thinks best */
 #define MAX_LT 5
+#define WHOLE_ROUNDS 8
 #define MAX_THREADS 16
 #define KEY_SIZE 256
 #define CACHE_VERSION "3"
@@ -51,6 +51,8 @@ struct omcu_tuner {
     atomic_int next; /* of the builds: candidate numbers over all entries */
     int64_t deadline;
     om_device *device;
+    omcu_lt_plan **clones; /* of winners, for further steps of the same key */
+    size_t n_clones, cap_clones;
     int products[3]; /* steps by cuDNN, by cuBLASLt, by own kernels */
     char note[128];
 };
@@ -190,26 +192,50 @@ static void build_all(omcu_tuner *t, int threads)
 
 /* ---- timing ---- */
 
-/* Products whose library candidates are held against our own kernel before they count: some of f32 were
- * wrong, exact and as tf32. */
-static bool is_checked(const omcu_step *s) { return !s->half; }
+#define FILLING 0x3c /* of all memory: in any type a small number, where a wrong answer shows */
 
-/* Of all memory: zeros, or where answers are compared small numbers (0.0115). */
-static int filling(const omcu_program *p)
+/* The program's own way of computing a step, before anything was chosen: its answer is what others are held
+ * against, own ones too: engines of libraries were wrong in f32, tf32 and f16. NULL: it has none. */
+static uint8_t *first_answer(omcu_bench *x, const entry *e, size_t *n)
 {
-    bool compared = false;
-    for (int i = 0; i < p->n_steps; i++)
-        compared |= p->steps[i].kind == OMCU_STEP_CONV && is_checked(&p->steps[i]);
-    return compared ? 0x3c : 0;
+    const omcu_step *s = &x->p->steps[e->step];
+    return s->cudnn || s->lt ? NULL : omcu_bench_answer(x, s, n);
+}
+
+static bool is_right(omcu_bench *x, const omcu_step *s, const candidate *c, const uint8_t *own, size_t n_own)
+{
+    size_t n = 0;
+    uint8_t *theirs = own ? omcu_bench_answer(x, s, &n) : NULL;
+    bool right = !own || (theirs && n == n_own &&
+                          omcu_answers_agree(s->out[0].type, x->p->tf32 && !s->half, own, theirs, n));
+    if (!right) {
+        char name[64];
+        tactic_name(c, name);
+        om_log(OM_LOG_INFO, "cuda: node '%s': '%s' gives other numbers than our own product and is left out",
+               s->name, name);
+    }
+    om_free(theirs);
+    return right;
+}
+
+static void keep_own(omcu_bench *x, entry *e)
+{
+    const omcu_step *s = &x->p->steps[e->step];
+    for (int i = 0; i < e->n; i++) {
+        omcu_cudnn_destroy(e->list[i].cudnn);
+        omcu_lt_destroy(e->list[i].lt);
+    }
+    e->list[0] = (candidate){.tactic = s->tactic, .ready = true, .ns = omcu_bench_time(x, s, 0)};
+    e->n = 1;
+    e->best = e->list[0].ns > 0 ? 0 : -1;
 }
 
 static int time_entry(omcu_bench *x, entry *e, int pick)
 {
-    const bool checked = is_checked(&x->p->steps[e->step]);
-    uint8_t *own = NULL;
     size_t n_own = 0;
     int ran[MAX_CANDIDATES], n_ran = 0;
     omcu_step s = x->p->steps[e->step];
+    uint8_t *own = first_answer(x, e, &n_own);
     e->best = -1;
     for (int i = 0; i < e->n; i++) {
         candidate *c = &e->list[i];
@@ -217,24 +243,13 @@ static int time_entry(omcu_bench *x, entry *e, int pick)
         s.tactic = c->tactic;
         s.cudnn = c->cudnn;
         s.lt = c->lt;
-        c->ns = omcu_bench_time(x, &s);
-        bool library = c->cudnn || c->lt;
-        if (checked && !library && !own && c->ns > 0) own = omcu_bench_answer(x, &s, &n_own);
-        if (checked && library && own && c->ns > 0) {
-            size_t n = 0;
-            uint8_t *theirs = omcu_bench_answer(x, &s, &n);
-            if (!theirs || !omcu_answers_agree(x->p->tf32, own, theirs, n)) {
-                char name[64];
-                tactic_name(c, name);
-                om_log(OM_LOG_DEBUG, "cuda: node '%s': '%s' differs from our own product and is left out",
-                       s.name, name);
-                c->ns = -1;
-            }
-            om_free(theirs);
-        }
+        c->ns = omcu_bench_time(x, &s, e->best < 0 ? 0 : e->list[e->best].ns);
+        if (c->ns > 0 && !is_right(x, &s, c, own, n_own)) c->ns = -1;
         if (c->ns > 0) ran[n_ran++] = i;
         if (c->ns > 0 && (e->best < 0 || c->ns < e->list[e->best].ns)) e->best = i;
     }
+    /* Nothing gives those numbers: the way they were made stays. */
+    if (own && e->best < 0) keep_own(x, e);
     om_free(own);
     if (pick > 0 && n_ran) e->best = ran[(pick - 1) % n_ran];
     int err = om_cuda_enter(x->p->device);
@@ -441,7 +456,7 @@ static int rate(omcu_tuner *t, omcu_program *p, omcu_bench *x, om_str *memo)
         } else {
             step_key(s, key);
             if (!remembered(om_str_get(memo), key, was, &ns) || ns <= 0) {
-                ns = omcu_bench_time(x, s);
+                ns = omcu_bench_time(x, s, 0);
                 if (ns < 0) return om_cuda_enter(p->device) ? om_cuda_enter(p->device) : OM_ERR_DEVICE;
                 om_str_addf(memo, "%s\t-\t%.0f\n", key, ns);
             }
@@ -453,7 +468,17 @@ static int rate(omcu_tuner *t, omcu_program *p, omcu_bench *x, om_str *memo)
 
 /* ---- all together ---- */
 
-static void apply(omcu_tuner *t, omcu_program *p)
+static int clone_lt(omcu_tuner *t, const omcu_program *p, omcu_step *s, const omcu_lt_plan *from)
+{
+    int err = om_grow((void **)&t->clones, &t->cap_clones, t->n_clones + 1, sizeof *t->clones);
+    if (err) return err;
+    s->lt = omcu_lt_clone(p, s, from);
+    if (!s->lt) return om_fail(OM_ERR_DEVICE, "node '%s': cuBLASLt has no second plan of its kind", s->name);
+    t->clones[t->n_clones++] = s->lt;
+    return OM_OK;
+}
+
+static int apply(omcu_tuner *t, omcu_program *p)
 {
     int *n = t->products, integers = 0;
     for (int i = 0; i < p->n_steps; i++) {
@@ -467,6 +492,8 @@ static void apply(omcu_tuner *t, omcu_program *p)
         s->tactic = c->tactic;
         s->cudnn = c->cudnn;
         s->lt = c->lt;
+        int err = c->lt && i != e->step ? clone_lt(t, p, s, c->lt) : OM_OK;
+        if (err) return err;
         s->ns = c->ns;
         n[c->cudnn ? 0 : c->lt ? 1 : 2]++;
         integers += s->in[0].grid.scale > 0;
@@ -477,6 +504,7 @@ static void apply(omcu_tuner *t, omcu_program *p)
              n[2]);
     size_t len = strlen(t->note);
     if (integers) snprintf(t->note + len, sizeof t->note - len, ", %d of them in int8", integers);
+    return OM_OK;
 }
 
 /* The losers' memory goes as soon as the winner is known. */
@@ -510,7 +538,7 @@ static size_t most_workspace(const omcu_tuner *t)
 
 static void list_all(omcu_tuner *t, const omcu_program *p, const omcu_tune_params *params, const om_str *memo)
 {
-    const int cudnn = !params->libraries ? 0 : params->rate ? MAX_CUDNN_RATED : MAX_CUDNN;
+    const int cudnn = params->libraries ? MAX_CUDNN : 0;
     for (int i = 0; i < t->n_entries; i++) {
         entry *e = &t->entries[i];
         char name[64];
@@ -529,8 +557,22 @@ static int recall(omcu_tuner *t, omcu_program *p, const omcu_tune_params *params
     if (err || !t->n_entries) return err;
     build_all(t, params->threads);
     err = take_recalled(t, p);
-    if (!err) apply(t, p);
-    return err;
+    return err ? err : apply(t, p);
+}
+
+/* What was looked at, if anything was. */
+static void tell(const omcu_tuner *t, int64_t start, int64_t built)
+{
+    int products = 0, candidates = 0;
+    for (int i = 0; i < t->n_entries; i++) {
+        if (t->entries[i].n < 2) continue;
+        products++;
+        candidates += t->entries[i].n;
+    }
+    int64_t now = om_now_ns();
+    if (products)
+        om_log(OM_LOG_DEBUG, "cuda: %d ways of computing %d products: %.2f s to build, %.2f s to time",
+               candidates, products, (double)(built - start) / 1e9, (double)(now - built) / 1e9);
 }
 
 int omcu_tune(omcu_program *p, const omcu_tune_params *params)
@@ -542,7 +584,8 @@ int omcu_tune(omcu_program *p, const omcu_tune_params *params)
     if (!t) return OM_ERR_NOMEM;
     p->tuner = t;
     t->device = p->device;
-    t->deadline = om_now_ns() + (int64_t)(params->seconds * 1e9);
+    int64_t start = om_now_ns();
+    t->deadline = start + (int64_t)(params->seconds * 1e9);
     int err = om_cuda_enter(p->device);
     if (!err) err = collect(t, p);
     if (!err && params->recall) {
@@ -553,15 +596,18 @@ int omcu_tune(omcu_program *p, const omcu_tune_params *params)
     if (err || (!t->n_entries && !params->rate)) goto done;
     list_all(t, p, params, memo);
     build_all(t, params->threads);
-    err = omcu_bench_init(&x, p, most_workspace(t), filling(p));
+    int64_t built = om_now_ns();
+    err = omcu_bench_init(&x, p, most_workspace(t), FILLING);
     for (int i = 0; i < t->n_entries && !err; i++)
         if (t->entries[i].known <= 0) err = time_entry(&x, &t->entries[i], params->pick);
+    tell(t, start, built);
     if (!err) remember(t, memo);
     if (!err && params->rate) err = rate(t, p, &x, memo);
     if (!err && !params->rate) {
         drop_losers(t);
-        apply(t, p);
+        err = apply(t, p);
     }
+    if (!err && params->whole) p->ns = omcu_bench_whole(&x, WHOLE_ROUNDS);
     omcu_bench_fini(&x);
     if (err || params->rate) goto done;
     if (!params->memo && omcu_memo_save(p->device, params->cache_dir, memo))
@@ -579,6 +625,8 @@ void omcu_tuner_destroy(omcu_tuner *t)
             omcu_cudnn_destroy(t->entries[i].list[k].cudnn);
             omcu_lt_destroy(t->entries[i].list[k].lt);
         }
+    for (size_t i = 0; i < t->n_clones; i++) omcu_lt_destroy(t->clones[i]);
+    om_free(t->clones);
     om_free(t->entries);
     om_free(t);
 }
