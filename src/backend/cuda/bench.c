@@ -7,7 +7,8 @@
 #include "base/mem.h"
 #include "device/cuda/cuda.h"
 
-#define ANSWER_BYTES ((size_t)256 << 10)
+#define ANSWER_BYTES ((size_t)64 << 10)
+#define FAR 3e4f /* near the end of f16's range */
 
 void omcu_bench_fini(omcu_bench *x)
 {
@@ -127,8 +128,8 @@ bool omcu_answers_agree(int type, bool tf32, const uint8_t *a, const uint8_t *b,
     float top = 1e-6f, worst = 0;
     for (size_t i = 0; i < n / omcu_type_size(type); i++) {
         float x = number_at(type, a, i), y = number_at(type, b, i), d = x > y ? x - y : y - x;
-        /* Sums past the range of f16 tell nothing. */
-        if (x != x || x - x != 0) continue;
+        /* Sums near the end of the range and past it tell nothing. */
+        if (!(x < FAR && x > -FAR)) continue;
         if (y != y || y - y != 0) return false;
         if (x > top) top = x;
         if (-x > top) top = -x;

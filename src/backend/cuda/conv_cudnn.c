@@ -415,7 +415,7 @@ int omcu_cudnn_candidates(const omcu_program *p, const omcu_step *s, omcu_cudnn_
 {
     const omcu_conv *c = &s->u.conv;
     bool grouped = c->groups > 1;
-    /* Graphs of it that read or write 8-bit integers gave NaN in a whole network, and take long to build. */
+    /* Graphs of it that read or write 8-bit integers take long to build. */
     if (s->in[0].grid.scale > 0 || c->y_grid.scale > 0 || c->r_grid.scale > 0) return 0;
     if (omcu_cudnn_missing() || !is_takable(s)) return 0;
     task t = {.conv = *c, .half = s->half, .residual = s->has_res, .tensor_cores = s->half || p->tf32};
