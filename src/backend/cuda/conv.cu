@@ -1,4 +1,6 @@
 /* The tiled convolutions' forms as one list, and their launch. */
+#include <algorithm>
+
 #include <cuda_runtime.h>
 
 #include "backend/cuda/forms.h"
@@ -54,13 +56,23 @@ int64_t omcu_conv_form_blocks(int form, const omcu_conv *c)
     return (m + f->bm - 1) / f->bm * ((c->k + f->bn - 1) / f->bn);
 }
 
+/* Windows of one pixel, all inside the picture. */
+static bool is_points(const omcu_conv *c)
+{
+    return c->r * c->s == 1 && !c->pad_y && !c->pad_x && (c->ho - 1) * c->stride_y < c->h &&
+           (c->wo - 1) * c->stride_x < c->wd;
+}
+
 int omcu_conv_launch(int form, const omcu_conv *c, CUstream_st *stream)
 {
     const omcu_form *f = form_at(form);
-    cudaError_t e = cudaFuncSetAttribute(f->kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, f->bytes);
+    const void *kernel = f->points && is_points(c) ? f->points : f->kernel;
+    int bytes = f->bytes;
+    if (f->depth) bytes = std::min(bytes, (c->r * c->s * c->c + f->depth - 1) / f->depth * f->stage);
+    cudaError_t e = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
     if (e != cudaSuccess) return e;
     omcu_conv copy = *c;
     void *args[] = {&copy};
-    return cudaLaunchKernel(f->kernel, dim3(static_cast<unsigned>(omcu_conv_form_blocks(form, c))),
-                            dim3(f->threads), args, f->bytes, stream);
+    return cudaLaunchKernel(kernel, dim3(static_cast<unsigned>(omcu_conv_form_blocks(form, c))),
+                            dim3(f->threads), args, bytes, stream);
 }

@@ -10,18 +10,26 @@ namespace
 
 using namespace omcu;
 
-/* Eight numbers on a grid of 8-bit integers, and back. */
+/* Four numbers on a grid of 8-bit integers, `by` its steps a unit; the first in the lowest byte. */
+__device__ inline uint32_t pack_grid(float by, float zero, const float v[4])
+{
+    int q[4];
+    uint32_t out;
+#pragma unroll
+    for (int i = 0; i < 4; i++) q[i] = __float2int_rn(fmaf(v[i], by, zero));
+    asm("{\n.reg .b32 high;\n"
+        "cvt.pack.sat.s8.s32.b32 high, %4, %3, 0;\n"
+        "cvt.pack.sat.s8.s32.b32 %0, %2, %1, high;\n}\n"
+        : "=r"(out)
+        : "r"(q[0]), "r"(q[1]), "r"(q[2]), "r"(q[3]));
+    return out;
+}
+
+/* Eight numbers on a grid, and back. */
 __device__ inline uint2 to_grid(const omcu_grid &g, const float v[8])
 {
-    union {
-        int8_t q[8];
-        uint2 raw;
-    } out;
-    const float by = 1.0f / g.scale;
-#pragma unroll
-    for (int i = 0; i < 8; i++)
-        out.q[i] = static_cast<int8_t>(min(max(__float2int_rn(v[i] * by) + g.zero, -128), 127));
-    return out.raw;
+    const float by = __fdividef(1.0f, g.scale), zero = static_cast<float>(g.zero);
+    return make_uint2(pack_grid(by, zero, v), pack_grid(by, zero, v + 4));
 }
 
 __device__ inline void from_grid(const omcu_grid &g, uint2 raw, float v[8])
@@ -91,6 +99,22 @@ __device__ inline void pixel_places(const omcu_conv &v, int m, int64_t *to, int6
     *from = n * v.r_n + oy * v.r_h + ox * v.r_w;
 }
 
+/* As copy_async(); NEAR: through the first cache too. */
+template <bool NEAR> __device__ inline void copy_piece(void *to, const void *from, bool valid)
+{
+    if constexpr (NEAR)
+        asm volatile("cp.async.ca.shared.global [%0], [%1], 16, %2;\n" ::"r"(shared_address(to)), "l"(from),
+                     "r"(valid ? 16 : 0));
+    else copy_async(to, from, valid);
+}
+
+/* Whether pixels lie at one step over the whole batch, in y and res. */
+__device__ inline bool rows_follow(const omcu_conv &v)
+{
+    return v.y_h == v.wo * v.y_w && v.y_n == v.ho * v.y_h &&
+           (!v.res || (v.r_h == v.wo * v.r_w && v.r_n == v.ho * v.r_h));
+}
+
 /* What one thread copies of a tile of pixels: always the same 16 bytes of depth, PER numbers of type T, of
  * several rows; and the taps they belong to. */
 template <typename T, int PER, int ROWS> struct pixel_walk {
@@ -116,8 +140,8 @@ template <typename T, int PER, int ROWS> struct pixel_walk {
     }
 
     /* `place(i)`: where row i's piece goes. Outside of the picture lies `v.outside`; zeros where that is
-     * NULL, and behind the last tap. */
-    template <typename F> __device__ void copy(const omcu_conv &v, F place)
+     * NULL, and behind the last tap. NEAR: what the next taps read again is kept close. */
+    template <bool NEAR = false, typename F> __device__ void copy(const omcu_conv &v, F place)
     {
         int dy = r * v.dil_y, dx = s * v.dil_x;
         int64_t offset = dy * v.x_h + dx * v.x_w + c;
@@ -127,7 +151,7 @@ template <typename T, int PER, int ROWS> struct pixel_walk {
             bool inside = taps && static_cast<unsigned>(y[i] + dy) < static_cast<unsigned>(v.h) &&
                           static_cast<unsigned>(x[i] + dx) < static_cast<unsigned>(v.wd);
             const void *other = v.outside ? v.outside : v.x;
-            copy_async(place(i), inside ? base[i] + offset : other, inside || (taps && v.outside));
+            copy_piece<NEAR>(place(i), inside ? base[i] + offset : other, inside || (taps && v.outside));
         }
     }
 
@@ -141,6 +165,44 @@ template <typename T, int PER, int ROWS> struct pixel_walk {
                 r++;
             }
         }
+    }
+};
+
+/* The same where each pixel sees one pixel alone. */
+template <typename T, int PER, int ROWS> struct point_walk {
+    const T *base[ROWS];
+    int c;
+
+    __device__ void start(const omcu_conv &v, int first, int step, int chunk)
+    {
+        const int area = v.ho * v.wo, last = v.n * area - 1;
+        const bool rows = v.stride_y == 1 && v.stride_x == 1 && v.x_h == v.wd * v.x_w && v.x_n == v.h * v.x_h;
+        c = chunk * PER;
+#pragma unroll
+        for (int i = 0; i < ROWS; i++) {
+            /* Rows past the last are read, and dropped. */
+            int m = min(first + i * step, last);
+            int64_t at = m * v.x_w;
+            if (!rows) {
+                int n = m / area, rest = m - n * area, oy = rest / v.wo, ox = rest - oy * v.wo;
+                at = n * v.x_n + oy * v.stride_y * v.x_h + ox * v.stride_x * v.x_w;
+            }
+            base[i] = static_cast<const T *>(v.x) + at + c;
+        }
+    }
+
+    template <bool NEAR = false, typename F> __device__ void copy(const omcu_conv &v, F place)
+    {
+        const bool inside = c < v.c;
+#pragma unroll
+        for (int i = 0; i < ROWS; i++) copy_async(place(i), inside ? base[i] : v.x, inside);
+    }
+
+    __device__ void advance(const omcu_conv &, int by)
+    {
+        c += by;
+#pragma unroll
+        for (int i = 0; i < ROWS; i++) base[i] += by;
     }
 };
 

@@ -6,6 +6,10 @@ struct omcu_form {
     const char *name;
     const void *kernel;
     int bm, bn, threads, bytes;
+    /* Of some: the kernel for windows of one pixel; bytes and depth of a stage, of which a product that is
+     * not deep needs fewer. */
+    const void *points = nullptr;
+    int stage = 0, depth = 0;
 };
 
 /* By the width of their tiles. */
