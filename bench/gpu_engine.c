@@ -1,8 +1,9 @@
 /* The CUDA engine alone, its input and outputs on the GPU:
- *   gpu_engine MODEL WIDTHxHEIGHT BATCH SECONDS [f32] [layers] [sessions=N] [cache=DIR]
- * MODEL is an ONNX file or a plan. $OMMA_CUDA_WITHOUT: depthwise convolutions by cuDNN ("depthwise") or
- * one number a thread ("blocks"). One JSON line: images a second, the shortest and the middle time of one
- * batch alone; "layers" adds the table. */
+ *   gpu_engine MODEL WIDTHxHEIGHT BATCH SECONDS [f32|tf32|f16|int8] [layers] [sessions=N] [cache=DIR] [log]
+ * MODEL is an ONNX file or a plan; int8 wants one that carries its quantisation. $OMMA_CUDA_WITHOUT:
+ * depthwise convolutions by cuDNN ("depthwise") or one number a thread ("blocks"). One JSON line: images a
+ * second, the shortest and the middle time of one batch alone; "layers" adds the table, and how many steps of
+ * it each kind of numbers has. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include "backend/planfile.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/queue.h"
 #include "base/str.h"
@@ -93,7 +95,20 @@ static void print_layers(om_session *s)
         printf("%9.1f us %5.1f%%  %-14s %-24s %s\n", (double)layers[i].ns / 1e3,
                (double)layers[i].ns / 10 / total, layers[i].type, layers[i].exec, layers[i].name);
     printf("%9.1f us in %d steps\n", total, n);
+    int products = 0, integers = 0;
+    double spent = 0;
+    for (int i = 0; i < n; i++) {
+        bool product = !strncmp(layers[i].type, "Conv", 4) || !strcmp(layers[i].type, "Gemm") ||
+                       !strcmp(layers[i].type, "MatMul");
+        bool int8 = product && strstr(layers[i].exec, "_i8");
+        products += product;
+        integers += int8;
+        if (int8) spent += (double)layers[i].ns / 1e3;
+    }
+    printf("%d of %d products in int8: %.1f us of %.1f\n", integers, products, spent, total);
 }
+
+static void say(void *user, om_log_level level, const char *line) { printf("%s\n", line); }
 
 int main(int argc, char **argv)
 {
@@ -110,9 +125,15 @@ int main(int argc, char **argv)
     if (argc < 5) return 2;
     om_compile_params p = {.precision = OM_PRECISION_F16};
     bool layers = false;
+    const char *precision = "f16";
     for (int i = 5; i < argc; i++) {
-        if (strcmp(argv[i], "f32") == 0) p.precision = OM_PRECISION_F32;
-        else if (strcmp(argv[i], "layers") == 0) layers = p.profiling = true;
+        for (const om_choice *c = om_precision_choices; c->name; c++)
+            if (strcmp(argv[i], c->name) == 0) {
+                p.precision = (om_precision)c->value;
+                precision = c->name;
+            }
+        if (strcmp(argv[i], "layers") == 0) layers = p.profiling = true;
+        else if (strcmp(argv[i], "log") == 0) om_log_set(say, NULL, OM_LOG_DEBUG);
         else if (strncmp(argv[i], "sessions=", 9) == 0) p.sessions = atoi(argv[i] + 9);
         else if (strncmp(argv[i], "cache=", 6) == 0) p.cache_dir = argv[i] + 6;
     }
@@ -151,9 +172,10 @@ int main(int argc, char **argv)
         return 1;
     }
     printf(
-        "{\"model\": \"%s\", \"batch\": %lld, \"img_s\": %.0f, \"batch_ms_min\": %.3f, \"batch_ms_p50\": %.3f, "
+        "{\"model\": \"%s\", \"precision\": \"%s\", \"batch\": %lld, \"img_s\": %.0f, \"batch_ms_min\": %.3f, \"batch_ms_p50\": %.3f, "
         "\"compile_s\": %.2f, \"note\": \"%s\"}\n",
-        argv[1], batch, rate, (double)times[0] / 1e6, (double)times[ALONE / 2] / 1e6, compiled, plan->note);
+        argv[1], precision, batch, rate, (double)times[0] / 1e6, (double)times[ALONE / 2] / 1e6, compiled,
+        plan->note);
     for (int i = 0; i < n; i++) om_session_destroy(jobs[i].session);
     om_queue_fini(&q);
     om_plan_destroy(plan);

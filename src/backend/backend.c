@@ -13,6 +13,7 @@
 const om_choice om_precision_choices[] = {
     {"auto", OM_PRECISION_AUTO, "what model and device do best without losing accuracy to speak of"},
     {"f32", OM_PRECISION_F32, "32-bit floats"},
+    {"tf32", OM_PRECISION_TF32, "32-bit floats, multiplied with 10 bits behind the point (NVIDIA GPUs)"},
     {"f16", OM_PRECISION_F16, "16-bit floats"},
     {"bf16", OM_PRECISION_BF16, "16-bit floats with the range of 32-bit ones"},
     {"int8", OM_PRECISION_INT8, "8-bit integers, for a model that carries its own quantisation"},

@@ -21,11 +21,12 @@ typedef struct om_plan_file om_plan_file; /* backend/planfile.h */
 
 typedef enum om_precision {
     OM_PRECISION_AUTO, /* what the model and the device do best without a loss of accuracy to speak of: bf16
-                          on CPUs that have it */
+                          on CPUs that have it; on GPUs f16, and int8 of a model that is quantised */
     OM_PRECISION_F32,
     OM_PRECISION_F16,
     OM_PRECISION_BF16,
-    OM_PRECISION_INT8 /* of a model that carries its own quantisation (QDQ) */
+    OM_PRECISION_INT8, /* of a model that carries its own quantisation (QDQ) */
+    OM_PRECISION_TF32  /* f32, products with factors rounded to tf32's ten bits behind the point */
 } om_precision;
 extern const om_choice om_precision_choices[];
 

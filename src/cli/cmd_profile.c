@@ -303,7 +303,7 @@ static int climb(const profile_flags *f, const char *model, step *s)
     for (const om_choice *c = om_precision_choices; c->name; c++)
         if (!strcmp(c->name, s->name)) precision = (om_precision)c->value, known = true;
     if (!known)
-        return om_fail(OM_ERR_ARG, "--ladder: '%s' is no precision; expected f32, bf16, f16 or int8",
+        return om_fail(OM_ERR_ARG, "--ladder: '%s' is no precision; expected f32, tf32, bf16, f16 or int8",
                        s->name);
     check_precision(f, s);
     if (s->why[0]) return OM_OK;

@@ -243,9 +243,9 @@ static bool is_fused_entry(const om_layer_time *t)
 static const char *precision_of(const char *exec)
 {
     static const char *const names[][2] = {
-        {"FP32", "f32"},  {"f32", "f32"}, {"FP16", "f16"}, {"f16", "f16"}, {"BF16", "bf16"},
-        {"bf16", "bf16"}, {"I8", "int8"}, {"i8", "int8"},  {"U8", "int8"}, {"u8", "int8"},
-        {"I32", "i32"},   {"i32", "i32"}, {"I64", "i64"},  {"i64", "i64"}};
+        {"FP32", "f32"},  {"f32", "f32"},   {"tf32", "tf32"}, {"FP16", "f16"}, {"f16", "f16"},
+        {"BF16", "bf16"}, {"bf16", "bf16"}, {"I8", "int8"},   {"i8", "int8"},  {"U8", "int8"},
+        {"u8", "int8"},   {"I32", "i32"},   {"i32", "i32"},   {"I64", "i64"},  {"i64", "i64"}};
     const char *last = strrchr(exec, '_');
     last = last ? last + 1 : exec;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)

@@ -278,6 +278,7 @@ double om_peaks_gflops(const om_peaks *p, const char *precision)
 {
     if (!strcmp(precision, "int8") && p->int8_gops > 0) return p->int8_gops;
     if (!strcmp(precision, "bf16") && p->bf16_gflops > 0) return p->bf16_gflops;
+    if (!strcmp(precision, "tf32") && p->tf32_gflops > 0) return p->tf32_gflops;
     if (!strcmp(precision, "f16") && p->f16_gflops > 0) return p->f16_gflops;
     return p->f32_gflops;
 }

@@ -50,6 +50,7 @@ static float load(const void *p, int type, int64_t at)
 static void store(void *p, int type, int64_t at, float v)
 {
     if (type == OMCU_F16) ((uint16_t *)p)[at] = om_f32_to_f16(v);
+    else if (type == OMCU_I8) ((int8_t *)p)[at] = (int8_t)v;
     else ((float *)p)[at] = v;
 }
 
@@ -116,8 +117,14 @@ static float activate(const omcu_act *a, float x) { return unary(a->op, x, a->a,
 static void put(const omcu_conv *c, int type, int64_t to, int64_t from, float sum)
 {
     float v = activate(&c->act1, sum);
-    if (c->res) v += load(c->res, type, from);
-    store(c->y, c->wide ? OMCU_F32 : type, to, activate(&c->act2, v));
+    if (type == OMCU_I8) type = OMCU_F16;
+    if (c->res && c->r_grid.scale > 0)
+        v += (float)(((const int8_t *)c->res)[from] - c->r_grid.zero) * c->r_grid.scale;
+    else if (c->res) v += load(c->res, type, from);
+    v = activate(&c->act2, v);
+    if (c->y_grid.scale > 0)
+        store(c->y, OMCU_I8, to, fminf(fmaxf(rintf(v / c->y_grid.scale) + (float)c->y_grid.zero, -128), 127));
+    else store(c->y, c->wide ? OMCU_F32 : type, to, v);
 }
 
 typedef float tap_fn(const omcu_conv *c, int type, int g, int k, int r, int s, int ch);
@@ -145,33 +152,46 @@ static int convolve(const omcu_conv *c, int type, tap_fn *tap)
             for (int x = 0; x < c->wo; x++)
                 for (int all = 0; all < c->k * c->groups; all++) {
                     int g = all / c->k, k = all % c->k;
-                    float sum = c->bias[all];
+                    float sum = type == OMCU_I8 ? 0 : c->bias[all];
                     for (int r = 0; r < c->r; r++)
                         for (int s = 0; s < c->s; s++) {
                             int iy = y * c->stride_y - c->pad_y + r * c->dil_y,
                                 ix = x * c->stride_x - c->pad_x + s * c->dil_x;
-                            if (iy < 0 || ix < 0 || iy >= c->h || ix >= c->wd) continue;
+                            bool out = iy < 0 || ix < 0 || iy >= c->h || ix >= c->wd;
+                            if (out && !c->outside) continue;
                             int64_t at = n * c->x_n + iy * c->x_h + ix * c->x_w + (int64_t)g * c->c;
                             for (int ch = 0; ch < c->c; ch++)
-                                sum += load(c->x, type, at + ch) * tap(c, type, g, k, r, s, ch);
+                                sum += (out ? load(c->outside, type, ch % 16) : load(c->x, type, at + ch)) *
+                                       tap(c, type, g, k, r, s, ch);
                         }
+                    if (type == OMCU_I8) sum = sum * c->scale[all] + c->bias[all];
                     put(c, type, n * c->y_n + y * c->y_h + x * c->y_w + all,
                         n * c->r_n + y * c->r_h + x * c->r_w + all, sum);
                 }
     return 0;
 }
 
-int omcu_conv_forms(void) { return 1; }
+/* A form for each kind of numbers. */
+int omcu_conv_forms(void) { return 4; }
+omcu_numbers omcu_conv_form_numbers(int form) { return (omcu_numbers)form; }
 const char *omcu_conv_form_name(int form) { return "64x64x32"; }
 int64_t omcu_conv_form_blocks(int form, const omcu_conv *c) { return 1; }
 
 int omcu_conv_launch(int form, const omcu_conv *c, struct CUstream_st *stream)
 {
-    /* What the tensor-core kernel demands. */
-    if (c->c % 8 || c->x_w % 8 || c->groups != 1 || c->kdim != c->r * c->s * c->c || (uintptr_t)c->x % 16)
+    static const int types[] = {OMCU_F16, OMCU_I8, OMCU_F32, OMCU_F32}, pieces[] = {8, 16, 4, 4};
+    int by = pieces[form], type = types[form];
+    /* What the tiled kernels demand. */
+    if (c->c % by || (c->wd > 1 && c->x_w % by) || (c->h > 1 && c->x_h % by) || (c->n > 1 && c->x_n % by) ||
+        c->groups != 1 || c->kdim != c->r * c->s * c->c || (uintptr_t)c->x % 16 ||
+        !c->scale != (type != OMCU_I8))
         return 1;
-    if (c->vector && ((uintptr_t)c->y % 16 || c->y_w % 8)) return 1;
-    return convolve(c, OMCU_F16, tap_rows);
+    if (c->vector && ((uintptr_t)c->y % (c->y_grid.scale > 0 ? 8 : 16) || (c->wo > 1 && c->y_w % 8)))
+        return 1;
+    if ((c->y_grid.scale > 0 && !c->vector) ||
+        (type == OMCU_F32 && (c->y_grid.scale > 0 || c->r_grid.scale > 0)))
+        return 1;
+    return convolve(c, type, tap_rows);
 }
 
 int omcu_conv_plain_launch(bool half, const omcu_conv *c, struct CUstream_st *stream)
@@ -295,9 +315,31 @@ int omcu_pool_launch(const omcu_pool *p, struct CUstream_st *stream)
 
 bool omcu_sppf_takes(int h, int w) { return h * w <= 1600; }
 
+/* One window of five over bytes. */
+static void largest_bytes(const omcu_sppf *p, int k)
+{
+    const int8_t *x = k ? p->y[k - 1] : p->x;
+    int64_t x_n = k ? p->y_n[k - 1] : p->x_n, x_h = k ? p->y_h[k - 1] : p->x_h,
+            x_w = k ? p->y_w[k - 1] : p->x_w;
+    for (int n = 0; n < p->n; n++)
+        for (int i = 0; i < p->h * p->wd; i++)
+            for (int c = 0; c < 2 * p->c; c++) {
+                int8_t top = -128;
+                for (int d = 0; d < 25; d++) {
+                    int y = i / p->wd + d / 5 - 2, at = i % p->wd + d % 5 - 2;
+                    if (y < 0 || at < 0 || y >= p->h || at >= p->wd) continue;
+                    int8_t one = x[2 * (n * x_n + y * x_h + at * x_w) + c];
+                    if (one > top) top = one;
+                }
+                ((int8_t *)p->y[k])[2 * (n * p->y_n[k] + i / p->wd * p->y_h[k] + i % p->wd * p->y_w[k]) + c] =
+                    top;
+            }
+}
+
 int omcu_sppf_launch(const omcu_sppf *p, struct CUstream_st *stream)
 {
-    for (int k = 0; k < 3; k++) {
+    for (int k = 0; k < 3 && p->integers; k++) largest_bytes(p, k);
+    for (int k = 0; k < 3 && !p->integers; k++) {
         omcu_pool q = {.x = k ? p->y[k - 1] : p->x,
                        .y = p->y[k],
                        .n = p->n,
@@ -334,6 +376,16 @@ int omcu_resize_launch(const omcu_resize *p, struct CUstream_st *stream)
             for (int ox = 0; ox < p->wo; ox++)
                 for (int c = 0; c < p->c; c++) {
                     const int *row = p->rows + 2 * oy, *col = p->cols + 2 * ox;
+                    size_t size = p->half ? 2 : 4;
+                    if (!p->row_share) { /* bits that need not be numbers */
+                        memcpy((char *)p->y +
+                                   (n * p->y_n + oy * p->y_h + ox * p->y_w + c * p->y_c) * (int64_t)size,
+                               (const char *)p->x +
+                                   (n * p->x_n + row[0] * p->x_h + col[0] * p->x_w + c * p->x_c) *
+                                       (int64_t)size,
+                               size);
+                        continue;
+                    }
                     float v[2][2];
                     for (int i = 0; i < 4; i++)
                         v[i / 2][i % 2] = load(

@@ -38,7 +38,7 @@ def reference(model, feeds):
     return session.run(None, feeds)
 
 
-def write(name, model, feeds, f32=1e-4, f16=4e-3, outputs=None):
+def write(name, model, feeds, f32=1e-4, f16=4e-3, int8=0, outputs=None):
     outputs = reference(model, feeds) if outputs is None else outputs
     onnx.save(model, os.path.join(args.out, name + ".onnx"))
     order = [i.name for i in model.graph.input if i.name in feeds]
@@ -46,14 +46,14 @@ def write(name, model, feeds, f32=1e-4, f16=4e-3, outputs=None):
     with open(os.path.join(args.out, name + ".bin"), "wb") as f:
         for a in arrays:
             f.write(np.ascontiguousarray(a, dtype=np.float32).tobytes())
-    listing.write(f"{name} {f32} {f16}\n")
+    listing.write(f"{name} {f32} {f16} {int8}\n")
 
 
 def case(name, nodes, inputs, consts=(), outputs=("y",), opset=17, **bounds):
     """nodes: (op, inputs, outputs, attributes); inputs: name -> shape or array."""
     feeds = {k: v.astype(np.float32) if isinstance(v, np.ndarray) else rng.standard_normal(v).astype(np.float32)
              for k, v in inputs.items()}
-    made = [helper.make_node(op, i, o, name=f"n{k}", **attrs) for k, (op, i, o, attrs) in enumerate(nodes)]
+    made = [helper.make_node(op, i, o, **{"name": f"n{k}", **attrs}) for k, (op, i, o, attrs) in enumerate(nodes)]
     graph = helper.make_graph(
         made, name,
         [helper.make_tensor_value_info(k, TensorProto.FLOAT, v.shape) for k, v in feeds.items()],
@@ -291,7 +291,8 @@ def recurrent():
              [("LSTM", ["x", "w", "r", "b", "", "h0", "c0"], ["y", "yh", "yc"], {"hidden_size": h, "direction": direction})],
              {"x": (t, n, i)}, {"w": w(d * 4 * h, i).reshape(d, 4 * h, i), "r": w(d * 4 * h, h).reshape(d, 4 * h, h),
                                 "b": w(d, 8 * h), "h0": w(d, n, h), "c0": w(d, n, h)}, outputs=("y", "yh", "yc"), opset=14)
-    case("lstm_plain", [("LSTM", ["x", "w", "r"], ["", "yh"], {"hidden_size": 16}), ("Relu", ["yh"], ["y"], {})],
+    # Without a name, and its first output absent.
+    case("lstm_plain", [("LSTM", ["x", "w", "r"], ["", "yh"], {"hidden_size": 16, "name": ""}), ("Relu", ["yh"], ["y"], {})],
          {"x": (7, 2, 8)}, {"w": w(64, 8)[None], "r": w(64, 16)[None]}, opset=14)
     # A reader of text: a row of features, two layers in both directions, a number a character.
     h = 48
@@ -388,6 +389,98 @@ def shared():
          {**weights, "two": np.int64(2), **{f"w{i}": w(16, 16, 3, 3) / 10 for i in range(3)}}, f16=2e-2)
 
 
+class Quantised:
+    """Nodes and constants of a graph whose tensors pass QuantizeLinear and DequantizeLinear."""
+
+    def __init__(self, dtype):
+        self.dtype, self.nodes, self.consts = dtype, [], {}
+
+    def pair(self, x, scale, zero=0):
+        zero = zero if self.dtype == np.uint8 else 0
+        self.consts |= {x + "_s": np.float32(scale), x + "_z": self.dtype(zero)}
+        self.nodes += [("QuantizeLinear", [x, x + "_s", x + "_z"], [x + "_q"], {}),
+                       ("DequantizeLinear", [x + "_q", x + "_s", x + "_z"], [x + "_d"], {})]
+        return x + "_d"
+
+    def weights(self, name, *shape, rows=True):
+        real = w(*shape)
+        top = np.abs(real).reshape(shape[0], -1).max(1) if rows else np.abs(real).max()
+        scale = (top / 120).astype(np.float32)
+        q = np.clip(np.round(real / (scale.reshape(-1, *[1] * (len(shape) - 1)) if rows else scale)), -127, 127)
+        self.consts |= {name + "_q": q.astype(np.int8), name + "_s": scale}
+        self.consts[name + "_z"] = np.zeros_like(scale, dtype=np.int8)
+        self.nodes.append(("DequantizeLinear", [name + "_q", name + "_s", name + "_z"], [name], {"axis": 0}))
+        return name
+
+    def conv(self, x, out, c, k, r=1, act="silu", **attrs):
+        self.weights(out + "_w", k, c, r, r)
+        self.consts[out + "_b"] = w(k)
+        to = out + "_c" if act else out
+        self.nodes.append(("Conv", [x, out + "_w", out + "_b"], [to], {"pads": [r // 2] * 4, **attrs}))
+        if act == "silu":
+            self.nodes += [("Sigmoid", [to], [out + "_g"], {}), ("Mul", [to, out + "_g"], [out], {})]
+        elif act:
+            self.nodes.append((act, [to], [out], {}))
+        return out
+
+
+def quantised():
+    """The bound of int8 is one step of the last grid (and what f16 does), by the largest number."""
+    for dtype, zero, kind in [(np.int8, 0, "s8"), (np.uint8, 115, "u8")]:
+        for c, k, r, stride, act in [(16, 32, 3, 1, "silu"), (32, 64, 1, 1, "Relu"), (64, 40, 3, 2, "silu"), (48, 255, 1, 1, None),
+                                     (128, 128, 3, 1, "silu"), (16, 16, 1, 1, "silu")]:
+            # Behind a convolution, so that there is a value to lie as 8-bit integers; its sums are whole numbers of
+            # a coarse grid, which f16 holds, and none is a close call.
+            q = Quantised(dtype)
+            x = q.conv("x", "a", 8, c, act=None)
+            q.conv(q.pair(x, 0.04, zero), "y", c, k, r, act, strides=[stride] * 2)
+            case(f"q_{kind}_conv_{c}_{k}_{r}_{stride}", q.nodes, {"x": (2, 8, 13, 11)}, q.consts, f32=4e-2, f16=4e-2, int8=4e-2)
+        q = Quantised(dtype)
+        q.conv(q.pair(q.conv("x", "a", 8, 32), 0.045, zero // 8), "b", 32, 32, 3)
+        q.nodes.append(("Add", ["a_d", q.pair("b", 0.045, zero // 8)], ["c"], {}))
+        q.conv(q.pair("c", 0.04, zero // 8), "d", 32, 48, 1)
+        q.nodes += [("Concat", ["d_d", "a_d"], ["e"], {"axis": 1})]
+        q.pair("d", 0.045, zero // 8)
+        q.conv(q.pair("e", 0.045, zero // 8), "y", 80, 24, 3)
+        case(f"q_{kind}_block", sorted_nodes(q.nodes), {"x": (2, 8, 12, 9)}, q.consts, f32=8e-2, f16=8e-2, int8=8e-2)
+        q = Quantised(dtype)
+        x = q.pair(q.conv("x", "a", 8, 16), 0.045, zero // 8)
+        q.nodes += [("MaxPool", [i], [o], dict(kernel_shape=[5, 5], strides=[1, 1], pads=[2] * 4))
+                    for i, o in [(x, "p1"), ("p1", "p2"), ("p2", "p3")]]
+        q.nodes += [("Concat", [x, "p1", "p2", "p3"], ["k"], {"axis": 1}),
+                    ("Resize", [q.conv(q.pair("k", 0.045, zero // 8), "m", 64, 32), "", "scales"], ["u"],
+                     dict(mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"))]
+        q.consts["scales"] = np.array([1, 1, 2, 2], np.float32)
+        # Room for the largest numbers: whoever does not round to the grid does not clip either.
+        q.conv(q.pair("u", 0.09, zero // 8), "y", 32, 16, 1)
+        case(f"q_{kind}_pools", sorted_nodes(q.nodes), {"x": (2, 8, 11, 13)}, q.consts, f32=8e-2, f16=8e-2, int8=8e-2)
+    # What is read as it is too, weights with one scale, and a pair before an output.
+    q = Quantised(np.int8)
+    q.weights("extra", 32, 32, 3, 3, rows=False)
+    x = q.conv("x", "a", 8, 32)
+    q.conv(q.pair(x, 0.06), "b", 32, 32, 3)
+    q.nodes += [("Add", ["a", "b"], ["s"], {}), ("Conv", [q.pair("s", 0.05), "extra"], ["y"], {"pads": [1] * 4})]
+    q.pair("b", 0.04)
+    case("q_s8_plainly", sorted_nodes(q.nodes), {"x": (1, 8, 9, 10)}, q.consts, f32=5e-2, f16=5e-2, int8=5e-2,
+         outputs=("y", "b_d"))
+    q = Quantised(np.uint8)
+    q.consts |= {"s": np.abs(w(6)) + 0.01, "z": rng.integers(100, 150, 6).astype(np.uint8)}
+    q.nodes += [("QuantizeLinear", ["x", "s", "z"], ["a"], {"axis": 1}), ("DequantizeLinear", ["a", "s", "z"], ["y"], {"axis": 1})]
+    case("q_per_axis", q.nodes, {"x": np.round(rng.standard_normal((2, 6, 5, 7)) * 8) / 8}, q.consts, f32=0.1, f16=0.1)
+
+
+def sorted_nodes(nodes):
+    """Producers first."""
+    made, out, left = set(), [], list(nodes)
+    outputs = {o for n in nodes for o in n[2]}
+    while left:
+        ready = [n for n in left if all(i not in outputs or i in made for i in n[1])]
+        out += ready
+        made |= {o for n in ready for o in n[2]}
+        left = [n for n in left if n not in ready]
+    return out
+
+
 def node_tests():
     import warnings
 
@@ -438,19 +531,54 @@ def networks(omma):
             continue
         model = onnx.load(path)
         os.remove(path)
-        v = model.graph.input[0]
-        shape = [2, 3] + [d.dim_value or size or 224 for d in v.type.tensor_type.shape.dim[2:]]
-        if v.type.tensor_type.shape.dim[0].dim_value:
-            shape[0] = v.type.tensor_type.shape.dim[0].dim_value
-        for d, s in zip(v.type.tensor_type.shape.dim, shape):
-            d.Clear()
-            d.dim_value = s
-        del model.graph.value_info[:]
-        for o in model.graph.output:
-            o.type.tensor_type.ClearField("shape")
+        fixed(model, size)
         # Random weights make rounding grow: ONNX Runtime itself, each result rounded to f16, is off by 0.046 (resnet50)
         # and 0.116 (yolov5s) of the root mean square.
-        write("pic_" + name, model, {v.name: rng.random(shape).astype(np.float32)}, f32=-1e-3, f16=-0.1)
+        x = model.graph.input[0]
+        shape = [d.dim_value for d in x.type.tensor_type.shape.dim]
+        write("pic_" + name, model, {x.name: rng.random(shape).astype(np.float32)}, f32=-1e-3, f16=-0.1)
+
+
+def fixed(model, size):
+    """Two pictures of this size."""
+    v = model.graph.input[0]
+    shape = [2, 3] + [d.dim_value or size for d in v.type.tensor_type.shape.dim[2:]]
+    if v.type.tensor_type.shape.dim[0].dim_value:
+        shape[0] = v.type.tensor_type.shape.dim[0].dim_value
+    for d, s in zip(v.type.tensor_type.shape.dim, shape):
+        d.Clear()
+        d.dim_value = s
+    del model.graph.value_info[:]
+    for o in model.graph.output:
+        o.type.tensor_type.ClearField("shape")
+
+
+def quantised_networks(omma):
+    """What `omma quantize` makes of networks: calibrated with smooth noise, as their random weights see nothing else."""
+    import cv2
+
+    folder = os.path.join(args.out, "calib.tmp")
+    os.makedirs(folder, exist_ok=True)
+    for i in range(16):
+        cv2.imwrite(f"{folder}/{i}.png", cv2.resize(rng.integers(0, 256, (6 + i, 8 + i, 3), dtype=np.uint8), (64, 64)))
+    for name, target in [("yolov8n", "cuda"), ("yolov5s", "cuda"), ("yolov8n", "cpu")]:
+        path, to = os.path.join(args.out, "net.tmp.onnx"), os.path.join(args.out, "int8.tmp.onnx")
+        for command in [["model", "synth", name, "--dynamic", "--size", "64x64", "-o", path],
+                        ["quantize", path, "-o", to, "--calib", folder, "--target", target, "--weight-bits", "8", "--method",
+                         "minmax", "--no-fit-rounding", "-q"]]:
+            done = subprocess.run([omma, *command], capture_output=True, text=True)
+            if done.returncode:
+                sys.exit(f"{name}: {done.stderr.strip()}")
+        model = onnx.load(to)
+        fixed(model, 64)
+        picture = cv2.imread(f"{folder}/3.png")[:, :, ::-1].transpose(2, 0, 1)[None] / np.float32(255)
+        x = np.concatenate([picture, picture[:, :, ::-1]]).astype(np.float32)
+        write(f"pic_q_{name}_{target}", model, {model.graph.input[0].name: x}, f32=-0.1, f16=-0.15, int8=-0.15)
+        for f in (path, to):
+            os.remove(f)
+    for f in os.listdir(folder):
+        os.remove(os.path.join(folder, f))
+    os.rmdir(folder)
 
 
 def real(folder):
@@ -484,10 +612,12 @@ recurrent()
 moving()
 elements()
 shared()
+quantised()
 if args.node_tests:
     node_tests()
 if args.models:
     networks(args.models)
+    quantised_networks(args.models)
 if args.real:
     real(args.real)
 listing.close()

@@ -94,12 +94,17 @@ static const om_operator depthwise = {.name = "depthwise on the host",
                                       .workspace = workspace,
                                       .launch = WRONG == WRONG_LAUNCH ? NULL : launch};
 
+/* Of a standard operator: to see who is given its nodes. */
+static int fail(const om_operator_call *c, void *stream) { return 1; }
+static const om_operator recurrent = {
+    .name = "LSTM on the host", .domain = "", .type = "LSTM", .layout = OM_OPERATOR_DENSE, .launch = fail};
+
 const om_operator_list *omma_operators(void)
 {
-    static const om_operator *const all[] = {&depthwise};
+    static const om_operator *const all[] = {&depthwise, &recurrent};
     static const om_operator_list list = {.api_version = OM_OPERATOR_API + (WRONG == WRONG_VERSION),
                                           .name = "host",
                                           .operators = all,
-                                          .n_operators = WRONG == WRONG_EMPTY ? 0 : 1};
+                                          .n_operators = WRONG == WRONG_EMPTY ? 0 : 2};
     return &list;
 }

@@ -32,7 +32,10 @@ static atomic_int copies_left = INT32_MAX; /* then one fails */
 /* ---- CUDA, as far as a chain uses it ---- */
 
 int om_cuda_enter(const om_device *d) { return OM_OK; }
-void omcu_exec_name(const omcu_step *s, char *out, size_t size) { snprintf(out, size, "%s", s->type); }
+void omcu_exec_name(const omcu_program *p, const omcu_step *s, char *out, size_t size)
+{
+    snprintf(out, size, "%s", s->type);
+}
 
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t n, enum cudaMemcpyKind kind, cudaStream_t s)
 {

@@ -10,7 +10,7 @@ from conftest import BUILD
 PLUGIN = BUILD / "src/device/cuda/omma-cuda.so"
 pytestmark = pytest.mark.skipif(not PLUGIN.exists(), reason="built without CUDA")
 
-FORM = (b"omma cuda form 1\t9\t0\t2\n"
+FORM = (b"omma cuda form 2\t9\t0\t2\t-\n"
         b"rung\t64\t84\t400000000\t7000000\t1048576\t31\t3\t1\t2\n"
         b"64,80,80,32>80,80,64 k1x1\tcudnn 3\t1234\t13\n{\"engine\": 1}\n"
         b"64,40,40,64>40,40,64 k3x3\ttiles 128x64x32\t77\t0\n"

@@ -82,6 +82,24 @@ def test_the_engine_runs_them(tmp_path):
     assert "the CUDA engine has no such operator of this domain" in done.stdout
 
 
+def test_a_node_without_its_first_output_is_the_engines(tmp_path):
+    tool = CONFORM / "test_engine_emulated"
+    if not tool.exists():
+        pytest.skip("built without CUDA")
+    # The host's LSTM would fail if it ran. Of zeros comes zero.
+    node = helper.make_node("LSTM", ["x", "w", "r"], ["", "y"], hidden_size=8)
+    graph = helper.make_graph(
+        [node], "own", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [5, 2, 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 2, 8])],
+        [helper.make_tensor("w", TensorProto.FLOAT, [1, 32, 4], [0.1] * 128), helper.make_tensor("r", TensorProto.FLOAT, [1, 32, 8], [0.1] * 256)])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "own.onnx")
+    (tmp_path / "own.bin").write_bytes(bytes(4 * (5 * 2 * 4 + 2 * 8)))
+    (tmp_path / "cases.txt").write_text("own 1e-4 4e-3 0\n")
+    done = subprocess.run([str(tool), "cpu", str(tmp_path)], capture_output=True, text=True, timeout=60,
+                          env={**os.environ, "OMMA_OPERATORS": str(HOST)})
+    assert done.returncode == 0 and "1 passed" in done.stdout, done.stdout + done.stderr
+
+
 def test_the_documented_example_compiles(tmp_path):
     if not os.access(NVCC, os.X_OK):
         pytest.skip("no nvcc")

@@ -353,6 +353,7 @@ static void peaks_of_a_device_are_kept(void **state)
     near(om_peaks_gflops(&b, "f16"), 700000);
     near(om_peaks_gflops(&b, "int8"), 1400000);
     near(om_peaks_gflops(&b, "f32"), 50000);
+    near(om_peaks_gflops(&b, "tf32"), b.tf32_gflops);
     assert_int_equal(b.threads, 0);
     assert_int_equal(om_peaks_get_device(&d, true, &b), OM_OK);
     assert_int_equal(asked, 2);

@@ -14,16 +14,17 @@
 #include "base/mem.h"
 
 static omcu_choice top[] = {
-    {"64,80,80,32>80,80,64 k1x1", "cudnn 3", 1234, "{\"engine\": 1,\n\t\"knobs\": []}", 26},
-    {"64,40,40,64>40,40,64 k3x3", "tiles 128x64x32", 77, NULL, 0},
+    {"f16 64,80,80,32>80,80,64 k1x1", "cudnn 3", 1234, "{\"engine\": 1,\n\t\"knobs\": []}", 26},
+    {"f16 64,40,40,64>40,40,64 k3x3", "tiles 128x64x32", 77, NULL, 0},
 };
-static omcu_choice small[] = {{"1,80,80,32>80,80,64 k1x1", "depthwise 4x2", 5, NULL, 0}};
+static omcu_choice small[] = {{"f16 1,80,80,32>80,80,64 k1x1", "depthwise 4x2", 5, NULL, 0}};
 
 static omcu_form a_form(void)
 {
     return (omcu_form){.major = 9,
                        .minor = 0,
                        .n_rungs = 2,
+                       .groups = "0110",
                        .rungs = {
                            {64, 84, 1000000, 5000, 7, {31, 3, 1}, top, 2},
                            {1, 80, 20000, 5000, 0, {0, 0, 35}, small, 1},
@@ -41,6 +42,7 @@ static void test_what_is_written_is_read(void **state)
     assert_int_equal(omcu_form_parse(blob, len, &g), OM_OK);
     assert_int_equal(g.major, 9);
     assert_int_equal(g.n_rungs, 2);
+    assert_string_equal(g.groups, "0110");
     assert_int_equal(g.rungs[0].batch, 64);
     assert_int_equal(g.rungs[0].products[1], 3);
     assert_int_equal(g.rungs[1].steps, 80);
@@ -57,6 +59,12 @@ static void test_what_is_written_is_read(void **state)
     assert_string_equal(parts[0].products, "31 by cuDNN, 3 by cuBLASLt, 1 by own kernels");
     assert_int_equal(parts[0].bytes, 1005007);
     assert_int_equal(omcu_form_parts(blob, len, parts, 1), 2);
+    om_free(blob);
+    f.groups = NULL;
+    assert_int_equal(omcu_form_write(&f, &blob, &len), OM_OK);
+    assert_int_equal(omcu_form_parse(blob, len, &g), OM_OK);
+    assert_string_equal(g.groups, "");
+    omcu_form_fini(&g);
     om_free(blob);
 }
 
@@ -98,13 +106,16 @@ static void test_each_thing_that_can_be_wrong(void **state)
 {
     (void)state;
     refused("", "no compiled form");
-    refused("omma cuda form 2\t9\t0\t1\n", "no compiled form");
-    refused("omma cuda form 1\t9\t0\t9\n", "damaged in line");
-    refused("omma cuda form 1\t9\t0\t1\nrung\t0\t1\t1\t1\t1\t0\t0\t0\t0\n", "damaged in line");
-    refused("omma cuda form 1\t9\t0\t1\nrung\t1\t1\t1\t1\t1\t0\t0\t0\t5000\n", "damaged in line 3");
-    refused("omma cuda form 1\t9\t0\t1\nrung\t1\t1\t1\t1\t1\t0\t0\t0\t1\nk\tt\t1\t99999999999\nx\n",
+    refused("omma cuda form 0\t9\t0\t1\t-\n", "no compiled form");
+    refused("omma cuda form 2\t9\t0\t9\t-\n", "damaged in line");
+    refused("omma cuda form 2\t9\t0\t1\t0102\nrung\t1\t1\t1\t1\t1\t0\t0\t0\t0\n", "damaged in line");
+    refused("omma cuda form 2\t9\t0\t1\t\nrung\t1\t1\t1\t1\t1\t0\t0\t0\t0\n", "damaged in line");
+    refused("omma cuda form 2\t9\t0\t1\t-\nrung\t0\t1\t1\t1\t1\t0\t0\t0\t0\n", "damaged in line");
+    refused("omma cuda form 2\t9\t0\t1\t-\nrung\t1\t1\t1\t1\t1\t0\t0\t0\t5000\n", "damaged in line 3");
+    refused("omma cuda form 2\t9\t0\t1\t-\nrung\t1\t1\t1\t1\t1\t0\t0\t0\t1\nk\tt\t1\t99999999999\nx\n",
             "damaged in line 4");
-    refused("omma cuda form 1\t9\t0\t1\nrung\t1\t1\t1\t1\t1\t0\t0\t0\t1\nk\tt\t-1\t0\n", "damaged in line");
+    refused("omma cuda form 2\t9\t0\t1\t-\nrung\t1\t1\t1\t1\t1\t0\t0\t0\t1\nk\tt\t-1\t0\n",
+            "damaged in line");
 }
 
 static void test_no_memory(void **state)

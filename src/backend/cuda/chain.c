@@ -435,7 +435,7 @@ int omcu_chain_layers(om_session *s, om_layer_time *out, int max)
             int64_t ns = x->started ? between(l, k) : -1;
             snprintf(text, sizeof text, "copy, %.1f MB", (double)bytes / 1e6);
             if (k && k <= steps) {
-                omcu_exec_name(&t->program->steps[k - 1], text, sizeof text);
+                omcu_exec_name(t->program, &t->program->steps[k - 1], text, sizeof text);
                 add_layer(out, max, &n, t->program->steps[k - 1].name, t->program->steps[k - 1].type, text,
                           ns);
             } else if (bytes) {

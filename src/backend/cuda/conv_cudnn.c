@@ -7,15 +7,16 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "backend/cuda/library.h"
 #include "backend/cuda/tune.h"
 #include "base/error.h"
 #include "base/mem.h"
+#include "device/cuda/library.h"
 
-#define MAX_OPS 5
-#define MAX_TENSORS 10
+#define MAX_OPS 10
+#define MAX_TENSORS 20
 #define MAX_HANDLES 64
 #define MAX_CONFIGS 16
+#define MAX_NOTES 16
 
 static struct {
     cudnnStatus_t (*create)(cudnnHandle_t *);
@@ -42,7 +43,7 @@ static int pool_device[MAX_HANDLES], n_pool;
 static void load_library(void)
 {
     static const char *const files[] = {"libcudnn.so.9", "/usr/local/cuda/lib64/libcudnn.so.9", NULL};
-    const omcu_symbol symbols[] = {
+    const om_cuda_symbol symbols[] = {
         {"cudnnCreate", (void **)&api.create},
         {"cudnnSetStream", (void **)&api.set_stream},
         {"cudnnGetVersion", (void **)&api.version},
@@ -53,7 +54,7 @@ static void load_library(void)
         {"cudnnBackendGetAttribute", (void **)&api.get},
         {"cudnnBackendExecute", (void **)&api.execute},
     };
-    const char *why = omcu_library_load("OMMA_CUDNN", files, symbols, sizeof symbols / sizeof symbols[0]);
+    const char *why = om_cuda_library_load("OMMA_CUDNN", files, symbols, sizeof symbols / sizeof symbols[0]);
     if (why) {
         snprintf(missing, sizeof missing, "%.300s", why);
         return;
@@ -143,7 +144,8 @@ static cudnnBackendDescriptor_t tensor(graph *g, int64_t id, cudnnDataType_t typ
                                        bool is_virtual)
 {
     cudnnBackendDescriptor_t d = make(g, CUDNN_BACKEND_TENSOR_DESCRIPTOR);
-    int64_t align = 16;
+    /* Single numbers lie behind each other. */
+    int64_t align = l->dim[1] == 1 && l->dim[0] == 1 ? 4 : 16;
     set(g, d, CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_INT64, 1, &id);
     set(g, d, CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &type);
     set(g, d, CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, CUDNN_TYPE_INT64, 1, &align);
@@ -203,8 +205,8 @@ enum { ID_X = 1, ID_W, ID_BIAS, ID_RES, ID_Y, ID_VIRTUAL };
 static void convolution(graph *g, const omcu_conv *c, cudnnBackendDescriptor_t x, cudnnBackendDescriptor_t w,
                         cudnnBackendDescriptor_t y)
 {
-    cudnnDataType_t type = CUDNN_DATA_FLOAT;
     cudnnConvolutionMode_t mode = CUDNN_CROSS_CORRELATION;
+    cudnnDataType_t type = CUDNN_DATA_FLOAT;
     int64_t n = 2, dil[2] = {c->dil_y, c->dil_x}, stride[2] = {c->stride_y, c->stride_x},
             pre[2] = {c->pad_y, c->pad_x};
     int64_t post[2] = {(c->ho - 1) * stride[0] + (c->r - 1) * dil[0] + 1 - c->h - pre[0],
@@ -232,47 +234,16 @@ static void convolution(graph *g, const omcu_conv *c, cudnnBackendDescriptor_t x
     if (!g->failed) g->ops[g->n_ops++] = op;
 }
 
-/* conv -> + bias -> act1 -> + residual -> act2: what is between is virtual, the last one is y. `bare`: the
- * convolution alone. */
-static bool describe(const omcu_conv *c, bool half, bool residual, bool bare, cudnnHandle_t handle, graph *g)
+/* What a plan computes, and how. */
+typedef struct task {
+    omcu_conv conv; /* shapes only */
+    bool half, residual;
+    bool tensor_cores; /* may be used: f16, and f32 as tf32 */
+    bool bare;         /* the convolution alone; the rest by our own kernel behind it */
+} task;
+
+static bool finish_graph(graph *g, cudnnHandle_t handle)
 {
-    cudnnDataType_t type = half ? CUDNN_DATA_HALF : CUDNN_DATA_FLOAT;
-    int64_t from = (int64_t)c->c * c->groups, to = (int64_t)c->k * c->groups;
-    const layout x = {{c->n, from, c->h, c->wd}, {c->x_n, 1, c->x_h, c->x_w}};
-    const layout w = {{to, c->c, c->r, c->s}, {c->kdim, 1, (int64_t)c->s * c->c, c->c}};
-    const layout bias = {{1, to, 1, 1}, {to, 1, to, to}};
-    const layout y = {{c->n, to, c->ho, c->wo}, {c->y_n, 1, c->y_h, c->y_w}};
-    const layout res = {{c->n, to, c->ho, c->wo}, {c->r_n, 1, c->r_h, c->r_w}};
-    cudnnPointwiseMode_t mode[2];
-    const omcu_act *acts[2] = {&c->act1, &c->act2};
-    int left = 1 + (residual ? 1 : 0), virtual_id = ID_VIRTUAL;
-    *g = (graph){.failed = false};
-    for (int i = 0; i < 2 && !bare; i++) {
-        if (acts[i]->op == OMCU_NONE) continue;
-        if (!act_mode(acts[i], &mode[i])) return false;
-        left++;
-    }
-    cudnnBackendDescriptor_t at = bare ? tensor(g, ID_Y, type, &y, false)
-                                       : tensor(g, virtual_id++, CUDNN_DATA_FLOAT, &y, true),
-                             next;
-    convolution(g, c, tensor(g, ID_X, type, &x, false), tensor(g, ID_W, type, &w, false), at);
-    if (bare) goto whole;
-#define NEXT (--left ? tensor(g, virtual_id++, CUDNN_DATA_FLOAT, &y, true) : tensor(g, ID_Y, type, &y, false))
-    next = NEXT;
-    pointwise(g, CUDNN_POINTWISE_ADD, NULL, at, tensor(g, ID_BIAS, CUDNN_DATA_FLOAT, &bias, false), next);
-    for (int i = 0; i < 2; i++) {
-        at = next;
-        if (i == 1 && residual) {
-            next = NEXT;
-            pointwise(g, CUDNN_POINTWISE_ADD, NULL, at, tensor(g, ID_RES, type, &res, false), next);
-            at = next;
-        }
-        if (acts[i]->op == OMCU_NONE) continue;
-        next = NEXT;
-        pointwise(g, mode[i], acts[i], at, NULL, next);
-    }
-#undef NEXT
-whole:
     if (g->failed || api.make(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR, &g->graph) != CUDNN_STATUS_SUCCESS)
         g->failed = true;
     set(g, g->graph, CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, g->n_ops, g->ops);
@@ -281,9 +252,70 @@ whole:
     return !g->failed;
 }
 
+/* What has been described of a graph so far: the value at its end. */
+typedef struct chain {
+    graph *g;
+    const layout *y;
+    cudnnBackendDescriptor_t at;
+    int virtual_id, left; /* operations to come; the last writes y */
+    cudnnDataType_t y_type;
+} chain;
+
+static cudnnBackendDescriptor_t next_value(chain *c)
+{
+    return --c->left ? tensor(c->g, c->virtual_id++, CUDNN_DATA_FLOAT, c->y, true)
+                     : tensor(c->g, ID_Y, c->y_type, c->y, false);
+}
+
+static void follow(chain *c, cudnnPointwiseMode_t mode, const omcu_act *act, cudnnBackendDescriptor_t b)
+{
+    cudnnBackendDescriptor_t next = next_value(c);
+    pointwise(c->g, mode, act, c->at, b, next);
+    c->at = next;
+}
+
+static int count_ops(const task *t)
+{
+    const omcu_conv *c = &t->conv;
+    return 1 + (c->act1.op != OMCU_NONE) + t->residual + (c->act2.op != OMCU_NONE);
+}
+
+/* conv -> + bias -> act1 -> + residual -> act2: what is between is virtual,
+ * the last one is y. */
+static bool describe(const task *t, cudnnHandle_t handle, graph *g)
+{
+    const omcu_conv *c = &t->conv;
+    cudnnDataType_t type = t->half ? CUDNN_DATA_HALF : CUDNN_DATA_FLOAT;
+    int64_t from = (int64_t)c->c * c->groups, to = (int64_t)c->k * c->groups;
+    const layout x = {{c->n, from, c->h, c->wd}, {c->x_n, 1, c->x_h, c->x_w}};
+    const layout w = {{to, c->c, c->r, c->s}, {c->kdim, 1, (int64_t)c->s * c->c, c->c}};
+    const layout bias = {{1, to, 1, 1}, {to, 1, to, to}};
+    const layout y = {{c->n, to, c->ho, c->wo}, {c->y_n, 1, c->y_h, c->y_w}};
+    const layout res = {{c->n, to, c->ho, c->wo}, {c->r_n, 1, c->r_h, c->r_w}};
+    cudnnPointwiseMode_t mode[2];
+    const omcu_act *acts[2] = {&c->act1, &c->act2};
+    for (int i = 0; i < 2 && !t->bare; i++)
+        if (acts[i]->op != OMCU_NONE && !act_mode(acts[i], &mode[i])) return false;
+    *g = (graph){.failed = false};
+    cudnnBackendDescriptor_t x_at = tensor(g, ID_X, type, &x, false), w_at = tensor(g, ID_W, type, &w, false);
+    if (t->bare) {
+        convolution(g, c, x_at, w_at, tensor(g, ID_Y, type, &y, false));
+        return finish_graph(g, handle);
+    }
+    chain ch = {g, &y, NULL, ID_VIRTUAL, count_ops(t), type};
+    ch.at = tensor(g, ch.virtual_id++, CUDNN_DATA_FLOAT, &y, true);
+    convolution(g, c, x_at, w_at, ch.at);
+    follow(&ch, CUDNN_POINTWISE_ADD, NULL, tensor(g, ID_BIAS, CUDNN_DATA_FLOAT, &bias, false));
+    for (int i = 0; i < 2; i++) {
+        if (i == 1 && t->residual)
+            follow(&ch, CUDNN_POINTWISE_ADD, NULL, tensor(g, ID_RES, type, &res, false));
+        if (acts[i]->op != OMCU_NONE) follow(&ch, mode[i], acts[i], NULL);
+    }
+    return finish_graph(g, handle);
+}
+
 struct omcu_cudnn_plan {
-    omcu_conv conv; /* shapes only */
-    bool half, residual, bare;
+    task task;
     int index; /* in the heuristics' list */
     cudnnBackendDescriptor_t config, plan;
     graph graph;
@@ -292,6 +324,26 @@ struct omcu_cudnn_plan {
     const char *json; /* the engine's own form; NULL: it is asked for by its place in the list */
     size_t json_len;
 };
+
+/* Whether an engine multiplies f32 as it is. */
+static bool is_exact(cudnnBackendDescriptor_t config)
+{
+    cudnnBackendDescriptor_t engine = NULL;
+    cudnnBackendNumericalNote_t notes[MAX_NOTES];
+    int64_t n = 0;
+    bool exact = api.make(CUDNN_BACKEND_ENGINE_DESCRIPTOR, &engine) == CUDNN_STATUS_SUCCESS &&
+                 api.get(config, CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &n,
+                         &engine) == CUDNN_STATUS_SUCCESS &&
+                 api.get(engine, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE, MAX_NOTES, &n,
+                         notes) == CUDNN_STATUS_SUCCESS;
+    for (int64_t i = 0; i < n && i < MAX_NOTES && exact; i++)
+        exact = notes[i] != CUDNN_NUMERICAL_NOTE_TENSOR_CORE &&
+                notes[i] != CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS &&
+                notes[i] != CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION &&
+                notes[i] != CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_13x13;
+    if (engine) api.free(engine);
+    return exact;
+}
 
 static int configs(const graph *g, cudnnBackendHeurMode_t mode, cudnnBackendDescriptor_t out[MAX_CONFIGS])
 {
@@ -314,60 +366,67 @@ static int configs(const graph *g, cudnnBackendHeurMode_t mode, cudnnBackendDesc
     return n < made ? (int)n : made;
 }
 
-/* What the heuristics name; for a convolution of groups alone also what is said to run everywhere. */
-static int all_configs(const omcu_cudnn_plan *plan, cudnnBackendDescriptor_t out[MAX_CONFIGS])
+/* Those the heuristics name for the task; where these are not of the numbers wanted, and for a convolution of
+ * groups alone, also what is said to run everywhere. */
+static int fitting_configs(const task *t, const graph *g, cudnnBackendDescriptor_t out[MAX_CONFIGS])
 {
-    cudnnBackendDescriptor_t more[MAX_CONFIGS];
-    int n = configs(&plan->graph, CUDNN_HEUR_MODE_A, out),
-        extra = plan->bare ? configs(&plan->graph, CUDNN_HEUR_MODE_FALLBACK, more) : 0;
-    for (int i = 0; i < extra; i++)
-        if (n < MAX_CONFIGS) out[n++] = more[i];
-        else api.free(more[i]);
-    return n;
+    static const cudnnBackendHeurMode_t modes[] = {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK};
+    cudnnBackendDescriptor_t list[MAX_CONFIGS];
+    int kept = 0;
+    for (int m = 0; m < 2 && (!kept || (t->bare && t->conv.groups > 1)); m++) {
+        int n = configs(g, modes[m], list);
+        for (int i = 0; i < n; i++)
+            if (kept < MAX_CONFIGS && (t->tensor_cores || is_exact(list[i]))) out[kept++] = list[i];
+            else api.free(list[i]);
+    }
+    return kept;
 }
 
-static int add_candidates(const omcu_step *s, bool bare, omcu_cudnn_plan **out, int max)
+static int add_candidates(const task *t, cudnnHandle_t handle, omcu_cudnn_plan **out, int max)
 {
-    cudnnHandle_t handle = take_handle();
-    omcu_cudnn_plan like = {.conv = s->u.conv, .half = s->half, .residual = s->has_res, .bare = bare};
+    graph g = {.failed = false};
     cudnnBackendDescriptor_t list[MAX_CONFIGS];
-    bool ok = handle && describe(&like.conv, s->half, s->has_res, bare, handle, &like.graph);
-    int n = ok ? all_configs(&like, list) : 0, made = 0;
+    int n = describe(t, handle, &g) ? fitting_configs(t, &g, list) : 0, made = 0;
     for (int i = 0; i < n; i++) {
         api.free(list[i]);
-        omcu_cudnn_plan *plan = made < max ? om_alloc(sizeof *plan) : NULL;
+        omcu_cudnn_plan *plan = made < max ? om_calloc(1, sizeof *plan) : NULL;
         if (!plan) continue;
-        *plan = like;
-        plan->graph = (graph){.failed = false};
+        plan->task = *t;
         plan->index = i;
-        snprintf(plan->name, sizeof plan->name, bare ? "cudnn bare %d" : "cudnn %d", i);
+        snprintf(plan->name, sizeof plan->name, "cudnn %s%d", t->bare ? "bare " : "", i);
         out[made++] = plan;
     }
-    free_graph(&like.graph);
-    return_handle(handle);
+    free_graph(&g);
     return made;
 }
 
-/* Groups: fused where an engine does that, else the sums alone and the rest behind. */
-static int grouped_candidates(const omcu_step *s, omcu_cudnn_plan **out, int max)
+/* What an engine can read and write, in the pieces that it does. */
+static bool is_takable(const omcu_step *s)
 {
     const omcu_conv *c = &s->u.conv;
-    int v = s->half ? 8 : 4;
-    if (!omcu_conv_finish_takes(s->half, c) || c->kdim != c->r * c->s * c->c || c->x_w % v ||
-        s->in[0].offset % v)
-        return 0;
-    int n = add_candidates(s, false, out, max / 2);
-    return n + add_candidates(s, true, out + n, max - n);
+    int by = s->half ? 8 : 4;
+    if (c->groups > 1)
+        return omcu_conv_finish_takes(s->half, c) && c->kdim == c->r * c->s * c->c && c->x_w % by == 0 &&
+               s->in[0].offset % by == 0;
+    return s->tactic != OMCU_TACTIC_FIRST && !c->wide && c->vector && c->k % by == 0 && c->c % by == 0;
 }
 
 int omcu_cudnn_candidates(const omcu_program *p, const omcu_step *s, omcu_cudnn_plan **out, int max)
 {
     const omcu_conv *c = &s->u.conv;
-    (void)p;
-    if (omcu_cudnn_missing()) return 0;
-    if (c->groups > 1) return grouped_candidates(s, out, max);
-    if (!s->half || s->tactic == OMCU_TACTIC_FIRST || c->wide || !c->vector || c->k % 8 || c->c % 8) return 0;
-    return add_candidates(s, false, out, max);
+    bool grouped = c->groups > 1;
+    /* Graphs of it that read or write 8-bit integers take long to build. */
+    if (s->in[0].grid.scale > 0 || c->y_grid.scale > 0 || c->r_grid.scale > 0) return 0;
+    if (omcu_cudnn_missing() || !is_takable(s)) return 0;
+    task t = {.conv = *c, .half = s->half, .residual = s->has_res, .tensor_cores = s->half || p->tf32};
+    int made = 0;
+    cudnnHandle_t handle = take_handle();
+    if (handle) made = add_candidates(&t, handle, out, grouped ? max / 2 : max);
+    /* Few engines without tensor cores, or of groups, do more than the convolution. */
+    t.bare = true;
+    if (handle && (!t.tensor_cores || grouped)) made += add_candidates(&t, handle, out + made, max - made);
+    return_handle(handle);
+    return made;
 }
 
 /* An engine as it was written down: nothing is asked, and nothing but itself is made. */
@@ -428,8 +487,8 @@ int omcu_cudnn_build(omcu_cudnn_plan *plan)
     }
     cudnnBackendDescriptor_t list[MAX_CONFIGS];
     int n = 0;
-    bool ok = handle && describe(&plan->conv, plan->half, plan->residual, plan->bare, handle, &plan->graph);
-    if (ok) n = all_configs(plan, list);
+    bool ok = handle && describe(&plan->task, handle, &plan->graph);
+    if (ok) n = fitting_configs(&plan->task, &plan->graph, list);
     for (int i = 0; i < n; i++)
         if (i == plan->index) plan->config = list[i];
         else api.free(list[i]);
@@ -463,14 +522,22 @@ const char *omcu_cudnn_name(const omcu_cudnn_plan *plan) { return plan->name; }
 int omcu_cudnn_run(const omcu_program *p, const omcu_step *s, const omcu_conv *c, void *workspace,
                    struct CUstream_st *stream)
 {
-    void *data[5] = {(void *)(uintptr_t)c->x, (void *)(uintptr_t)c->w, (void *)(uintptr_t)c->bias, c->y,
-                     (void *)(uintptr_t)c->res};
-    int64_t ids[5] = {ID_X, ID_W, ID_BIAS, ID_Y, ID_RES}, n = s->has_res ? 5 : 4;
-    const bool bare = s->cudnn->bare;
-    if (bare) {
-        data[2] = c->y;
-        ids[2] = ID_Y;
-        n = 3;
+    const task *t = &s->cudnn->task;
+    const struct {
+        int64_t id;
+        const void *data;
+        bool used;
+    } all[] = {{ID_X, c->x, true},
+               {ID_W, c->w, true},
+               {ID_Y, c->y, true},
+               {ID_BIAS, c->bias, !t->bare},
+               {ID_RES, c->res, t->residual && !t->bare}};
+    void *data[sizeof all / sizeof all[0]];
+    int64_t ids[sizeof all / sizeof all[0]], n = 0;
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        if (!all[i].used) continue;
+        ids[n] = all[i].id;
+        data[n++] = (void *)(uintptr_t)all[i].data;
     }
     cudnnHandle_t handle = take_handle();
     cudnnBackendDescriptor_t pack = NULL;
@@ -488,7 +555,6 @@ int omcu_cudnn_run(const omcu_program *p, const omcu_step *s, const omcu_conv *c
     return_handle(handle);
     (void)p;
     cudaError_t e = cudaGetLastError();
-    if (e != cudaSuccess) return (int)e;
-    if (!ok) return (int)cudaErrorUnknown;
-    return bare ? omcu_conv_finish_launch(s->half, c, stream) : (int)cudaSuccess;
+    if (e != cudaSuccess || !ok) return e != cudaSuccess ? (int)e : (int)cudaErrorUnknown;
+    return t->bare ? omcu_conv_finish_launch(s->half, c, stream) : (int)cudaSuccess;
 }

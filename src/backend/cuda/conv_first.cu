@@ -1,7 +1,7 @@
 /* The first convolution: three input channels, stride 2. A block keeps the part of the picture its pixels see
  * in shared memory as it is, and the tensor cores read their operands right out of it: no channel is padded,
  * only each row of taps to an even length. */
-#include "backend/cuda/device.cuh"
+#include "backend/cuda/conv_parts.cuh"
 
 namespace
 {
@@ -98,10 +98,12 @@ template <int R, int N> __global__ void __launch_bounds__(warps * 32) conv_first
             __syncwarp();
             for (int i = lane; i < 16 * (N / 8); i += 32) {
                 int pixel = i / (N / 8), column = i % (N / 8) * 8, ox = ox0 + tx + pixel;
-                if (oy < v.ho && ox < v.wo && n0 + column < v.k)
-                    *reinterpret_cast<uint4 *>(static_cast<__half *>(v.y) + blockIdx.z * v.y_n + oy * v.y_h +
-                                               ox * v.y_w + n0 + column) =
-                        *reinterpret_cast<const uint4 *>(out + pixel * (N + 8) + column);
+                if (oy >= v.ho || ox >= v.wo || n0 + column >= v.k) continue;
+                int64_t to = blockIdx.z * v.y_n + oy * v.y_h + ox * v.y_w + n0 + column;
+                __align__(16) __half piece[8];
+                *reinterpret_cast<uint4 *>(piece) =
+                    *reinterpret_cast<const uint4 *>(out + pixel * (N + 8) + column);
+                finish_piece(v, piece, to, 0, n0 + column);
             }
             __syncwarp();
         }

@@ -4,7 +4,7 @@
 #ifndef OM_BACKEND_CUDA_CONV_TILES_CUH
 #define OM_BACKEND_CUDA_CONV_TILES_CUH
 
-#include "backend/cuda/device.cuh"
+#include "backend/cuda/conv_parts.cuh"
 #include "backend/cuda/forms.h"
 
 namespace
@@ -148,35 +148,14 @@ __global__ void __launch_bounds__(form<BM, BN, BK, WM, WN, STAGES>::threads) con
             }
     }
     __syncthreads();
-    const bool second = v.res || v.act2.op != OMCU_NONE;
     for (int at = tid; at < BM * (BN / 8); at += F::threads) {
         int row = at / (BN / 8), column = at % (BN / 8) * 8, m = m0 + row, channel = n0 + column;
         if (m >= m_total || channel >= v.k) continue;
-        int area = v.ho * v.wo, n = m / area, rest = m - n * area, oy = rest / v.wo, ox = rest - oy * v.wo;
-        int64_t to = n * v.y_n + oy * v.y_h + ox * v.y_w + channel;
-        int64_t from = n * v.r_n + oy * v.r_h + ox * v.r_w + channel;
+        int64_t to, from;
+        pixel_places(v, m, &to, &from);
         __align__(16) __half out[8];
         *reinterpret_cast<uint4 *>(out) = *reinterpret_cast<const uint4 *>(memory + row * F::pitch + column);
-        const __half *res = static_cast<const __half *>(v.res);
-        if (v.vector && !v.wide) {
-            if (second) {
-                __align__(16) __half add[8] = {};
-                if (res) *reinterpret_cast<uint4 *>(add) = *reinterpret_cast<const uint4 *>(res + from);
-#pragma unroll
-                for (int e = 0; e < 8; e++)
-                    out[e] = __float2half_rn(activate(v.act2, __half2float(out[e]) + __half2float(add[e])));
-            }
-            *reinterpret_cast<uint4 *>(static_cast<__half *>(v.y) + to) = *reinterpret_cast<uint4 *>(out);
-            continue;
-        }
-#pragma unroll
-        for (int e = 0; e < 8; e++) {
-            if (channel + e >= v.k) break;
-            float one = __half2float(out[e]);
-            if (second) one = activate(v.act2, one + (res ? __half2float(res[from + e]) : 0.0f));
-            if (v.wide) static_cast<float *>(v.y)[to + e] = one;
-            else static_cast<__half *>(v.y)[to + e] = __float2half_rn(one);
-        }
+        finish_piece(v, out, to + channel, from + channel, channel);
     }
 }
 

@@ -21,6 +21,8 @@ typedef struct omcu_plan {
     omcu_program *programs[OMCU_RUNGS]; /* for falling batches; the first for the plan's */
     omcu_chain *chains[OMCU_RUNGS];     /* in their place, where the CPU backend does a part of the model */
     int rungs[OMCU_RUNGS], n_rungs;
+    bool *narrow; /* of a quantised model: which groups of tensors lie as 8-bit integers; NULL: not decided */
+    int n_narrow;
 } omcu_plan;
 
 /* Of om_session.priv. */
@@ -47,7 +49,7 @@ typedef struct omcu_session {
 
 /* The program that reads the picture. */
 const omcu_program *omcu_first_program(const omcu_plan *p);
-void omcu_exec_name(const omcu_step *s, char *out, size_t size);
+void omcu_exec_name(const omcu_program *p, const omcu_step *s, char *out, size_t size);
 
 int omcu_session_init(om_session *s);
 void omcu_session_fini(om_session *s);

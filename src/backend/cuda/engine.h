@@ -9,6 +9,7 @@
 #define OM_BACKEND_CUDA_ENGINE_H
 
 #include "backend/cuda/kernels.h"
+#include "backend/cuda/qdq.h"
 #include "backend/cuda/store.h"
 #include "base/tensor.h"
 #include "device/device.h"
@@ -24,6 +25,7 @@ typedef struct omcu_view {
     int type; /* omcu_type */
     int rank;
     int64_t dim[OM_MAX_RANK], stride[OM_MAX_RANK], offset; /* elements */
+    omcu_grid grid; /* of 8-bit integers that stand for other numbers */
 } omcu_view;
 
 typedef enum omcu_place { OMCU_IN_ARENA, OMCU_IN_CONST, OMCU_IN_INPUT, OMCU_IN_OUTPUT } omcu_place;
@@ -94,6 +96,7 @@ typedef struct omcu_step {
 typedef struct omcu_program {
     om_device *device; /* a GPU; outlives the program */
     bool half;         /* f16 inside, else f32 */
+    bool tf32;         /* of f32: products may round their factors to tf32 */
     omcu_buffer *buffers;
     int n_buffers, cap_buffers;
     omcu_step *steps;
@@ -102,6 +105,7 @@ typedef struct omcu_program {
     int n_inputs, n_outputs;
     om_tensor *out; /* of the outputs: shape and type (f32) */
     size_t arena, constants, workspace;
+    double ns; /* what all steps take, where tuning was asked for that */
     struct omcu_tuner *tuner;
     struct omcu_user **users; /* of users' operators */
     int n_users, cap_users;
@@ -113,8 +117,11 @@ typedef struct omcu_build {
     bool picture_nhwc; /* the first input is [n, h, w, c] in memory, f16 if `half`; else as the graph has it,
                           f32 */
     bool no_fusion;    /* every node by itself, for comparisons */
-    bool no_depthwise; /* depthwise convolutions as those of any groups, for comparisons */
-    bool no_blocks;    /* those one number a thread, for comparisons */
+    bool tf32;         /* of f32: products may round their factors */
+    const omcu_qdq *qdq; /* of f16: what may lie as 8-bit integers; NULL: nothing */
+    const bool *narrow;  /* which of its groups do */
+    bool no_depthwise;   /* depthwise convolutions as those of any groups, for comparisons */
+    bool no_blocks;      /* those one number a thread, for comparisons */
     omcu_store *store; /* where constants are kept, for programs that share them; NULL: a store of its own */
     char *refused;     /* OMCU_REFUSED bytes that get the first output of a node that cannot be done; NULL */
 } omcu_build;

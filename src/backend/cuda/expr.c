@@ -30,11 +30,30 @@ omcu_expr *omcu_expr_number(omcu_lower_state *l, float v)
     return e;
 }
 
-omcu_expr *omcu_expr_leaf(omcu_lower_state *l, const omcu_view *v)
+static omcu_expr *raw_leaf(omcu_lower_state *l, const omcu_view *v)
 {
     omcu_expr *e = omcu_expr_new(l, OMCU_LOAD, NULL, NULL);
     if (e) e->view = *v;
     return e;
+}
+
+omcu_expr *omcu_expr_leaf(omcu_lower_state *l, const omcu_view *v)
+{
+    omcu_expr *e = raw_leaf(l, v);
+    if (v->grid.scale <= 0) return e;
+    if (v->grid.zero) e = omcu_expr_new(l, OMCU_SUB, e, omcu_expr_number(l, (float)v->grid.zero));
+    return omcu_expr_new(l, OMCU_MUL, e, omcu_expr_number(l, v->grid.scale));
+}
+
+/* The 8-bit integers that stand for the numbers of `e`. */
+static const omcu_expr *to_grid(omcu_lower_state *l, const omcu_expr *e, const omcu_grid *grid)
+{
+    omcu_expr *q = omcu_expr_new(l, OMCU_MUL, e, omcu_expr_number(l, 1.0f / grid->scale));
+    q = omcu_expr_new(l, OMCU_ROUND, q, NULL);
+    if (grid->zero) q = omcu_expr_new(l, OMCU_ADD, q, omcu_expr_number(l, (float)grid->zero));
+    q = omcu_expr_new(l, OMCU_CLIP, q, NULL);
+    if (q) q->a = -128, q->b = 127;
+    return q;
 }
 
 static bool is_leaf(const omcu_expr *e) { return e->op == OMCU_LOAD; }
@@ -123,7 +142,7 @@ const omcu_expr *omcu_expr_turn(omcu_lower_state *l, const omcu_expr *e, omcu_tu
     if (e->number) return e;
     if (is_leaf(e)) {
         omcu_view v;
-        return turn(&e->view, user, &v) ? omcu_expr_leaf(l, &v) : NULL;
+        return turn(&e->view, user, &v) ? raw_leaf(l, &v) : NULL;
     }
     const omcu_expr *x = omcu_expr_turn(l, e->x, turn, user), *y = NULL;
     if (x && e->y) y = omcu_expr_turn(l, e->y, turn, user);
@@ -173,7 +192,7 @@ static int collapse(const omcu_view *out, const code *c, omcu_point *p)
 static bool takes_four(const omcu_point *p, const omcu_view *out)
 {
     int last = p->rank - 1;
-    if (p->out_type != OMCU_F16 && p->out_type != OMCU_F32) return false;
+    if (p->out_type != OMCU_F16 && p->out_type != OMCU_F32 && p->out_type != OMCU_I8) return false;
     bool ok = p->dim[last] % 4 == 0 && p->out_stride[last] == 1 && out->offset % 4 == 0;
     for (int i = 0; i < last; i++) ok = ok && p->out_stride[i] % 4 == 0;
     return ok;
@@ -207,7 +226,8 @@ int omcu_emit_point(omcu_lower_state *l, const omcu_expr *e, const omcu_view *ou
 {
     om_shape shape = {.rank = out->rank};
     memcpy(shape.dim, out->dim, sizeof shape.dim);
-    const omcu_expr *whole = omcu_expr_expand(l, e, &shape);
+    const omcu_expr *whole = out->grid.scale > 0 ? to_grid(l, e, &out->grid) : e;
+    if (whole) whole = omcu_expr_expand(l, whole, &shape);
     if (!whole && l->error) return l->error;
     if (!whole) return om_fail(OM_ERR_INTERNAL, "node '%s': an expression does not fit its output", name);
     code c = {.n = 0};

@@ -1,65 +1,26 @@
 /* Matrix products of cuBLASLt: rows of pixels times weights, with bias, ReLU or GELU, and a residual as the
  * product's own addend. GELU is the library's tanh form: within 1e-3 of the exact one. */
-#include <cublasLt.h>
 #include <cuda_runtime_api.h>
 #include <pthread.h>
-#include <stdio.h>
 
-#include "backend/cuda/library.h"
 #include "backend/cuda/tune.h"
 #include "base/error.h"
 #include "base/mem.h"
+#include "device/cuda/cublaslt.h"
 
 #define MAX_ALGORITHMS 8
 #define WORKSPACE ((size_t)32 << 20)
 
-static struct {
-    cublasStatus_t (*create)(cublasLtHandle_t *);
-    cublasStatus_t (*matmul)(cublasLtHandle_t, cublasLtMatmulDesc_t, const void *, const void *,
-                             cublasLtMatrixLayout_t, const void *, cublasLtMatrixLayout_t, const void *,
-                             const void *, cublasLtMatrixLayout_t, void *, cublasLtMatrixLayout_t,
-                             const cublasLtMatmulAlgo_t *, void *, size_t, cudaStream_t);
-    cublasStatus_t (*desc_create)(cublasLtMatmulDesc_t *, cublasComputeType_t, cudaDataType_t);
-    cublasStatus_t (*desc_destroy)(cublasLtMatmulDesc_t);
-    cublasStatus_t (*desc_set)(cublasLtMatmulDesc_t, cublasLtMatmulDescAttributes_t, const void *, size_t);
-    cublasStatus_t (*layout_create)(cublasLtMatrixLayout_t *, cudaDataType, uint64_t, uint64_t, int64_t);
-    cublasStatus_t (*layout_destroy)(cublasLtMatrixLayout_t);
-    cublasStatus_t (*pref_create)(cublasLtMatmulPreference_t *);
-    cublasStatus_t (*pref_destroy)(cublasLtMatmulPreference_t);
-    cublasStatus_t (*pref_set)(cublasLtMatmulPreference_t, cublasLtMatmulPreferenceAttributes_t, const void *,
-                               size_t);
-    cublasStatus_t (*heuristic)(cublasLtHandle_t, cublasLtMatmulDesc_t, cublasLtMatrixLayout_t,
-                                cublasLtMatrixLayout_t, cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
-                                cublasLtMatmulPreference_t, int, cublasLtMatmulHeuristicResult_t *, int *);
-} api;
-
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static char missing[320];
+static const om_cublaslt *api;
+static const char *missing;
 
-static void load_library(void)
-{
-    static const char *const files[] = {"libcublasLt.so.13", "/usr/local/cuda/lib64/libcublasLt.so.13", NULL};
-    const omcu_symbol symbols[] = {
-        {"cublasLtCreate", (void **)&api.create},
-        {"cublasLtMatmul", (void **)&api.matmul},
-        {"cublasLtMatmulDescCreate", (void **)&api.desc_create},
-        {"cublasLtMatmulDescDestroy", (void **)&api.desc_destroy},
-        {"cublasLtMatmulDescSetAttribute", (void **)&api.desc_set},
-        {"cublasLtMatrixLayoutCreate", (void **)&api.layout_create},
-        {"cublasLtMatrixLayoutDestroy", (void **)&api.layout_destroy},
-        {"cublasLtMatmulPreferenceCreate", (void **)&api.pref_create},
-        {"cublasLtMatmulPreferenceDestroy", (void **)&api.pref_destroy},
-        {"cublasLtMatmulPreferenceSetAttribute", (void **)&api.pref_set},
-        {"cublasLtMatmulAlgoGetHeuristic", (void **)&api.heuristic},
-    };
-    const char *why = omcu_library_load("OMMA_CUBLASLT", files, symbols, sizeof symbols / sizeof symbols[0]);
-    if (why) snprintf(missing, sizeof missing, "%.300s", why);
-}
+static void load_library(void) { api = om_cublaslt_get(&missing); }
 
 const char *omcu_lt_missing(void)
 {
     pthread_once(&once, load_library);
-    return missing[0] ? missing : NULL;
+    return missing;
 }
 
 struct omcu_lt_plan {
@@ -68,7 +29,7 @@ struct omcu_lt_plan {
     cublasLtMatrixLayout_t a, b, c, d;
     cublasLtMatmulAlgo_t algo;
     om_device *device;
-    void *bias; /* f16; made at the first run outside a capture */
+    void *bias; /* in the tensors' type; made at the first run outside a capture */
     size_t workspace;
     bool residual;
 };
@@ -92,23 +53,23 @@ static cublasLtHandle_t handle_of(int device)
     static cublasLtHandle_t handles[64]; /* guarded by lock */
     pthread_mutex_lock(&lock);
     cublasLtHandle_t *h = &handles[device & 63];
-    if (!*h && api.create(h) != CUBLAS_STATUS_SUCCESS) *h = NULL;
+    if (!*h && api->create(h) != CUBLAS_STATUS_SUCCESS) *h = NULL;
     pthread_mutex_unlock(&lock);
     return *h;
 }
 
-/* The bias on the device in f16, from the step's constant. */
+/* The bias on the device in the tensors' type, from the step's constant. */
 static int make_bias(const omcu_program *p, const omcu_step *s, omcu_lt_plan *plan)
 {
     const omcu_buffer *from = &p->buffers[s->in[2].buffer];
-    int n = (int)(from->bytes / sizeof(float)),
-        err = om_device_mem_alloc_for(p->device, OM_PURPOSE_WEIGHTS, (size_t)n * 2, &plan->bias);
+    int n = s->u.conv.k, err = om_device_mem_alloc_for(p->device, OM_PURPOSE_WEIGHTS,
+                                                       (size_t)n * (s->half ? 2 : 4), &plan->bias);
     if (err) return err;
     omcu_point copy = {.rank = 1,
                        .dim = {n},
                        .n_in = 1,
                        .out = plan->bias,
-                       .out_type = OMCU_F16,
+                       .out_type = s->half ? OMCU_F16 : OMCU_F32,
                        .out_stride = {1},
                        .n_code = 1,
                        .vector = 1,
@@ -136,6 +97,8 @@ static int make_plan(const omcu_program *p, const omcu_step *s, omcu_lt_plan *pl
     cublasLtEpilogue_t epilogue;
     cublasOperation_t turn = CUBLAS_OP_T;
     uint64_t m = (uint64_t)c->k, n = (uint64_t)c->n * (uint64_t)c->ho * (uint64_t)c->wo, k = (uint64_t)c->c;
+    cudaDataType_t type = s->half ? CUDA_R_16F : CUDA_R_32F;
+    cublasComputeType_t compute = !s->half && p->tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
     if (!epilogue_of(c, s->has_res, &epilogue)) return OM_ERR_UNSUPPORTED;
     plan->device = p->device;
     plan->residual = s->has_res;
@@ -143,17 +106,16 @@ static int make_plan(const omcu_program *p, const omcu_step *s, omcu_lt_plan *pl
     int err = make_bias(p, s, plan);
     if (err || !plan->handle) return OM_ERR_DEVICE;
     bool ok =
-        api.desc_create(&plan->desc, CUBLAS_COMPUTE_32F, CUDA_R_32F) == CUBLAS_STATUS_SUCCESS &&
-        api.desc_set(plan->desc, CUBLASLT_MATMUL_DESC_TRANSA, &turn, sizeof turn) == CUBLAS_STATUS_SUCCESS &&
-        api.desc_set(plan->desc, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue) ==
+        api->desc_create(&plan->desc, compute, CUDA_R_32F) == CUBLAS_STATUS_SUCCESS &&
+        api->desc_set(plan->desc, CUBLASLT_MATMUL_DESC_TRANSA, &turn, sizeof turn) == CUBLAS_STATUS_SUCCESS &&
+        api->desc_set(plan->desc, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue) ==
             CUBLAS_STATUS_SUCCESS &&
-        api.desc_set(plan->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &plan->bias, sizeof plan->bias) ==
+        api->desc_set(plan->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &plan->bias, sizeof plan->bias) ==
             CUBLAS_STATUS_SUCCESS &&
-        api.layout_create(&plan->a, CUDA_R_16F, k, m, c->kdim) == CUBLAS_STATUS_SUCCESS &&
-        api.layout_create(&plan->b, CUDA_R_16F, k, n, c->x_w) == CUBLAS_STATUS_SUCCESS &&
-        api.layout_create(&plan->c, CUDA_R_16F, m, n, s->has_res ? c->r_w : c->y_w) ==
-            CUBLAS_STATUS_SUCCESS &&
-        api.layout_create(&plan->d, CUDA_R_16F, m, n, c->y_w) == CUBLAS_STATUS_SUCCESS;
+        api->layout_create(&plan->a, type, k, m, c->kdim) == CUBLAS_STATUS_SUCCESS &&
+        api->layout_create(&plan->b, type, k, n, c->x_w) == CUBLAS_STATUS_SUCCESS &&
+        api->layout_create(&plan->c, type, m, n, s->has_res ? c->r_w : c->y_w) == CUBLAS_STATUS_SUCCESS &&
+        api->layout_create(&plan->d, type, m, n, c->y_w) == CUBLAS_STATUS_SUCCESS;
     return ok ? OM_OK : OM_ERR_UNSUPPORTED;
 }
 
@@ -164,17 +126,17 @@ int omcu_lt_candidates(const omcu_program *p, const omcu_step *s, omcu_lt_plan *
     cublasLtMatmulPreference_t pref = NULL;
     int n = 0, made = 0;
     size_t workspace = WORKSPACE;
-    if (!is_matrix(c, s->has_res) || !s->half || c->wide || !c->vector || c->k % 8 || omcu_lt_missing())
-        return 0;
+    if (s->in[0].grid.scale > 0 || c->y_grid.scale > 0 || c->r_grid.scale > 0) return 0;
+    if (!is_matrix(c, s->has_res) || c->wide || !c->vector || c->k % 8 || omcu_lt_missing()) return 0;
     omcu_lt_plan *first = om_calloc(1, sizeof *first);
     if (!first) return 0;
-    if (make_plan(p, s, first) == OM_OK && api.pref_create(&pref) == CUBLAS_STATUS_SUCCESS) {
-        if (api.pref_set(pref, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace) ==
+    if (make_plan(p, s, first) == OM_OK && api->pref_create(&pref) == CUBLAS_STATUS_SUCCESS) {
+        if (api->pref_set(pref, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace) ==
                 CUBLAS_STATUS_SUCCESS &&
-            api.heuristic(first->handle, first->desc, first->a, first->b, first->c, first->d, pref,
-                          max < MAX_ALGORITHMS ? max : MAX_ALGORITHMS, found, &n) != CUBLAS_STATUS_SUCCESS)
+            api->heuristic(first->handle, first->desc, first->a, first->b, first->c, first->d, pref,
+                           max < MAX_ALGORITHMS ? max : MAX_ALGORITHMS, found, &n) != CUBLAS_STATUS_SUCCESS)
             n = 0;
-        api.pref_destroy(pref);
+        api->pref_destroy(pref);
     }
     for (int i = 0; i < n; i++) {
         omcu_lt_plan *plan = om_calloc(1, sizeof *plan);
@@ -191,14 +153,25 @@ int omcu_lt_candidates(const omcu_program *p, const omcu_step *s, omcu_lt_plan *
     return made;
 }
 
+omcu_lt_plan *omcu_lt_clone(const omcu_program *p, const omcu_step *s, const omcu_lt_plan *from)
+{
+    omcu_lt_plan *plan = om_calloc(1, sizeof *plan);
+    if (!plan) return NULL;
+    plan->algo = from->algo;
+    plan->workspace = from->workspace;
+    if (make_plan(p, s, plan) == OM_OK) return plan;
+    omcu_lt_destroy(plan);
+    return NULL;
+}
+
 void omcu_lt_destroy(omcu_lt_plan *plan)
 {
     if (!plan) return;
-    if (plan->desc) api.desc_destroy(plan->desc);
-    if (plan->a) api.layout_destroy(plan->a);
-    if (plan->b) api.layout_destroy(plan->b);
-    if (plan->c) api.layout_destroy(plan->c);
-    if (plan->d) api.layout_destroy(plan->d);
+    if (plan->desc) api->desc_destroy(plan->desc);
+    if (plan->a) api->layout_destroy(plan->a);
+    if (plan->b) api->layout_destroy(plan->b);
+    if (plan->c) api->layout_destroy(plan->c);
+    if (plan->d) api->layout_destroy(plan->d);
     if (plan->bias) om_device_mem_free(plan->device, plan->bias);
     om_free(plan);
 }
@@ -212,8 +185,8 @@ int omcu_lt_run(const omcu_program *p, const omcu_step *s, const omcu_conv *c, v
     float one = 1, zero = 0;
     (void)p;
     cublasStatus_t status =
-        api.matmul(l->handle, l->desc, &one, c->w, l->a, c->x, l->b, l->residual ? &one : &zero,
-                   l->residual ? c->res : c->y, l->c, c->y, l->d, &l->algo, workspace, l->workspace, stream);
+        api->matmul(l->handle, l->desc, &one, c->w, l->a, c->x, l->b, l->residual ? &one : &zero,
+                    l->residual ? c->res : c->y, l->c, c->y, l->d, &l->algo, workspace, l->workspace, stream);
     cudaError_t e = cudaGetLastError();
     return e != cudaSuccess                  ? (int)e
            : status == CUBLAS_STATUS_SUCCESS ? (int)cudaSuccess

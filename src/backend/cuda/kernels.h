@@ -69,6 +69,12 @@ typedef struct omcu_act {
     float a, b;
 } omcu_act;
 
+/* A tensor of 8-bit integers q stands for (q - zero) * scale; scale 0: it is none. */
+typedef struct omcu_grid {
+    float scale;
+    int zero;
+} omcu_grid;
+
 /* A convolution, or a matrix product as one of 1x1. Channels lie side by side (stride 1). */
 typedef struct omcu_conv {
     const void *x, *w; /* w: [k padded][kdim], rows in the order (r, s, c), zeros behind */
@@ -82,12 +88,27 @@ typedef struct omcu_conv {
     int64_t x_n, x_h, x_w, y_n, y_h, y_w, r_n, r_h, r_w;
     omcu_act act1, act2; /* before and behind the residual */
     bool vector;         /* y and res take 16-byte accesses */
-    bool wide;           /* y is f32 */
+    bool wide;           /* y is f32 where the numbers are f16 or 8-bit integers */
+    /* Of 8-bit integers: sums are times `scale`, one an output channel, and 16 bytes of x's zero lie
+     * `outside` the picture (NULL: zeros). y and res are 8-bit integers too where they have a grid, also
+     * those of f16. */
+    const float *scale;
+    const void *outside;
+    omcu_grid y_grid, r_grid;
 } omcu_conv;
 
-/* Tensor-core kernel for f16: c and the strides of x multiples of 8, one group. How many forms of it there
- * are, and one form's launch. */
+/* What a tiled convolution multiplies. */
+typedef enum omcu_numbers {
+    OMCU_NUMBERS_F16,
+    OMCU_NUMBERS_INT8,
+    OMCU_NUMBERS_TF32, /* f32 rounded to tf32 */
+    OMCU_NUMBERS_F32   /* without tensor cores */
+} omcu_numbers;
+
+/* Tiled kernels: one group, c and the strides of x multiples of 16 bytes. How many forms of them there are,
+ * those of which numbers `form` is for, and one form's launch. */
 int omcu_conv_forms(void);
+omcu_numbers omcu_conv_form_numbers(int form);
 const char *omcu_conv_form_name(int form);
 /* Thread blocks that a form makes of it, for a guess without timing. */
 int64_t omcu_conv_form_blocks(int form, const omcu_conv *c);
@@ -160,12 +181,14 @@ typedef struct omcu_pool {
 } omcu_pool;
 int omcu_pool_launch(const omcu_pool *p, struct CUstream_st *stream);
 
-/* x -> three windows of 5, each of the last: f16, planes that fit shared memory, channels by 8. */
+/* x -> three windows of 5, each of the last: f16, planes that fit shared memory, channels by 8. Of 8-bit
+ * integers two count as one: c and the strides are half of theirs. */
 typedef struct omcu_sppf {
     const void *x;
     void *y[3];
     int n, h, wd, c;
     int64_t x_n, x_h, x_w, y_n[3], y_h[3], y_w[3];
+    bool integers;
 } omcu_sppf;
 bool omcu_sppf_takes(int h, int w);
 int omcu_sppf_launch(const omcu_sppf *p, struct CUstream_st *stream);

@@ -98,6 +98,11 @@ static bool place(omcu_lower_state *l, int value, const omcu_view *view)
     }
     if (strcmp(n->op, "Split") == 0 || strcmp(n->op, "Slice") == 0 || strcmp(n->op, "Expand") == 0)
         return false;
+    /* What others read on a finer grid does not lie there alone. */
+    const omcu_grid *own = l->how->qdq && value < l->how->qdq->n_values ? &l->how->qdq->grids[value] : NULL;
+    if (view->grid.scale > 0 && v->n_users > 1 && own && own->scale > 0 &&
+        (own->scale != view->grid.scale || own->zero != view->grid.zero))
+        return false;
     v->is_placed = true;
     v->placed = *view;
     return true;
@@ -130,7 +135,9 @@ static int place_parts(omcu_lower_state *l, int node)
     omcu_value *v = &l->values[out];
     if (omcu_is_const(l, out) || !om_shape_static(omcu_shape(l, out)) || rank < 1) return OM_OK;
     if (!v->is_placed) {
-        int err = omcu_new_view(l, l->work, omcu_shape(l, out), v->order, 1, &v->placed);
+        omcu_grid grid = omcu_grid_of(l, out);
+        int err = grid.scale > 0 ? omcu_new_grid_view(l, &grid, omcu_shape(l, out), v->order, &v->placed)
+                                 : omcu_new_view(l, l->work, omcu_shape(l, out), v->order, 1, &v->placed);
         if (err) return err;
         v->is_placed = true;
     }

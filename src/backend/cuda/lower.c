@@ -10,6 +10,8 @@
 #include "base/error.h"
 #include "base/mem.h"
 
+#define GRID_ALIGN 16 /* channels of 8-bit integers that one access reads */
+
 static const struct row {
     const char *op;
     omcu_lower_fn *fn;
@@ -22,6 +24,7 @@ static const struct row {
     {"Conv", omcu_lower_conv},
     {"ConvTranspose", omcu_lower_conv_transpose},
     {"DepthToSpace", omcu_lower_depth},
+    {"DequantizeLinear", omcu_lower_dequantize},
     {"Div", omcu_lower_binary},
     {"Dropout", omcu_lower_same},
     {"Expand", omcu_lower_expand},
@@ -43,6 +46,7 @@ static const struct row {
     {"PRelu", omcu_lower_binary},
     {"Pad", omcu_lower_pad},
     {"Pow", omcu_lower_binary},
+    {"QuantizeLinear", omcu_lower_quantize},
     {"ReduceL1", omcu_lower_reduce},
     {"ReduceL2", omcu_lower_reduce},
     {"ReduceLogSum", omcu_lower_reduce},
@@ -74,6 +78,14 @@ omcu_lower_fn *omcu_lower_find(const char *op)
     return NULL;
 }
 
+/* Outputs may be absent: the name of the first that is not; NULL: there is none. */
+static const char *first_output(const om_graph *g, const om_node *n)
+{
+    for (int i = 0; i < n->n_outputs; i++)
+        if (n->outputs[i] >= 0) return g->values[n->outputs[i]].name;
+    return NULL;
+}
+
 int omcu_refuse(const omcu_lower_state *l, int node, const char *fmt, ...)
 {
     char why[256];
@@ -82,8 +94,8 @@ int omcu_refuse(const omcu_lower_state *l, int node, const char *fmt, ...)
     vsnprintf(why, sizeof why, fmt, ap);
     va_end(ap);
     const om_node *n = &l->g->nodes[node];
-    if (l->how && l->how->refused && n->n_outputs && n->outputs[0] >= 0)
-        snprintf(l->how->refused, OMCU_REFUSED, "%s", l->g->values[n->outputs[0]].name);
+    const char *output = first_output(l->g, n);
+    if (l->how && l->how->refused && output) snprintf(l->how->refused, OMCU_REFUSED, "%s", output);
     return om_fail(OM_ERR_UNSUPPORTED, "node '%s' (%s): %s", n->name ? n->name : "", n->op, why);
 }
 
@@ -146,10 +158,8 @@ bool omcu_const_scalar(const omcu_lower_state *l, int value, float *out)
 const char *omcu_node_name(const omcu_lower_state *l, int node)
 {
     const om_node *n = &l->g->nodes[node];
-    if (n->name && n->name[0]) return n->name;
-    for (int i = 0; i < n->n_outputs; i++)
-        if (n->outputs[i] >= 0) return l->g->values[n->outputs[i]].name;
-    return n->op;
+    const char *output = first_output(l->g, n);
+    return n->name && n->name[0] ? n->name : output ? output : n->op;
 }
 
 void omcu_step_name(const omcu_lower_state *l, int node, omcu_step *s)
@@ -193,10 +203,38 @@ static int const_view(omcu_lower_state *l, int value, int type, omcu_view *out)
 int omcu_out_view(omcu_lower_state *l, int value, bool any, int pad, omcu_view *out)
 {
     omcu_value *v = &l->values[value];
-    if (v->is_placed && (any || v->placed.type == l->work)) {
+    if (v->is_placed && v->placed.grid.scale <= 0 && (any || v->placed.type == l->work)) {
         *out = v->placed;
         return OM_OK;
     }
+    return omcu_new_view(l, l->work, omcu_shape(l, value), v->order, pad, out);
+}
+
+omcu_grid omcu_grid_of(const omcu_lower_state *l, int value)
+{
+    const omcu_qdq *q = l->how->qdq;
+    bool narrow = q && l->work == OMCU_F16 && value < q->n_values && q->groups[value] >= 0 &&
+                  l->how->narrow[q->groups[value]];
+    return narrow ? q->grids[value] : (omcu_grid){.scale = 0};
+}
+
+int omcu_new_grid_view(omcu_lower_state *l, const omcu_grid *grid, const om_shape *shape, const int *order,
+                       omcu_view *out)
+{
+    int err = omcu_new_view(l, OMCU_I8, shape, order, GRID_ALIGN, out);
+    out->grid = *grid;
+    return err;
+}
+
+int omcu_out_any(omcu_lower_state *l, int value, int pad, omcu_view *out)
+{
+    omcu_value *v = &l->values[value];
+    omcu_grid grid = omcu_grid_of(l, value);
+    if (v->is_placed) {
+        *out = v->placed;
+        return OM_OK;
+    }
+    if (grid.scale > 0) return omcu_new_grid_view(l, &grid, omcu_shape(l, value), v->order, out);
     return omcu_new_view(l, l->work, omcu_shape(l, value), v->order, pad, out);
 }
 
@@ -217,7 +255,7 @@ int omcu_set_expr(omcu_lower_state *l, int value, const omcu_expr *e)
     return OM_OK;
 }
 
-int omcu_view_of(omcu_lower_state *l, int value, omcu_view *out)
+int omcu_view_any(omcu_lower_state *l, int value, omcu_view *out)
 {
     omcu_value *v = &l->values[value];
     if (omcu_is_const(l, value)) return const_view(l, value, OMCU_F32, out);
@@ -225,13 +263,27 @@ int omcu_view_of(omcu_lower_state *l, int value, omcu_view *out)
         return om_fail(OM_ERR_INTERNAL, "value '%s' is used before it is made", l->g->values[value].name);
     if (!v->written) {
         omcu_view view;
-        int err = omcu_out_view(l, value, true, 1, &view);
+        int err = omcu_out_any(l, value, 1, &view);
         if (!err) err = omcu_emit_point(l, v->expr, &view, l->g->values[value].name, "Pointwise");
         if (!err) err = omcu_written(l, value, &view);
         if (err) return err;
     }
     *out = v->view;
     return OM_OK;
+}
+
+int omcu_view_of(omcu_lower_state *l, int value, omcu_view *out)
+{
+    int err = omcu_view_any(l, value, out);
+    if (err || out->grid.scale <= 0) return err;
+    omcu_value *v = &l->values[value];
+    if (!v->has_floats) {
+        err = omcu_new_view(l, l->work, omcu_shape(l, value), v->order, 1, &v->floats);
+        if (!err) err = omcu_emit_copy(l, out, &v->floats, l->g->values[value].name);
+        v->has_floats = !err;
+    }
+    *out = v->floats;
+    return err;
 }
 
 int omcu_work_view(omcu_lower_state *l, int value, omcu_view *out)
@@ -280,7 +332,7 @@ const omcu_expr *omcu_expr_of(omcu_lower_state *l, int value)
     bool write = v->expr && !v->written && omcu_expr_size(v->expr) > 1 && is_shared(l, v);
     if (v->expr && !v->written && !write) return v->expr;
     omcu_view view;
-    int err = omcu_view_of(l, value, &view);
+    int err = omcu_view_any(l, value, &view);
     if (err) l->error = err;
     return err ? NULL : omcu_expr_leaf(l, &view);
 }
@@ -330,7 +382,10 @@ static int check_types(const omcu_lower_state *l, int node)
         if (v->shape.rank < 0 || !om_shape_static(&v->shape))
             return omcu_refuse(l, node, "the shape of '%s' (%s) does not follow from the input's", v->name,
                                v->shape.rank < 0 ? "unknown" : text);
-        if (v->dtype != OM_DTYPE_F32 && v->dtype != OM_DTYPE_F16 && v->dtype != OM_DTYPE_F64)
+        /* Computed as the floats that they are. */
+        bool integers =
+            strcmp(n->op, "QuantizeLinear") == 0 && (v->dtype == OM_DTYPE_I8 || v->dtype == OM_DTYPE_U8);
+        if (v->dtype != OM_DTYPE_F32 && v->dtype != OM_DTYPE_F16 && v->dtype != OM_DTYPE_F64 && !integers)
             return omcu_refuse(l, node, "'%s' is of type %s, which the CUDA engine does not compute", v->name,
                                om_dtype_name(v->dtype));
     }
@@ -415,7 +470,7 @@ static int finish_outputs(omcu_lower_state *l)
     for (int i = 0; i < l->g->n_outputs; i++) {
         omcu_view from, to = {.buffer = l->p->outputs[i]};
         size_t bytes;
-        int buffer = to.buffer, err = omcu_view_of(l, l->g->outputs[i], &from);
+        int buffer = to.buffer, err = omcu_view_any(l, l->g->outputs[i], &from);
         if (err) return err;
         to = omcu_view_dense(OMCU_F32, omcu_shape(l, l->g->outputs[i]), NULL, 1, &bytes);
         to.buffer = buffer;
@@ -449,6 +504,7 @@ static int lower(om_device *device, const om_graph *g, const omcu_build *how, om
     if (err) goto fail;
     l.p->device = device;
     l.p->half = how->half;
+    l.p->tf32 = how->tf32 && !how->half;
     l.p->store = omcu_store_ref(how->store);
     if (!l.p->store) err = omcu_store_create(device, &l.p->store);
     if (!err) err = list_users(&l);

@@ -27,6 +27,8 @@ typedef struct omcu_value {
     int order[OM_MAX_RANK]; /* of memory, where nothing says where */
     int *users, n_users;    /* nodes, an entry for each use */
     int constant[3];        /* buffers with a constant's copies: f32, f16; 0: none (plus 1) */
+    bool has_floats;
+    omcu_view floats; /* of 8-bit integers, where somebody wanted them in the program's type */
 } omcu_value;
 
 typedef struct omcu_lower_state {
@@ -55,8 +57,10 @@ int omcu_const_ints(const omcu_lower_state *l, const om_node *n, int i, int64_t 
 bool omcu_const_scalar(const omcu_lower_state *l, int value, float *out);
 int omcu_input(const om_node *n, int i); /* OM_NO_VALUE where absent */
 
-/* The value in memory, any type and layout. */
+/* The value in memory, any type and layout; numbers themselves. */
 int omcu_view_of(omcu_lower_state *l, int value, omcu_view *out);
+/* The same, or 8-bit integers on a grid. */
+int omcu_view_any(omcu_lower_state *l, int value, omcu_view *out);
 /* The same in the type the program computes in; written anew where it is not. */
 int omcu_work_view(omcu_lower_state *l, int value, omcu_view *out);
 /* Dense in the dims' own order, of the program's type. */
@@ -67,6 +71,13 @@ int omcu_expr_error(const omcu_lower_state *l);
 /* Where a step is to write `value`: where it is wanted if that is of the program's type (or `any` type is
  * fine), else new memory padded to `pad`. */
 int omcu_out_view(omcu_lower_state *l, int value, bool any, int pad, omcu_view *out);
+/* The same for a step that writes any type and 8-bit integers on a grid. */
+int omcu_out_any(omcu_lower_state *l, int value, int pad, omcu_view *out);
+/* The grid on which the value is to lie; its scale is 0 where it is not. */
+omcu_grid omcu_grid_of(const omcu_lower_state *l, int value);
+/* New memory of 8-bit integers. */
+int omcu_new_grid_view(omcu_lower_state *l, const omcu_grid *grid, const om_shape *shape, const int *order,
+                       omcu_view *out);
 /* The value was written to `view`; copies it to where it is wanted if that is elsewhere. */
 int omcu_written(omcu_lower_state *l, int value, const omcu_view *view);
 int omcu_set_expr(omcu_lower_state *l, int value, const omcu_expr *e);
@@ -117,7 +128,7 @@ int omcu_product_of_rows(omcu_lower_state *l, int reshape);
 omcu_lower_fn omcu_lower_conv, omcu_lower_conv_transpose, omcu_lower_matmul,
     omcu_lower_gemm; /* lower_conv.c */
 omcu_lower_fn omcu_lower_unary, omcu_lower_binary, omcu_lower_variadic, omcu_lower_batch_norm,
-    omcu_lower_cast; /* lower_element.c */
+    omcu_lower_cast, omcu_lower_quantize, omcu_lower_dequantize; /* lower_element.c */
 omcu_lower_fn omcu_lower_reshape, omcu_lower_transpose, omcu_lower_slice, omcu_lower_split, omcu_lower_concat,
     omcu_lower_gather, omcu_lower_expand, omcu_lower_pad, omcu_lower_depth,
     omcu_lower_same; /* lower_move.c */

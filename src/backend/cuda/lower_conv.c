@@ -58,6 +58,13 @@ static int read_kernel(omcu_lower_state *l, int node, int *value, omcu_kernel *o
     }
     if (bias) memcpy(out->bias, bias, (size_t)n_b * sizeof *bias);
     om_free(bias);
+    const float *scales = l->how->qdq && w < l->how->qdq->n_values ? l->how->qdq->scales[w] : NULL;
+    out->scale = scales ? om_alloc((size_t)out->k * sizeof(float)) : NULL;
+    if (scales && !out->scale) {
+        omcu_kernel_free(out);
+        return OM_ERR_NOMEM;
+    }
+    if (out->scale) memcpy(out->scale, scales, (size_t)out->k * sizeof(float));
 
     const omcu_value *v = &l->values[*value];
     const om_node *bn = v->n_users == 1 && !l->g->values[*value].is_output ? &l->g->nodes[v->users[0]] : NULL;
@@ -74,6 +81,7 @@ static int read_kernel(omcu_lower_state *l, int node, int *value, omcu_kernel *o
         float scale = p[0][o] / sqrtf(p[3][o] + epsilon);
         for (int64_t i = 0; i < n_w / out->k; i++) out->w[o * (n_w / out->k) + i] *= scale;
         out->bias[o] = (out->bias[o] - p[2][o]) * scale + p[1][o];
+        if (out->scale) out->scale[o] *= scale;
     }
     for (int i = 0; i < 4; i++) om_free(p[i]);
     if (!whole) return OM_OK;
@@ -160,6 +168,11 @@ static int choose_conv(omcu_lower_state *l, omcu_step *s, omcu_kernel *k, omcu_v
     bool half = l->work == OMCU_F16;
     int total = k->k + OMCU_ROW_ROOM, err;
     s->tactic = OMCU_TACTIC_PLAIN;
+    if (x->grid.scale > 0) {
+        c->kdim = c->r * c->s * c->c;
+        s->tactic = omcu_guess_form(c, OMCU_NUMBERS_INT8);
+        return omcu_pack_int8(l, k, total, &s->in[1]);
+    }
     if (c->groups > 1 && c->c == 1 && k->k == c->groups && !l->how->no_depthwise) {
         s->kind = OMCU_STEP_DEPTHWISE;
         s->tactic = OMCU_TACTIC_DEPTHWISE + (l->how->no_blocks ? -1 : omcu_depthwise_guess(half, c));
@@ -174,22 +187,30 @@ static int choose_conv(omcu_lower_state *l, omcu_step *s, omcu_kernel *k, omcu_v
         int r = c->r, w = c->s;
         err = cut_patches(l, c, x, s->name);
         c->kdim = r * w * k->c;
-        s->tactic = omcu_guess_form(c);
+        s->tactic = omcu_guess_form(c, OMCU_NUMBERS_F16);
         return err ? err : omcu_pack_rows(l, k, k->c, total, &s->in[1]);
     }
-    if (half && c->groups == 1) {
-        int room = (int)omcu_round_up(c->c, OMCU_CHANNEL_ALIGN);
-        if (room != c->c || !omcu_view_even(x, 1, OMCU_CHANNEL_ALIGN)) {
-            err = omcu_pad_channels(l, x, room, s->name);
-            if (err) return err;
-        }
-        c->c = room;
-        c->kdim = c->r * c->s * room;
-        s->tactic = omcu_guess_form(c);
-        return omcu_pack_rows(l, k, room, total, &s->in[1]);
+    if (c->groups == 1) {
+        err = omcu_even_channels(l, c, x, s->name);
+        c->kdim = c->r * c->s * c->c;
+        s->tactic = omcu_guess_form(c, omcu_numbers_of(l));
+        return err ? err : omcu_pack_rows(l, k, c->c, total, &s->in[1]);
     }
     c->kdim = c->r * c->s * c->c;
     return omcu_pack_rows(l, k, c->c, k->k, &s->in[1]);
+}
+
+/* 1: the input lies as 8-bit integers, in pieces that one access reads. */
+static int reads_integers(omcu_lower_state *l, int value, const int64_t dim[4], omcu_view *x)
+{
+    const omcu_value *v = &l->values[value];
+    omcu_view any;
+    /* What is not in memory yet is written as its grid says. */
+    if (!v->written && (omcu_grid_of(l, value).scale <= 0 || !v->set)) return 0;
+    int err = omcu_view_any(l, value, &any);
+    if (err) return err;
+    return any.grid.scale > 0 && omcu_view_reshape(&any, 4, dim, x) && omcu_channels_dense(x) &&
+           dim[1] % 16 == 0 && omcu_view_even(x, 1, 16);
 }
 
 int omcu_lower_conv(omcu_lower_state *l, int node)
@@ -229,15 +250,17 @@ int omcu_lower_conv(omcu_lower_state *l, int node)
                      .dil_x = (int)win.dilation[1],
                      .groups = groups};
     omcu_view x;
-    err = omcu_picture_view(l, n->inputs[0], in_dim, &x);
+    int eight = k.scale && groups == 1 ? reads_integers(l, n->inputs[0], in_dim, &x) : 0;
+    err = eight > 0 ? OM_OK : eight;
+    if (!eight) err = omcu_picture_view(l, n->inputs[0], in_dim, &x);
     if (!err) {
         omcu_set_strides(&x, false, &c->x_n, &c->x_h, &c->x_w);
         /* The output is new memory with room, or a place that takes whole pieces. */
         omcu_conv probe = *c;
         const omcu_value *v = &l->values[tail.value];
-        probe.vector =
-            !v->is_placed || (v->placed.type == l->work && v->placed.rank == 4 && v->placed.stride[1] == 1 &&
-                              omcu_view_even(&v->placed, 1, OMCU_CHANNEL_ALIGN));
+        probe.vector = !v->is_placed ||
+                       ((v->placed.type == l->work || v->placed.grid.scale > 0) && v->placed.rank == 4 &&
+                        v->placed.stride[1] == 1 && omcu_view_even(&v->placed, 1, OMCU_CHANNEL_ALIGN));
         bool first = x.type == OMCU_F16 && probe.vector && tail.residual < 0 && tail.act2.op == OMCU_NONE &&
                      omcu_conv_first_takes(&probe) && c->x_h == (int64_t)c->wd * 3;
         err = choose_conv(l, &s, &k, &x, first);

@@ -26,7 +26,7 @@ static const omcu_expr *written_leaf(omcu_lower_state *l, int value)
     float number;
     omcu_view v;
     if (omcu_const_scalar(l, value, &number)) return omcu_expr_number(l, number);
-    int err = omcu_view_of(l, value, &v);
+    int err = omcu_view_any(l, value, &v);
     if (err) l->error = err;
     return err ? NULL : omcu_expr_leaf(l, &v);
 }
@@ -137,6 +137,78 @@ int omcu_lower_batch_norm(omcu_lower_state *l, int node)
     }
     for (int i = 0; i < 4; i++) om_free(p[i]);
     return ok ? omcu_set_expr(l, n->outputs[0], e) : OM_ERR_NOMEM;
+}
+
+/* A constant of one number, or one along `axis`, as something to compute with. */
+static const omcu_expr *along(omcu_lower_state *l, int value, int64_t axis, int out)
+{
+    const om_shape *shape = omcu_shape(l, out);
+    float number;
+    int64_t n;
+    if (omcu_const_scalar(l, value, &number)) return omcu_expr_number(l, number);
+    if (axis < 0) axis += shape->rank;
+    float *v = omcu_const_floats(l, value, &n);
+    if (!v) l->error = OM_ERR_NOMEM;
+    if (!v || axis < 0 || axis >= shape->rank || n != shape->dim[axis]) {
+        om_free(v);
+        return NULL;
+    }
+    omcu_view view = {.type = OMCU_F32, .rank = shape->rank};
+    for (int i = 0; i < shape->rank; i++) view.dim[i] = i == axis ? n : 1;
+    view.stride[axis] = 1;
+    view.buffer = omcu_add_const(l->p, v, (size_t)n * sizeof *v);
+    om_free(v);
+    if (view.buffer < 0) l->error = view.buffer;
+    return view.buffer < 0 ? NULL : stretched(l, omcu_expr_leaf(l, &view), out);
+}
+
+/* Scale and zero of a QuantizeLinear or DequantizeLinear; *zero NULL: none. */
+static int read_linear(omcu_lower_state *l, int node, const omcu_expr **scale, const omcu_expr **zero)
+{
+    const om_node *n = &l->g->nodes[node];
+    int s = omcu_input(n, 1), z = omcu_input(n, 2);
+    int64_t axis = om_node_attr_int(n, "axis", 1);
+    *zero = NULL;
+    if (!omcu_is_const(l, s) || (z >= 0 && !omcu_is_const(l, z)))
+        return omcu_refuse(l, node, "its scale is computed; expected a constant");
+    *scale = along(l, s, axis, n->outputs[0]);
+    if (z >= 0) *zero = along(l, z, axis, n->outputs[0]);
+    if (*scale && (z < 0 || *zero)) return OM_OK;
+    return l->error ? l->error
+                    : omcu_refuse(l, node, "it has blocks; expected a scale a tensor or a channel");
+}
+
+int omcu_lower_quantize(omcu_lower_state *l, int node)
+{
+    const om_node *n = &l->g->nodes[node];
+    const omcu_expr *scale, *zero;
+    bool negative = l->g->values[n->outputs[0]].dtype == OM_DTYPE_I8;
+    int err = read_linear(l, node, &scale, &zero);
+    if (err) return err;
+    const omcu_expr *x = omcu_expr_of(l, n->inputs[0]);
+    if (x && !omcu_expr_fits(x, 8)) x = written_leaf(l, n->inputs[0]);
+    omcu_expr *e = omcu_expr_new(l, OMCU_DIV, stretched(l, x, n->outputs[0]), scale);
+    e = omcu_expr_new(l, OMCU_ROUND, e, NULL);
+    if (zero) e = omcu_expr_new(l, OMCU_ADD, e, zero);
+    e = omcu_expr_new(l, OMCU_CLIP, e, NULL);
+    if (!e) return omcu_expr_error(l);
+    e->a = negative ? -128 : 0;
+    e->b = negative ? 127 : 255;
+    return omcu_set_expr(l, n->outputs[0], e);
+}
+
+int omcu_lower_dequantize(omcu_lower_state *l, int node)
+{
+    const om_node *n = &l->g->nodes[node];
+    const omcu_expr *scale, *zero;
+    int err = read_linear(l, node, &scale, &zero);
+    if (err) return err;
+    const omcu_expr *x = omcu_expr_of(l, n->inputs[0]);
+    if (x && !omcu_expr_fits(x, 4)) x = written_leaf(l, n->inputs[0]);
+    x = stretched(l, x, n->outputs[0]);
+    omcu_expr *e = zero ? omcu_expr_new(l, OMCU_SUB, x, zero) : NULL;
+    e = omcu_expr_new(l, OMCU_MUL, zero ? e : x, scale);
+    return e ? omcu_set_expr(l, n->outputs[0], e) : omcu_expr_error(l);
 }
 
 /* Between floating-point types nothing happens: the program computes in its own. */

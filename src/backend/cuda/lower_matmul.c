@@ -11,7 +11,6 @@ static int lower_product(omcu_lower_state *l, int node, const omcu_view *in, omc
 {
     omcu_view v = *in, x2;
     int64_t rows = omcu_view_count(in) / k->c, flat[2] = {rows, k->c};
-    bool half = l->work == OMCU_F16;
     omcu_step s = {.kind = OMCU_STEP_CONV, .tactic = OMCU_TACTIC_PLAIN};
     omcu_tail tail;
     int order[OM_MAX_RANK], perm[OM_MAX_RANK], n_perm = 0, last = in->rank - 1, err = OM_OK;
@@ -54,17 +53,10 @@ static int lower_product(omcu_lower_state *l, int node, const omcu_view *in, omc
                      .dil_y = 1,
                      .dil_x = 1,
                      .groups = 1};
-    if (half) {
-        int room = (int)omcu_round_up(k->c, OMCU_CHANNEL_ALIGN);
-        if (room != k->c || !omcu_view_even(&x, 1, OMCU_CHANNEL_ALIGN))
-            err = omcu_pad_channels(l, &x, room, s.name);
-        c->c = c->kdim = room;
-        s.tactic = omcu_guess_form(c);
-        if (!err) err = omcu_pack_rows(l, k, room, k->k + OMCU_ROW_ROOM, &s.in[1]);
-    } else {
-        c->kdim = k->c;
-        err = omcu_pack_rows(l, k, k->c, k->k, &s.in[1]);
-    }
+    err = omcu_even_channels(l, c, &x, s.name);
+    c->kdim = c->c;
+    s.tactic = omcu_guess_form(c, omcu_numbers_of(l));
+    if (!err) err = omcu_pack_rows(l, k, c->c, k->k + OMCU_ROW_ROOM, &s.in[1]);
     omcu_set_strides(&x, false, &c->x_n, &c->x_h, &c->x_w);
     s.in[0] = x;
     int64_t out_dim[4] = {rows, k->k, 1, 1};

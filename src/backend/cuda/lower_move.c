@@ -18,7 +18,7 @@ static int look(omcu_lower_state *l, int in, int out, omcu_turn_fn *turn, void *
         if (l->error) return l->error;
     }
     omcu_view from, to;
-    int err = omcu_view_of(l, in, &from);
+    int err = omcu_view_any(l, in, &from);
     if (err) return err;
     if (!turn(&from, user, &to)) {
         omcu_view dense;
@@ -229,7 +229,7 @@ int omcu_lower_concat(omcu_lower_state *l, int node)
         if (v->expr && !v->written && !v->is_placed && v->n_users == 1) {
             e = v->expr;
         } else {
-            err = omcu_view_of(l, n->inputs[i], &from);
+            err = omcu_view_any(l, n->inputs[i], &from);
             if (!err && omcu_view_same(&from, &slot)) continue;
             if (!err && v->is_placed && omcu_view_same(&v->placed, &slot))
                 continue; /* copied there already */

@@ -8,12 +8,28 @@
 #include "base/mem.h"
 
 #define EIGHT 8
+#define SIXTEEN 16
 
 static bool is_even(const omcu_view *v, int by)
 {
     bool ok = v->offset % by == 0 && v->stride[1] == 1 && v->dim[1] % by == 0;
     for (int i = 0; i < v->rank; i++) ok = ok && (i == 1 || v->dim[i] == 1 || v->stride[i] % by == 0);
     return ok;
+}
+
+/* 1: the value lies as 8-bit integers, whole pieces of 16 channels side by side. */
+static int integers_in(omcu_lower_state *l, int value, omcu_view *x)
+{
+    if (omcu_grid_of(l, value).scale <= 0) return 0;
+    int err = omcu_view_any(l, value, x);
+    return err ? err : x->rank == 4 && x->grid.scale > 0 && is_even(x, SIXTEEN);
+}
+
+/* 1: there those of `x`, moved or the largest of some, may be written as they are. */
+static int integers_out(omcu_lower_state *l, int value, const omcu_view *x, omcu_view *y)
+{
+    int err = omcu_out_any(l, value, 1, y);
+    return err ? err : y->grid.scale == x->grid.scale && y->grid.zero == x->grid.zero && is_even(y, SIXTEEN);
 }
 
 static bool is_five(const omcu_lower_state *l, const om_node *n)
@@ -54,24 +70,28 @@ static int lower_sppf(omcu_lower_state *l, int node, const omcu_view *x, bool *d
     if (l->work != OMCU_F16 || l->how->no_fusion || !is_even(x, EIGHT) ||
         !omcu_sppf_takes((int)x->dim[2], (int)x->dim[3]))
         return OM_OK;
+    p->integers = x->grid.scale > 0;
+    int unit = p->integers ? 2 : 1;
     for (int i = 0; i < 3 && !err; i++) {
         int value = l->g->nodes[nodes[i]].outputs[0];
-        err = omcu_out_view(l, value, false, EIGHT, &s.out[i]);
+        int there = p->integers ? integers_out(l, value, x, &s.out[i]) : 1;
+        if (there <= 0) return there;
+        if (!p->integers) err = omcu_out_view(l, value, false, EIGHT, &s.out[i]);
         if (!err && !is_even(&s.out[i], EIGHT)) return OM_OK;
-        p->y_n[i] = s.out[i].stride[0];
-        p->y_h[i] = s.out[i].stride[2];
-        p->y_w[i] = s.out[i].stride[3];
+        p->y_n[i] = s.out[i].stride[0] / unit;
+        p->y_h[i] = s.out[i].stride[2] / unit;
+        p->y_w[i] = s.out[i].stride[3] / unit;
     }
     if (err) return err;
     omcu_step_name(l, node, &s);
     snprintf(s.type, sizeof s.type, "SPPF");
     p->n = (int)x->dim[0];
-    p->c = (int)x->dim[1];
+    p->c = (int)x->dim[1] / unit;
     p->h = (int)x->dim[2];
     p->wd = (int)x->dim[3];
-    p->x_n = x->stride[0];
-    p->x_h = x->stride[2];
-    p->x_w = x->stride[3];
+    p->x_n = x->stride[0] / unit;
+    p->x_h = x->stride[2] / unit;
+    p->x_w = x->stride[3] / unit;
     s.in[0] = *x;
     err = omcu_add_step(l->p, &s);
     for (int i = 0; i < 3 && err >= 0; i++) {
@@ -138,7 +158,13 @@ int omcu_lower_pool(omcu_lower_state *l, int node)
         (l->values[n->outputs[1]].n_users || l->g->values[n->outputs[1]].is_output))
         return omcu_refuse(l, node, "its indices are used");
     omcu_step s = {.kind = OMCU_STEP_POOL, .n_in = 1, .n_out = 1};
-    int err = channels_view(l, n->inputs[0], &s.in[0]);
+    int err = is_five(l, n) ? integers_in(l, n->inputs[0], &s.in[0]) : 0;
+    if (err < 0) return err;
+    if (err) {
+        err = lower_sppf(l, node, &s.in[0], &fused);
+        if (err || fused) return err;
+    }
+    err = channels_view(l, n->inputs[0], &s.in[0]);
     if (!err && is_five(l, n)) {
         err = lower_sppf(l, node, &s.in[0], &fused);
         if (err || fused) return err;
@@ -463,6 +489,15 @@ static int add_direction(omcu_lower_state *l, omcu_step *s, const om_node *n, in
     return err;
 }
 
+static void take_fours(omcu_resize *r)
+{
+    r->half = false;
+    r->vector = true;
+    r->c /= 4;
+    r->x_n /= 4, r->x_h /= 4, r->x_w /= 4;
+    r->y_n /= 4, r->y_h /= 4, r->y_w /= 4;
+}
+
 int omcu_lower_resize(omcu_lower_state *l, int node)
 {
     const om_node *n = &l->g->nodes[node];
@@ -481,13 +516,18 @@ int omcu_lower_resize(omcu_lower_state *l, int node)
     int at = n->n_inputs > 2 ? 2 : 1, value = omcu_input(n, at);
     int64_t count = 0;
     float *given = omcu_is_const(l, value) ? omcu_const_floats(l, value, &count) : NULL;
+    if (!given && omcu_is_const(l, value)) return OM_ERR_NOMEM;
     for (int i = 0; i < 2 && given && count == 4; i++) scale[i] = given[2 + i];
     om_free(given);
 
     omcu_step s = {.kind = OMCU_STEP_RESIZE, .n_out = 1};
     omcu_step_name(l, node, &s);
-    int err = omcu_work_view(l, n->inputs[0], &s.in[0]);
-    if (!err) err = omcu_out_view(l, n->outputs[0], false, 1, &s.out[0]);
+    /* Integers that only move do so four at once, as if each four were a float. */
+    int integers = strcmp(mode, "nearest") == 0 ? integers_in(l, n->inputs[0], &s.in[0]) : 0;
+    if (integers > 0) integers = integers_out(l, n->outputs[0], &s.in[0], &s.out[0]);
+    if (integers < 0) return integers;
+    int err = integers ? OM_OK : omcu_work_view(l, n->inputs[0], &s.in[0]);
+    if (!err && !integers) err = omcu_out_view(l, n->outputs[0], false, 1, &s.out[0]);
     for (int i = 0; i < 2 && !err; i++)
         err = add_direction(l, &s, n, 1 + i, scale[i], in->dim[2 + i], out->dim[2 + i]);
     if (err) return err;
@@ -506,6 +546,7 @@ int omcu_lower_resize(omcu_lower_state *l, int node)
                                .y_w = y->stride[3],
                                .half = s.half};
     s.u.resize.vector = is_even(x, s.half ? 8 : 4) && is_even(y, s.half ? 8 : 4);
+    if (integers) take_fours(&s.u.resize);
     err = omcu_add_step(l->p, &s);
     return err < 0 ? err : omcu_written(l, n->outputs[0], y);
 }

@@ -7,13 +7,15 @@
 #include "base/mem.h"
 #include "base/str.h"
 
-#define HEAD "omma cuda form 1"
+#define HEAD "omma cuda form 2"
+#define NO_GROUPS "-"
 #define MAX_BYTES 1e15
 
 int omcu_form_write(const omcu_form *f, char **blob, size_t *len)
 {
     om_str s = {0};
-    om_str_addf(&s, HEAD "\t%d\t%d\t%d\n", f->major, f->minor, f->n_rungs);
+    om_str_addf(&s, HEAD "\t%d\t%d\t%d\t%s\n", f->major, f->minor, f->n_rungs,
+                f->groups && f->groups[0] ? f->groups : NO_GROUPS);
     for (int i = 0; i < f->n_rungs; i++) {
         const omcu_form_rung *r = &f->rungs[i];
         om_str_addf(&s, "rung\t%d\t%d\t%zu\t%zu\t%zu\t%d\t%d\t%d\t%d\n", r->batch, r->steps, r->arena,
@@ -74,6 +76,14 @@ static char *piece(reader *r, size_t n)
     return from;
 }
 
+static const char *read_groups(reader *r)
+{
+    const char *text = field(r, true);
+    if (!text || strcmp(text, NO_GROUPS) == 0) return "";
+    if (!text[0] || strspn(text, "01") != strlen(text)) r->wrong = true;
+    return text;
+}
+
 static int read_rung(reader *r, omcu_form_rung *out)
 {
     const char *word = field(r, false);
@@ -113,7 +123,8 @@ int omcu_form_parse(const void *blob, size_t len, omcu_form *f)
         err = om_fail(OM_ERR_FORMAT, "it is no compiled form of this engine");
     f->major = (int)number(&r, false, 1, 1000);
     f->minor = (int)number(&r, false, 0, 1000);
-    int n = (int)number(&r, true, 1, OMCU_FORM_RUNGS);
+    int n = (int)number(&r, false, 1, OMCU_FORM_RUNGS);
+    f->groups = read_groups(&r);
     while (f->n_rungs < n && !err && !r.wrong) err = read_rung(&r, &f->rungs[f->n_rungs++]);
     if (!err && (r.wrong || r.at != r.end))
         err = om_fail(OM_ERR_FORMAT, "the compiled form is damaged in line %d", r.line);

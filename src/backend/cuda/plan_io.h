@@ -31,7 +31,9 @@ typedef struct omcu_form {
     int major, minor; /* the GPU's compute capability */
     omcu_form_rung rungs[OMCU_FORM_RUNGS];
     int n_rungs;
-    char *text; /* what the texts point into; NULL: the writer's own */
+    const char *groups; /* of a quantised model's tensors: '1' for each that lies as 8-bit integers, else '0';
+                           NULL or empty: it has none */
+    char *text;         /* what the texts point into; NULL: the writer's own */
 } omcu_form;
 
 /* The bytes are om_free()'s. */

@@ -193,6 +193,10 @@ __global__ void in_row(const __grid_constant__ task t, uint32_t total)
         } else if (step == 1 && t.in[k].type == OMCU_F32 && from % four == 0) {
             float4 raw = *reinterpret_cast<const float4 *>(static_cast<const float *>(base) + from);
             y.v[0] = raw.x, y.v[1] = raw.y, y.v[2] = raw.z, y.v[3] = raw.w;
+        } else if (step == 1 && t.in[k].type == OMCU_I8 && from % four == 0 &&
+                   reinterpret_cast<uintptr_t>(base) % four == 0) {
+            char4 raw = *reinterpret_cast<const char4 *>(static_cast<const int8_t *>(base) + from);
+            y.v[0] = raw.x, y.v[1] = raw.y, y.v[2] = raw.z, y.v[3] = raw.w;
         } else {
 #pragma unroll
             for (int i = 0; i < four; i++) y.v[i] = load(base, t.in[k].type, from + i * step);
@@ -203,6 +207,10 @@ __global__ void in_row(const __grid_constant__ task t, uint32_t total)
         __half2 a = __floats2half2_rn(x.v[0], x.v[1]), b = __floats2half2_rn(x.v[2], x.v[3]);
         *reinterpret_cast<uint2 *>(static_cast<__half *>(t.out) + to) =
             make_uint2(*reinterpret_cast<uint32_t *>(&a), *reinterpret_cast<uint32_t *>(&b));
+    } else if (t.out_type == OMCU_I8) {
+        *reinterpret_cast<char4 *>(static_cast<int8_t *>(t.out) + to) =
+            make_char4(static_cast<signed char>(x.v[0]), static_cast<signed char>(x.v[1]),
+                       static_cast<signed char>(x.v[2]), static_cast<signed char>(x.v[3]));
     } else {
         *reinterpret_cast<float4 *>(static_cast<float *>(t.out) + to) =
             make_float4(x.v[0], x.v[1], x.v[2], x.v[3]);

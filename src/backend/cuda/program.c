@@ -140,6 +140,12 @@ omcu_conv omcu_conv_bound(const omcu_program *p, const omcu_step *s, const omcu_
     c.w = omcu_address(p, &s->in[1], b);
     c.bias = omcu_address(p, &s->in[2], b);
     c.res = s->has_res ? omcu_address(p, &s->in[3], b) : NULL;
+    /* As omcu_upload_sums() laid them. */
+    if (s->in[0].grid.scale > 0) {
+        int64_t room = (s->in[2].dim[0] - 4) / 2;
+        c.scale = c.bias + room;
+        c.outside = c.bias + 2 * room;
+    }
     c.y = omcu_address(p, &s->out[0], b);
     return c;
 }

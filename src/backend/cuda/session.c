@@ -483,15 +483,19 @@ int omcu_decode(om_session *s, const om_head *head, int n, const om_geometry *ge
 /* ---- profile ---- */
 
 /* The numbers it computes with, behind its name as the profile wants it. */
-static const char *type_name(const omcu_step *s)
+static const char *type_name(const omcu_program *p, const omcu_step *s)
 {
+    bool product = s->kind == OMCU_STEP_CONV && p->tf32;
+    if (product &&
+        (s->cudnn || s->lt || (s->tactic >= 0 && omcu_conv_form_numbers(s->tactic) == OMCU_NUMBERS_TF32)))
+        return "_tf32";
     bool half = s->half || (s->n_in && s->in[0].type == OMCU_F16) || s->out[0].type == OMCU_F16;
     return s->n_in && s->in[0].type == OMCU_I8 ? "_i8" : half ? "_f16" : "_f32";
 }
 
-void omcu_exec_name(const omcu_step *s, char *out, size_t size)
+void omcu_exec_name(const omcu_program *p, const omcu_step *s, char *out, size_t size)
 {
-    const char *type = type_name(s);
+    const char *type = type_name(p, s);
     static const char *const kinds[] = {"conv",   "depthwise", "transposed conv", "pointwise", "pool",
                                         "sppf",   "resize",    "reduce",          "softmax",   "layer norm",
                                         "matmul", "attention", "gather",          "clear",     "lstm"};
@@ -527,7 +531,7 @@ int omcu_layers(om_session *s, om_layer_time *out, int max)
         out[i] = (om_layer_time){.ns = ns > 0 ? (int64_t)ns : 0, .ran = ran};
         snprintf(out[i].name, sizeof out[i].name, "%s", step->name);
         snprintf(out[i].type, sizeof out[i].type, "%s", step->type);
-        omcu_exec_name(step, out[i].exec, sizeof out[i].exec);
+        omcu_exec_name(top, step, out[i].exec, sizeof out[i].exec);
     }
     return top->n_steps;
 }

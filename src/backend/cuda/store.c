@@ -5,6 +5,9 @@
 #include "base/error.h"
 #include "base/mem.h"
 
+#define LARGE ((size_t)64 << 10) /* of a rehearsal: constants from here on share memory */
+#define SMALL 0x1c               /* its bytes: a small number in any type */
+
 /* Told apart by length and 128 bits of their content. */
 typedef struct piece {
     uint64_t key[2];
@@ -18,6 +21,7 @@ struct omcu_store {
     size_t n, cap;
     size_t bytes, asked;
     int refs;
+    bool rehearses;
 };
 
 int omcu_store_create(om_device *device, omcu_store **out)
@@ -28,6 +32,15 @@ int omcu_store_create(om_device *device, omcu_store **out)
     (*out)->refs = 1;
     return OM_OK;
 }
+
+int omcu_store_create_rehearsal(om_device *device, omcu_store **out)
+{
+    int err = omcu_store_create(device, out);
+    if (!err) (*out)->rehearses = true;
+    return err;
+}
+
+bool omcu_store_rehearses(const omcu_store *s) { return s->rehearses; }
 
 omcu_store *omcu_store_ref(omcu_store *s)
 {
@@ -69,18 +82,24 @@ static void key_of(const void *data, size_t bytes, uint64_t key[2])
 int omcu_store_get(omcu_store *s, const void *data, size_t bytes, void **out)
 {
     piece h = {.bytes = bytes};
-    key_of(data, bytes, h.key);
+    bool shared = s->rehearses && bytes >= LARGE;
+    if (!shared) key_of(data, bytes, h.key);
     s->asked += bytes;
     for (size_t i = 0; i < s->n; i++) {
         const piece *o = &s->items[i];
-        if (o->bytes != bytes || o->key[0] != h.key[0] || o->key[1] != h.key[1]) continue;
+        bool fits = shared ? o->bytes >= bytes : o->bytes == bytes;
+        if (!fits || o->key[0] != h.key[0] || o->key[1] != h.key[1]) continue;
         *out = o->data;
         return OM_OK;
     }
     *out = NULL;
     int err = om_grow((void **)&s->items, &s->cap, s->n + 1, sizeof *s->items);
     if (!err) err = om_device_mem_alloc_for(s->device, OM_PURPOSE_WEIGHTS, bytes, &h.data);
-    if (!err) err = om_device_copy(s->device, OM_COPY_TO_DEVICE, h.data, data, bytes, NULL);
+    uint8_t *same = shared && !err ? om_alloc(bytes) : NULL;
+    if (shared && !err && !same) err = om_fail_nomem("constants of a rehearsal");
+    if (same) memset(same, SMALL, bytes);
+    if (!err) err = om_device_copy(s->device, OM_COPY_TO_DEVICE, h.data, same ? same : data, bytes, NULL);
+    om_free(same);
     if (err) {
         if (h.data) om_device_mem_free(s->device, h.data);
         return err;

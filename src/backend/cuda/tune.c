@@ -3,13 +3,13 @@
  * memory. */
 #include "backend/cuda/tune.h"
 
-#include <cuda_runtime_api.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "backend/cuda/bench.h"
 #include "backend/cuda/plan_io.h"
 #include "base/clock.h"
 #include "base/cpu.h"
@@ -24,9 +24,10 @@
 #define MAX_CANDIDATES 40
 #define MAX_CUDNN 6
 #define MAX_LT 5
+#define WHOLE_ROUNDS 8
 #define MAX_THREADS 16
 #define KEY_SIZE 256
-#define CACHE_VERSION "2"
+#define CACHE_VERSION "3"
 
 typedef struct candidate {
     int tactic;
@@ -41,6 +42,7 @@ typedef struct entry {
     int step; /* the first with this key */
     candidate list[MAX_CANDIDATES];
     int n, best;
+    double known; /* nanoseconds, of an earlier time; 0: not known */
 } entry;
 
 struct omcu_tuner {
@@ -49,28 +51,30 @@ struct omcu_tuner {
     atomic_int next; /* of the builds: candidate numbers over all entries */
     int64_t deadline;
     om_device *device;
+    omcu_lt_plan **clones; /* of winners, for further steps of the same key */
+    size_t n_clones, cap_clones;
     int products[3]; /* steps by cuDNN, by cuBLASLt, by own kernels */
     char note[128];
 };
 
-static const char *kind_of(const omcu_step *s)
+static const char *numbers_of(const omcu_step *s, bool tf32)
 {
-    if (s->kind == OMCU_STEP_DEPTHWISE) return s->half ? "depthwise " : "depthwise f32 ";
-    if (s->u.conv.groups > 1) return s->half ? "grouped " : "grouped f32 ";
-    return "";
+    return s->in[0].grid.scale > 0 ? "int8" : s->half ? "f16" : tf32 ? "tf32" : "f32";
 }
 
-static void key_of(const omcu_step *s, char out[KEY_SIZE])
+static void key_of(const omcu_step *s, bool tf32, char out[KEY_SIZE])
 {
     const omcu_conv *c = &s->u.conv;
+    const char *kind = s->kind == OMCU_STEP_DEPTHWISE ? " depthwise" : c->groups > 1 ? " grouped" : "";
     snprintf(
         out, KEY_SIZE,
-        "%s%d,%d,%d,%d>%d,%d,%d k%dx%d s%d,%d p%d,%d d%d,%d g%d x%lld,%lld,%lld y%lld,%lld,%lld r%lld,%lld,%lld a%d,%d%s%s%s",
-        kind_of(s), c->n, c->h, c->wd, c->c, c->ho, c->wo, c->k, c->r, c->s, c->stride_y, c->stride_x,
-        c->pad_y, c->pad_x, c->dil_y, c->dil_x, c->groups, (long long)c->x_n, (long long)c->x_h,
+        "%s%s %d,%d,%d,%d>%d,%d,%d k%dx%d s%d,%d p%d,%d d%d,%d g%d x%lld,%lld,%lld y%lld,%lld,%lld r%lld,%lld,%lld a%d,%d%s%s%s%s%s",
+        numbers_of(s, tf32), kind, c->n, c->h, c->wd, c->c, c->ho, c->wo, c->k, c->r, c->s, c->stride_y,
+        c->stride_x, c->pad_y, c->pad_x, c->dil_y, c->dil_x, c->groups, (long long)c->x_n, (long long)c->x_h,
         (long long)c->x_w, (long long)c->y_n, (long long)c->y_h, (long long)c->y_w, (long long)c->r_n,
         (long long)c->r_h, (long long)c->r_w, c->act1.op, c->act2.op, s->has_res ? " res" : "",
-        c->wide ? " wide" : "", c->vector ? "" : " odd");
+        c->wide ? " wide" : "", c->vector ? "" : " odd", c->y_grid.scale > 0 ? " y8" : "",
+        c->r_grid.scale > 0 ? " r8" : "");
 }
 
 static entry *find_entry(omcu_tuner *t, const char *key)
@@ -83,8 +87,17 @@ static entry *find_entry(omcu_tuner *t, const char *key)
 static bool is_tuned(const omcu_step *s)
 {
     if (s->kind == OMCU_STEP_DEPTHWISE) return s->tactic >= OMCU_TACTIC_DEPTHWISE;
-    if (s->kind == OMCU_STEP_CONV && s->u.conv.groups > 1) return true;
-    return s->kind == OMCU_STEP_CONV && s->half && s->tactic >= 0;
+    return s->kind == OMCU_STEP_CONV && (s->u.conv.groups > 1 || s->tactic >= 0);
+}
+
+/* Whether a tiled form computes the step: f32 without tensor cores is right for tf32 too, and may be faster.
+ */
+static bool form_fits(const omcu_program *p, const omcu_step *s, int form)
+{
+    omcu_numbers numbers = omcu_conv_form_numbers(form);
+    if (s->in[0].grid.scale > 0) return numbers == OMCU_NUMBERS_INT8;
+    if (s->half) return numbers == OMCU_NUMBERS_F16;
+    return numbers == OMCU_NUMBERS_F32 || (p->tf32 && numbers == OMCU_NUMBERS_TF32);
 }
 
 static int collect(omcu_tuner *t, const omcu_program *p)
@@ -92,7 +105,7 @@ static int collect(omcu_tuner *t, const omcu_program *p)
     for (int i = 0; i < p->n_steps; i++) {
         char key[KEY_SIZE];
         if (!is_tuned(&p->steps[i])) continue;
-        key_of(&p->steps[i], key);
+        key_of(&p->steps[i], p->tf32, key);
         if (find_entry(t, key)) continue;
         size_t cap = (size_t)t->cap_entries;
         int err = om_grow((void **)&t->entries, &cap, (size_t)t->n_entries + 1, sizeof *t->entries);
@@ -111,7 +124,8 @@ static void add(entry *e, candidate c)
     if (e->n < MAX_CANDIDATES) e->list[e->n++] = c;
 }
 
-static void list_candidates(const omcu_program *p, entry *e, bool with_lt, bool with_cudnn)
+/* Our own forms; the libraries' algorithms and engines, of the latter at most `with_cudnn`. */
+static void list_candidates(const omcu_program *p, entry *e, bool with_lt, int with_cudnn)
 {
     const omcu_step *s = &p->steps[e->step];
     omcu_cudnn_plan *cudnn[MAX_CUDNN];
@@ -123,11 +137,23 @@ static void list_candidates(const omcu_program *p, entry *e, bool with_lt, bool 
     if (depthwise) return;
     bool grouped = s->u.conv.groups > 1;
     if (grouped) add(e, (candidate){.tactic = OMCU_TACTIC_PLAIN, .ready = true});
-    for (int i = 0; i < omcu_conv_forms() && !grouped; i++) add(e, (candidate){.tactic = i, .ready = true});
+    for (int i = 0; i < omcu_conv_forms() && !grouped; i++)
+        if (form_fits(p, s, i)) add(e, (candidate){.tactic = i, .ready = true});
     int n = with_lt && !grouped ? omcu_lt_candidates(p, s, lt, MAX_LT) : 0;
     for (int i = 0; i < n; i++) add(e, (candidate){.tactic = OMCU_TACTIC_LT + i, .lt = lt[i], .ready = true});
-    n = with_cudnn ? omcu_cudnn_candidates(p, s, cudnn, MAX_CUDNN) : 0;
+    n = with_cudnn ? omcu_cudnn_candidates(p, s, cudnn, with_cudnn) : 0;
     for (int i = 0; i < n; i++) add(e, (candidate){.tactic = OMCU_TACTIC_CUDNN + i, .cudnn = cudnn[i]});
+}
+
+/* Unique among those of one key, whatever the numbers. */
+static void tactic_name(const candidate *c, char out[64])
+{
+    if (c->cudnn) snprintf(out, 64, "%s", omcu_cudnn_name(c->cudnn));
+    else if (c->lt) snprintf(out, 64, "cublaslt %d", c->tactic - OMCU_TACTIC_LT);
+    else if (c->tactic >= OMCU_TACTIC_DEPTHWISE)
+        snprintf(out, 64, "depthwise %s", omcu_depthwise_form_name(c->tactic - OMCU_TACTIC_DEPTHWISE));
+    else if (c->tactic == OMCU_TACTIC_PLAIN) snprintf(out, 64, "plain");
+    else snprintf(out, 64, "tiles %s", omcu_conv_form_name(c->tactic));
 }
 
 /* ---- building ---- */
@@ -166,81 +192,50 @@ static void build_all(omcu_tuner *t, int threads)
 
 /* ---- timing ---- */
 
-typedef struct bench {
-    omcu_program *p;
-    omcu_binding b;
-    void *inputs[16], *outputs[16];
-    cudaStream_t stream;
-    cudaEvent_t from, to;
-} bench;
+#define FILLING 0x3c /* of all memory: in any type a small number, where a wrong answer shows */
 
-static void bench_fini(bench *x)
+/* The program's own way of computing a step, before anything was chosen: its answer is what others are held
+ * against, own ones too: engines of libraries were wrong in f32, tf32 and f16. NULL: it has none. */
+static uint8_t *first_answer(omcu_bench *x, const entry *e, size_t *n)
 {
-    if (x->b.arena) om_device_mem_free(x->p->device, x->b.arena);
-    if (x->b.workspace) om_device_mem_free(x->p->device, x->b.workspace);
-    for (int i = 0; i < 16; i++) {
-        if (x->inputs[i]) om_device_mem_free(x->p->device, x->inputs[i]);
-        if (x->outputs[i]) om_device_mem_free(x->p->device, x->outputs[i]);
+    const omcu_step *s = &x->p->steps[e->step];
+    return s->cudnn || s->lt ? NULL : omcu_bench_answer(x, s, n);
+}
+
+static bool is_right(omcu_bench *x, const omcu_step *s, const candidate *c, const uint8_t *own, size_t n_own)
+{
+    size_t n = 0;
+    uint8_t *theirs = own ? omcu_bench_answer(x, s, &n) : NULL;
+    bool right = !own || (theirs && n == n_own &&
+                          omcu_answers_agree(s->out[0].type, x->p->tf32 && !s->half, own, theirs, n));
+    if (!right) {
+        char name[64];
+        tactic_name(c, name);
+        om_log(OM_LOG_INFO, "cuda: node '%s': '%s' gives other numbers than our own product and is left out",
+               s->name, name);
     }
-    if (x->from) (void)cudaEventDestroy(x->from);
-    if (x->to) (void)cudaEventDestroy(x->to);
-    if (x->stream) (void)cudaStreamDestroy(x->stream);
+    om_free(theirs);
+    return right;
 }
 
-static int bench_init(bench *x, omcu_program *p, size_t workspace)
+static void keep_own(omcu_bench *x, entry *e)
 {
-    *x = (bench){.p = p};
-    x->b.inputs = x->inputs;
-    x->b.outputs = x->outputs;
-    int err = p->n_inputs > 16 || p->n_outputs > 16
-                  ? om_fail(OM_ERR_UNSUPPORTED, "more than 16 inputs or outputs")
-                  : OM_OK;
-    if (!err) err = om_device_mem_alloc_for(p->device, OM_PURPOSE_WORK, p->arena, &x->b.arena);
-    if (!err) err = om_device_mem_alloc_for(p->device, OM_PURPOSE_WORK, workspace, &x->b.workspace);
-    for (int i = 0; i < p->n_inputs && !err; i++)
-        err = om_device_mem_alloc_for(p->device, OM_PURPOSE_WORK, p->buffers[p->inputs[i]].bytes,
-                                      &x->inputs[i]);
-    for (int i = 0; i < p->n_outputs && !err; i++)
-        err = om_device_mem_alloc_for(p->device, OM_PURPOSE_WORK, p->buffers[p->outputs[i]].bytes,
-                                      &x->outputs[i]);
-    if (!err)
-        err = om_cuda_check(p->device, (int)cudaStreamCreateWithFlags(&x->stream, cudaStreamNonBlocking),
-                            "tuning");
-    if (!err) err = om_cuda_check(p->device, (int)cudaEventCreate(&x->from), "tuning");
-    if (!err) err = om_cuda_check(p->device, (int)cudaEventCreate(&x->to), "tuning");
-    if (!err)
-        err = om_cuda_check(p->device, (int)cudaMemsetAsync(x->b.arena, 0, p->arena, x->stream), "tuning");
-    for (int i = 0; i < p->n_inputs && !err; i++)
-        err = om_cuda_check(p->device,
-                            (int)cudaMemsetAsync(x->inputs[i], 0, p->buffers[p->inputs[i]].bytes, x->stream),
-                            "tuning");
-    return err;
-}
-
-/* Nanoseconds of one launch; negative: it does not run, or the device is lost. */
-static double time_step(bench *x, const omcu_step *s)
-{
-    float ms = 0;
-    int reps = 3;
-    if (omcu_step_run(x->p, s, &x->b, x->stream)) return -1;
-    for (int round = 0; round < 2; round++) {
-        (void)cudaEventRecord(x->from, x->stream);
-        for (int i = 0; i < reps; i++)
-            if (omcu_step_run(x->p, s, &x->b, x->stream)) return -1;
-        (void)cudaEventRecord(x->to, x->stream);
-        if (cudaEventSynchronize(x->to) != cudaSuccess ||
-            cudaEventElapsedTime(&ms, x->from, x->to) != cudaSuccess)
-            return -1;
-        /* Short ones again, longer: their times are mostly noise. */
-        if (ms > 0.3f) break;
-        reps = 20;
+    const omcu_step *s = &x->p->steps[e->step];
+    for (int i = 0; i < e->n; i++) {
+        omcu_cudnn_destroy(e->list[i].cudnn);
+        omcu_lt_destroy(e->list[i].lt);
     }
-    return (double)ms * 1e6 / reps;
+    e->list[0] = (candidate){.tactic = s->tactic, .ready = true, .ns = omcu_bench_time(x, s, 0)};
+    e->n = 1;
+    e->best = e->list[0].ns > 0 ? 0 : -1;
 }
 
-static int time_entry(bench *x, entry *e)
+static int time_entry(omcu_bench *x, entry *e, int pick)
 {
+    size_t n_own = 0;
+    int ran[MAX_CANDIDATES], n_ran = 0;
     omcu_step s = x->p->steps[e->step];
+    uint8_t *own = first_answer(x, e, &n_own);
     e->best = -1;
     for (int i = 0; i < e->n; i++) {
         candidate *c = &e->list[i];
@@ -248,9 +243,15 @@ static int time_entry(bench *x, entry *e)
         s.tactic = c->tactic;
         s.cudnn = c->cudnn;
         s.lt = c->lt;
-        c->ns = time_step(x, &s);
+        c->ns = omcu_bench_time(x, &s, e->best < 0 ? 0 : e->list[e->best].ns);
+        if (c->ns > 0 && !is_right(x, &s, c, own, n_own)) c->ns = -1;
+        if (c->ns > 0) ran[n_ran++] = i;
         if (c->ns > 0 && (e->best < 0 || c->ns < e->list[e->best].ns)) e->best = i;
     }
+    /* Nothing gives those numbers: the way they were made stays. */
+    if (own && e->best < 0) keep_own(x, e);
+    om_free(own);
+    if (pick > 0 && n_ran) e->best = ran[(pick - 1) % n_ran];
     int err = om_cuda_enter(x->p->device);
     if (err) return err;
     return e->best < 0 ? om_fail(OM_ERR_DEVICE, "node '%s': no way of computing it runs here", s.name)
@@ -259,35 +260,62 @@ static int time_entry(bench *x, entry *e)
 
 /* ---- memory of past tunings ---- */
 
-static char *cache_path(const omcu_program *p, const char *dir)
+static char *cache_path(om_device *device, const char *dir)
 {
     om_device_info info;
-    if (!dir || om_device_info_get(p->device, &info)) return NULL;
+    if (!dir || om_device_info_get(device, &info)) return NULL;
     for (char *c = info.name; *c; c++)
         if (*c == ' ' || *c == '/') *c = '-';
     return om_sprintf("%s/cuda-%s-cudnn-%s-v" CACHE_VERSION ".tactics", dir, info.name, omcu_cudnn_version());
 }
 
-/* A line is "key<TAB>tactic name". */
-static void tactic_name(const candidate *c, char out[64])
-{
-    if (c->cudnn) snprintf(out, 64, "%s", omcu_cudnn_name(c->cudnn));
-    else if (c->lt) snprintf(out, 64, "cublaslt %d", c->tactic - OMCU_TACTIC_LT);
-    else if (c->tactic >= OMCU_TACTIC_DEPTHWISE)
-        snprintf(out, 64, "depthwise %s", omcu_depthwise_form_name(c->tactic - OMCU_TACTIC_DEPTHWISE));
-    else if (c->tactic == OMCU_TACTIC_PLAIN) snprintf(out, 64, "plain");
-    else snprintf(out, 64, "tiles %s", omcu_conv_form_name(c->tactic));
-}
-
-static bool remembered(const char *text, const char *key, char out[64])
+/* A line is "key<TAB>tactic name<TAB>nanoseconds". */
+static const char *find_line(const char *text, const char *key)
 {
     size_t n = strlen(key);
-    for (const char *line = text; line && *line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
-        if (strncmp(line, key, n) != 0 || line[n] != '\t') continue;
-        snprintf(out, 64, "%.*s", (int)strcspn(line + n + 1, "\n"), line + n + 1);
-        return true;
-    }
-    return false;
+    for (const char *line = text; line && *line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL)
+        if (strncmp(line, key, n) == 0 && line[n] == '\t') return line + n + 1;
+    return NULL;
+}
+
+static bool remembered(const char *text, const char *key, char out[64], double *ns)
+{
+    const char *value = find_line(text, key);
+    if (!value) return false;
+    size_t n = strcspn(value, "\t\n");
+    snprintf(out, 64, "%.*s", (int)n, value);
+    *ns = value[n] == '\t' ? strtod(value + n + 1, NULL) : 0;
+    return true;
+}
+
+int omcu_memo_load(om_device *device, const char *cache_dir, om_str *memo)
+{
+    char *path = cache_path(device, cache_dir), *text = NULL;
+    size_t len = 0;
+    if (path && access(path, R_OK) == 0 && om_read_file(path, 16u << 20, &text, &len) == OM_OK)
+        om_str_addn(memo, text, len);
+    om_free(path);
+    om_free(text);
+    return memo->failed ? OM_ERR_NOMEM : OM_OK;
+}
+
+int omcu_memo_save(om_device *device, const char *cache_dir, const om_str *memo)
+{
+    om_outfile f = {0};
+    char *path = cache_path(device, cache_dir);
+    if (!path) return OM_OK;
+    int err = om_outfile_open(&f, path);
+    if (!err) err = om_outfile_write(&f, om_str_get(memo), strlen(om_str_get(memo)));
+    if (!err) err = om_outfile_commit(&f);
+    else om_outfile_abort(&f);
+    om_free(path);
+    return err;
+}
+
+char *omcu_memo_find(const om_str *memo, const char *key)
+{
+    const char *value = find_line(om_str_get(memo), key);
+    return value ? om_sprintf("%.*s", (int)strcspn(value, "\t\n"), value) : NULL;
 }
 
 /* Keeps the candidate of this name alone; false: it is not among them. */
@@ -314,7 +342,8 @@ static bool keep_named(entry *e, const char *wanted)
 static void narrow(entry *e, const char *text)
 {
     char wanted[64];
-    if (remembered(text, e->key, wanted)) (void)keep_named(e, wanted);
+    double ns;
+    if (remembered(text, e->key, wanted, &ns)) (void)keep_named(e, wanted);
 }
 
 /* ---- what a plan file keeps ---- */
@@ -324,7 +353,8 @@ static int recall_entry(const omcu_program *p, entry *e, const omcu_form_rung *f
     const omcu_choice *c = omcu_form_find(from, e->key);
     const char *node = p->steps[e->step].name;
     if (!c) return om_fail(OM_ERR_FORMAT, "it says nothing of node '%s'", node);
-    list_candidates(p, e, strncmp(c->tactic, "cublaslt", 8) == 0, strncmp(c->tactic, "cudnn", 5) == 0);
+    list_candidates(p, e, strncmp(c->tactic, "cublaslt", 8) == 0,
+                    strncmp(c->tactic, "cudnn", 5) == 0 ? MAX_CUDNN : 0);
     if (!keep_named(e, c->tactic))
         return om_fail(OM_ERR_FORMAT, "node '%s' was computed by '%s', which is not to be had here", node,
                        c->tactic);
@@ -378,50 +408,103 @@ int omcu_tuner_export(const omcu_program *p, omcu_form_rung *out)
     return err;
 }
 
-static int save_cache(const omcu_tuner *t, const char *path, const char *old)
+/* What was timed now, behind what was known. */
+static void remember(const omcu_tuner *t, om_str *memo)
 {
-    om_outfile f = {0};
-    om_str text = {0};
-    char name[64];
-    if (old) om_str_add(&text, old);
+    char name[64], was[64];
+    double ns;
     for (int i = 0; i < t->n_entries; i++) {
         const entry *e = &t->entries[i];
-        char was[64];
-        if (e->best < 0 || (old && remembered(old, e->key, was))) continue;
+        if (e->known > 0 || e->best < 0 || remembered(om_str_get(memo), e->key, was, &ns)) continue;
         tactic_name(&e->list[e->best], name);
-        om_str_addf(&text, "%s\t%s\n", e->key, name);
+        om_str_addf(memo, "%s\t%s\t%.0f\n", e->key, name, e->list[e->best].ns);
     }
-    int err = om_outfile_open(&f, path);
-    if (!err) err = om_outfile_write(&f, om_str_get(&text), strlen(om_str_get(&text)));
-    if (!err) err = om_outfile_commit(&f);
-    else om_outfile_abort(&f);
-    om_str_fini(&text);
-    return err;
+}
+
+/* ---- what a program takes ---- */
+
+/* Of a step that is not tuned: what it does is in its sizes. */
+static void step_key(const omcu_step *s, char out[KEY_SIZE])
+{
+    uint64_t hash = 14695981039346656037u;
+    int n = s->n_in + s->n_out;
+    for (int i = 0; i < n; i++) {
+        const omcu_view *v = i < s->n_in ? &s->in[i] : &s->out[i - s->n_in];
+        int64_t all[2 * OM_MAX_RANK + 2] = {v->type, v->rank};
+        for (int d = 0; d < v->rank; d++) {
+            all[2 + 2 * d] = v->dim[d];
+            all[3 + 2 * d] = v->stride[d];
+        }
+        for (int k = 0; k < 2 + 2 * v->rank; k++) hash = (hash ^ (uint64_t)all[k]) * 1099511628211u;
+    }
+    int code = s->kind == OMCU_STEP_POINT ? s->u.point.n_code : 0;
+    snprintf(out, KEY_SIZE, "step %d %d %d %016llx", s->kind, n, code, (unsigned long long)hash);
+}
+
+/* The sum over all steps, each timed once in `memo`'s life. */
+static int rate(omcu_tuner *t, omcu_program *p, omcu_bench *x, om_str *memo)
+{
+    p->ns = 0;
+    for (int i = 0; i < p->n_steps; i++) {
+        const omcu_step *s = &p->steps[i];
+        char key[KEY_SIZE], was[64];
+        double ns = 0;
+        if (is_tuned(s)) {
+            key_of(s, p->tf32, key);
+            const entry *e = find_entry(t, key);
+            ns = e->known > 0 ? e->known : e->list[e->best].ns;
+        } else {
+            step_key(s, key);
+            if (!remembered(om_str_get(memo), key, was, &ns) || ns <= 0) {
+                ns = omcu_bench_time(x, s, 0);
+                if (ns < 0) return om_cuda_enter(p->device) ? om_cuda_enter(p->device) : OM_ERR_DEVICE;
+                om_str_addf(memo, "%s\t-\t%.0f\n", key, ns);
+            }
+        }
+        p->ns += ns;
+    }
+    return memo->failed ? OM_ERR_NOMEM : OM_OK;
 }
 
 /* ---- all together ---- */
 
-static void apply(omcu_tuner *t, omcu_program *p)
+static int clone_lt(omcu_tuner *t, const omcu_program *p, omcu_step *s, const omcu_lt_plan *from)
 {
-    int *n = t->products;
+    int err = om_grow((void **)&t->clones, &t->cap_clones, t->n_clones + 1, sizeof *t->clones);
+    if (err) return err;
+    s->lt = omcu_lt_clone(p, s, from);
+    if (!s->lt) return om_fail(OM_ERR_DEVICE, "node '%s': cuBLASLt has no second plan of its kind", s->name);
+    t->clones[t->n_clones++] = s->lt;
+    return OM_OK;
+}
+
+static int apply(omcu_tuner *t, omcu_program *p)
+{
+    int *n = t->products, integers = 0;
     for (int i = 0; i < p->n_steps; i++) {
         omcu_step *s = &p->steps[i];
         char key[KEY_SIZE];
         if (!is_tuned(s)) continue;
-        key_of(s, key);
+        key_of(s, p->tf32, key);
         const entry *e = find_entry(t, key);
         if (!e || e->best < 0) continue;
         const candidate *c = &e->list[e->best];
         s->tactic = c->tactic;
         s->cudnn = c->cudnn;
         s->lt = c->lt;
+        int err = c->lt && i != e->step ? clone_lt(t, p, s, c->lt) : OM_OK;
+        if (err) return err;
         s->ns = c->ns;
         n[c->cudnn ? 0 : c->lt ? 1 : 2]++;
+        integers += s->in[0].grid.scale > 0;
         size_t need = c->cudnn ? omcu_cudnn_workspace(c->cudnn) : c->lt ? omcu_lt_workspace(c->lt) : 0;
         if (need > p->workspace) p->workspace = need;
     }
     snprintf(t->note, sizeof t->note, "%d products by cuDNN, %d by cuBLASLt, %d by own kernels", n[0], n[1],
              n[2]);
+    size_t len = strlen(t->note);
+    if (integers) snprintf(t->note + len, sizeof t->note - len, ", %d of them in int8", integers);
+    return OM_OK;
 }
 
 /* The losers' memory goes as soon as the winner is known. */
@@ -438,35 +521,9 @@ static void drop_losers(omcu_tuner *t)
         }
 }
 
-int omcu_tune(omcu_program *p, const omcu_tune_params *params)
+static size_t most_workspace(const omcu_tuner *t)
 {
-    bench x = {.p = p};
-    char *old = NULL, *path = NULL;
-    size_t old_len = 0, workspace = 1;
-    if (params->seconds <= 0) return OM_OK;
-    omcu_tuner *t = om_calloc(1, sizeof *t);
-    if (!t) return OM_ERR_NOMEM;
-    p->tuner = t;
-    t->device = p->device;
-    t->deadline = om_now_ns() + (int64_t)(params->seconds * 1e9);
-    int err = om_cuda_enter(p->device);
-    if (!err) err = collect(t, p);
-    if (err || !t->n_entries) return err;
-    path = cache_path(p, params->cache_dir);
-    if (path && (access(path, R_OK) || om_read_file(path, 16u << 20, &old, &old_len))) old = NULL;
-    for (int i = 0; i < t->n_entries && params->recall && !err; i++)
-        err = recall_entry(p, &t->entries[i], params->recall);
-    if (params->recall) {
-        if (!err) build_all(t, params->threads);
-        if (!err) err = take_recalled(t, p);
-        if (!err) apply(t, p);
-        return err;
-    }
-    for (int i = 0; i < t->n_entries; i++) {
-        list_candidates(p, &t->entries[i], params->libraries, params->libraries);
-        if (old) narrow(&t->entries[i], old);
-    }
-    build_all(t, params->threads);
+    size_t most = 1;
     for (int i = 0; i < t->n_entries; i++)
         for (int k = 0; k < t->entries[i].n; k++) {
             const candidate *c = &t->entries[i].list[k];
@@ -474,19 +531,89 @@ int omcu_tune(omcu_program *p, const omcu_tune_params *params)
                           : c->cudnn ? omcu_cudnn_workspace(c->cudnn)
                           : c->lt    ? omcu_lt_workspace(c->lt)
                                      : 0;
-            if (need > workspace) workspace = need;
+            if (need > most) most = need;
         }
-    err = bench_init(&x, p, workspace);
-    for (int i = 0; i < t->n_entries && !err; i++) err = time_entry(&x, &t->entries[i]);
-    if (!err) {
-        drop_losers(t);
-        apply(t, p);
+    return most;
+}
+
+static void list_all(omcu_tuner *t, const omcu_program *p, const omcu_tune_params *params, const om_str *memo)
+{
+    const int cudnn = params->libraries ? MAX_CUDNN : 0;
+    for (int i = 0; i < t->n_entries; i++) {
+        entry *e = &t->entries[i];
+        char name[64];
+        if (params->rate && remembered(om_str_get(memo), e->key, name, &e->known) && e->known > 0) continue;
+        e->known = 0;
+        list_candidates(p, e, params->libraries, cudnn);
+        narrow(e, om_str_get(memo));
     }
-    bench_fini(&x);
-    if (!err && path && save_cache(t, path, old))
+}
+
+/* What a plan file chose, built and taken. */
+static int recall(omcu_tuner *t, omcu_program *p, const omcu_tune_params *params)
+{
+    int err = OM_OK;
+    for (int i = 0; i < t->n_entries && !err; i++) err = recall_entry(p, &t->entries[i], params->recall);
+    if (err || !t->n_entries) return err;
+    build_all(t, params->threads);
+    err = take_recalled(t, p);
+    return err ? err : apply(t, p);
+}
+
+/* What was looked at, if anything was. */
+static void tell(const omcu_tuner *t, int64_t start, int64_t built)
+{
+    int products = 0, candidates = 0;
+    for (int i = 0; i < t->n_entries; i++) {
+        if (t->entries[i].n < 2) continue;
+        products++;
+        candidates += t->entries[i].n;
+    }
+    int64_t now = om_now_ns();
+    if (products)
+        om_log(OM_LOG_DEBUG, "cuda: %d ways of computing %d products: %.2f s to build, %.2f s to time",
+               candidates, products, (double)(built - start) / 1e9, (double)(now - built) / 1e9);
+}
+
+int omcu_tune(omcu_program *p, const omcu_tune_params *params)
+{
+    omcu_bench x = {.p = p};
+    om_str own = {0}, *memo = params->memo ? params->memo : &own;
+    if (params->seconds <= 0) return OM_OK;
+    omcu_tuner *t = om_calloc(1, sizeof *t);
+    if (!t) return OM_ERR_NOMEM;
+    p->tuner = t;
+    t->device = p->device;
+    int64_t start = om_now_ns();
+    t->deadline = start + (int64_t)(params->seconds * 1e9);
+    int err = om_cuda_enter(p->device);
+    if (!err) err = collect(t, p);
+    if (!err && params->recall) {
+        err = recall(t, p, params);
+        goto done;
+    }
+    if (!err && !params->memo) err = omcu_memo_load(p->device, params->cache_dir, memo);
+    if (err || (!t->n_entries && !params->rate)) goto done;
+    list_all(t, p, params, memo);
+    build_all(t, params->threads);
+    int64_t built = om_now_ns();
+    err = omcu_bench_init(&x, p, most_workspace(t), FILLING);
+    for (int i = 0; i < t->n_entries && !err; i++)
+        if (t->entries[i].known <= 0) err = time_entry(&x, &t->entries[i], params->pick);
+    tell(t, start, built);
+    if (!err) remember(t, memo);
+    if (!err && params->rate) err = rate(t, p, &x, memo);
+    if (!err && !params->rate) {
+        drop_losers(t);
+        err = apply(t, p);
+    }
+    if (!err && params->whole) p->ns = omcu_bench_whole(&x, WHOLE_ROUNDS);
+    omcu_bench_fini(&x);
+    if (err || params->rate) goto done;
+    if (!params->memo && omcu_memo_save(p->device, params->cache_dir, memo))
         om_log(OM_LOG_WARN, "tuning is not remembered: %s", om_error_message());
-    om_free(path);
-    om_free(old);
+done:
+    om_str_fini(&own);
     return err;
 }
 
@@ -498,6 +625,8 @@ void omcu_tuner_destroy(omcu_tuner *t)
             omcu_cudnn_destroy(t->entries[i].list[k].cudnn);
             omcu_lt_destroy(t->entries[i].list[k].lt);
         }
+    for (size_t i = 0; i < t->n_clones; i++) omcu_lt_destroy(t->clones[i]);
+    om_free(t->clones);
     om_free(t->entries);
     om_free(t);
 }

@@ -3,6 +3,7 @@
 #define OM_BACKEND_CUDA_TUNE_H
 
 #include "backend/cuda/engine.h"
+#include "base/str.h"
 
 typedef struct omcu_tuner omcu_tuner;
 
@@ -11,12 +12,28 @@ typedef struct omcu_tune_params {
     double seconds;        /* for building and timing candidates; 0: none are timed */
     bool libraries;        /* cuDNN and cuBLASLt take part, where they are there */
     int threads;           /* that build candidates; 0: as many as there are cores, at most 16 */
+    om_str *memo; /* what was measured before, as in the cache, which is left alone then; grows. NULL: none */
+    int pick;     /* > 0, for tests: the candidate of this number among those that run, turning round */
+    bool rate;    /* only sums up what all steps take, into program->ns: what `memo` knows is not built */
+    bool whole;   /* times the program as a whole too, into program->ns */
     const struct omcu_form_rung *recall; /* of a plan file: nothing is timed; NULL: none */
 } omcu_tune_params;
 
 /* Chooses tactics for all steps of a placed program; its arena is allocated for the while. */
 int omcu_tune(omcu_program *p, const omcu_tune_params *params);
 void omcu_tuner_destroy(omcu_tuner *t); /* takes NULL */
+/* The cache's text for this GPU: lines of "key<TAB>value[<TAB>nanoseconds]". Loading what is not there is no
+ * error. */
+int omcu_memo_load(om_device *device, const char *cache_dir, om_str *memo);
+int omcu_memo_save(om_device *device, const char *cache_dir, const om_str *memo);
+/* The value of a key as om_free() text; NULL: not there. */
+char *omcu_memo_find(const om_str *memo, const char *key);
+
+/* choose.c: which groups of `qdq` lie as 8-bit integers in the program of `g`, by what the steps take: fills
+ * narrow[qdq->n_groups]. All of them, from there each group the other way while that helps; and none if the
+ * program of f16 is faster as a whole. Takes a part of params->seconds. */
+int omcu_choose(om_device *device, const om_graph *g, const omcu_build *how, const omcu_tune_params *params,
+                bool *narrow);
 /* What was chosen, for a plan file; omcu_rung_fini() frees the texts. */
 int omcu_tuner_export(const omcu_program *p, struct omcu_form_rung *out);
 void omcu_rung_fini(struct omcu_form_rung *r);
@@ -47,6 +64,8 @@ int omcu_cudnn_run(const omcu_program *p, const omcu_step *s, const omcu_conv *c
 typedef struct omcu_lt_plan omcu_lt_plan;
 const char *omcu_lt_missing(void);
 int omcu_lt_candidates(const omcu_program *p, const omcu_step *s, omcu_lt_plan **out, int max);
+/* The same algorithm for a step of the same key: a plan has its step's bias. NULL: it cannot be had. */
+omcu_lt_plan *omcu_lt_clone(const omcu_program *p, const omcu_step *s, const omcu_lt_plan *from);
 void omcu_lt_destroy(omcu_lt_plan *plan);
 size_t omcu_lt_workspace(const omcu_lt_plan *plan);
 int omcu_lt_run(const omcu_program *p, const omcu_step *s, const omcu_conv *c, void *workspace,

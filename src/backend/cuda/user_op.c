@@ -176,6 +176,8 @@ int omcu_lower_user(omcu_lower_state *l, int node, const om_operator *op, bool *
     omcu_user *u = NULL;
     int value = l->g->nodes[node].outputs[0], owned = l->p->n_users;
     *taken = false;
+    *why = "its first output is absent";
+    if (value < 0) return OM_OK;
     *why = "no reason given";
     int err = describe(l, node, op, &u);
     if (!err) *taken = !op->accepts || op->accepts(&u->call, why) == 1;

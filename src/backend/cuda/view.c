@@ -52,7 +52,7 @@ bool omcu_view_reshape(const omcu_view *v, int rank, const int64_t *dim, omcu_vi
 {
     int64_t old_dim[OM_MAX_RANK], old_stride[OM_MAX_RANK];
     int n_old = 0;
-    omcu_view r = {.buffer = v->buffer, .type = v->type, .rank = rank, .offset = v->offset};
+    omcu_view r = {.buffer = v->buffer, .type = v->type, .rank = rank, .offset = v->offset, .grid = v->grid};
     for (int i = 0; i < rank; i++) r.dim[i] = dim[i];
     for (int i = 0; i < v->rank; i++)
         if (v->dim[i] != 1) {
@@ -113,7 +113,7 @@ omcu_view omcu_view_permute(const omcu_view *v, const int *perm)
 
 bool omcu_view_expand(const omcu_view *v, int rank, const int64_t *dim, omcu_view *out)
 {
-    omcu_view r = {.buffer = v->buffer, .type = v->type, .rank = rank, .offset = v->offset};
+    omcu_view r = {.buffer = v->buffer, .type = v->type, .rank = rank, .offset = v->offset, .grid = v->grid};
     if (v->rank > rank) return false;
     for (int i = 0; i < rank; i++) {
         int at = i - (rank - v->rank);

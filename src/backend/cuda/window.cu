@@ -66,8 +66,10 @@ template <typename T, int V> __global__ void pool(const omcu_pool p)
 
 constexpr int sppf_pixels = 1600, sppf_threads = 256;
 
-__device__ uint4 larger(uint4 a, uint4 b)
+template <bool INTEGERS> __device__ uint4 larger(uint4 a, uint4 b)
 {
+    if (INTEGERS)
+        return make_uint4(__vmaxs4(a.x, b.x), __vmaxs4(a.y, b.y), __vmaxs4(a.z, b.z), __vmaxs4(a.w, b.w));
     __half2 *x = reinterpret_cast<__half2 *>(&a);
     const __half2 *y = reinterpret_cast<const __half2 *>(&b);
     for (int i = 0; i < 4; i++) x[i] = __hmax2(x[i], y[i]);
@@ -75,7 +77,7 @@ __device__ uint4 larger(uint4 a, uint4 b)
 }
 
 /* A block has one picture's plane of eight channels in shared memory: columns, then rows, three times. */
-__global__ void sppf(const omcu_sppf p)
+template <bool INTEGERS> __global__ void sppf(const omcu_sppf p)
 {
     extern __shared__ uint4 planes[];
     const int area = p.h * p.wd, groups = p.c / 8;
@@ -89,7 +91,8 @@ __global__ void sppf(const omcu_sppf p)
         for (int i = threadIdx.x; i < area; i += sppf_threads) {
             int at = i % p.wd;
             uint4 best = in[i];
-            for (int d = max(-2, -at); d <= min(2, p.wd - 1 - at); d++) best = larger(best, in[i + d]);
+            for (int d = max(-2, -at); d <= min(2, p.wd - 1 - at); d++)
+                best = larger<INTEGERS>(best, in[i + d]);
             half[i] = best;
         }
         __syncthreads();
@@ -98,7 +101,7 @@ __global__ void sppf(const omcu_sppf p)
             int at = i / p.wd;
             uint4 best = half[i];
             for (int d = max(-2, -at); d <= min(2, p.h - 1 - at); d++)
-                best = larger(best, half[i + d * p.wd]);
+                best = larger<INTEGERS>(best, half[i + d * p.wd]);
             in[i] = best;
             *reinterpret_cast<uint4 *>(y + at * p.y_h[k] + i % p.wd * p.y_w[k]) = best;
         }
@@ -250,9 +253,11 @@ bool omcu_sppf_takes(int h, int w) { return h * w <= sppf_pixels; }
 int omcu_sppf_launch(const omcu_sppf *p, CUstream_st *stream)
 {
     size_t bytes = static_cast<size_t>(p->h) * p->wd * 32;
-    cudaError_t e = cudaFuncSetAttribute(sppf, cudaFuncAttributeMaxDynamicSharedMemorySize, sppf_pixels * 32);
+    auto kernel = p->integers ? sppf<true> : sppf<false>;
+    cudaError_t e =
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, sppf_pixels * 32);
     if (e != cudaSuccess) return e;
-    sppf<<<static_cast<unsigned>(p->n * (p->c / 8)), sppf_threads, bytes, stream>>>(*p);
+    kernel<<<static_cast<unsigned>(p->n * (p->c / 8)), sppf_threads, bytes, stream>>>(*p);
     return cudaGetLastError();
 }
 

@@ -333,6 +333,9 @@ int omov_compile(om_plan *plan, const om_compile_params *params)
         return om_fail(
             OM_ERR_ARG,
             "precision int8: the model carries no quantisation (QuantizeLinear, DequantizeLinear)");
+    if (params->precision == OM_PRECISION_TF32)
+        return om_fail(OM_ERR_UNSUPPORTED,
+                       "precision tf32: OpenVINO has none; expected f32, bf16, f16 or int8");
     ov_core_t *core;
     int rc = omov_core_get(&core);
     if (rc != OM_OK) return rc;

@@ -1,14 +1,12 @@
 /* What a GPU can do at most: products by cuBLASLt, copies by the driver's own kernels. */
-#include <cublasLt.h>
 #include <cuda_runtime_api.h>
-#include <dlfcn.h>
 #include <pthread.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "device/cuda/cublaslt.h"
 #include "device/cuda/cuda.h"
 #include "device/cuda/peaks.h"
 
@@ -21,57 +19,11 @@
 #define CACHE_COPY ((size_t)8 << 20)  /* with its source a third of the last cache of the GPUs that matter */
 #define CACHE_ROUNDS 50
 
-static struct {
-    cublasStatus_t (*create)(cublasLtHandle_t *);
-    cublasStatus_t (*destroy)(cublasLtHandle_t);
-    cublasStatus_t (*matmul)(cublasLtHandle_t, cublasLtMatmulDesc_t, const void *, const void *,
-                             cublasLtMatrixLayout_t, const void *, cublasLtMatrixLayout_t, const void *,
-                             const void *, cublasLtMatrixLayout_t, void *, cublasLtMatrixLayout_t,
-                             const cublasLtMatmulAlgo_t *, void *, size_t, cudaStream_t);
-    cublasStatus_t (*desc_create)(cublasLtMatmulDesc_t *, cublasComputeType_t, cudaDataType_t);
-    cublasStatus_t (*desc_destroy)(cublasLtMatmulDesc_t);
-    cublasStatus_t (*desc_set)(cublasLtMatmulDesc_t, cublasLtMatmulDescAttributes_t, const void *, size_t);
-    cublasStatus_t (*layout_create)(cublasLtMatrixLayout_t *, cudaDataType, uint64_t, uint64_t, int64_t);
-    cublasStatus_t (*layout_destroy)(cublasLtMatrixLayout_t);
-    cublasStatus_t (*pref_create)(cublasLtMatmulPreference_t *);
-    cublasStatus_t (*pref_destroy)(cublasLtMatmulPreference_t);
-    cublasStatus_t (*pref_set)(cublasLtMatmulPreference_t, cublasLtMatmulPreferenceAttributes_t, const void *,
-                               size_t);
-    cublasStatus_t (*heuristic)(cublasLtHandle_t, cublasLtMatmulDesc_t, cublasLtMatrixLayout_t,
-                                cublasLtMatrixLayout_t, cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
-                                cublasLtMatmulPreference_t, int, cublasLtMatmulHeuristicResult_t *, int *);
-    bool usable;
-} lt;
+static const om_cublaslt *lt;
+static const char *lt_missing;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-static void load(void)
-{
-    const struct {
-        const char *name;
-        void *to;
-    } symbols[] = {{"cublasLtCreate", &lt.create},
-                   {"cublasLtDestroy", &lt.destroy},
-                   {"cublasLtMatmul", &lt.matmul},
-                   {"cublasLtMatmulDescCreate", &lt.desc_create},
-                   {"cublasLtMatmulDescDestroy", &lt.desc_destroy},
-                   {"cublasLtMatmulDescSetAttribute", &lt.desc_set},
-                   {"cublasLtMatrixLayoutCreate", &lt.layout_create},
-                   {"cublasLtMatrixLayoutDestroy", &lt.layout_destroy},
-                   {"cublasLtMatmulPreferenceCreate", &lt.pref_create},
-                   {"cublasLtMatmulPreferenceDestroy", &lt.pref_destroy},
-                   {"cublasLtMatmulPreferenceSetAttribute", &lt.pref_set},
-                   {"cublasLtMatmulAlgoGetHeuristic", &lt.heuristic}};
-    const char *own = getenv("OMMA_CUBLASLT");
-    void *library = dlopen(own && *own ? own : "libcublasLt.so.13", RTLD_NOW | RTLD_LOCAL);
-    if (!library) library = dlopen("/usr/local/cuda/lib64/libcublasLt.so.13", RTLD_NOW | RTLD_LOCAL);
-    if (!library) return;
-    for (size_t i = 0; i < sizeof symbols / sizeof symbols[0]; i++) {
-        void *found = dlsym(library, symbols[i].name);
-        if (!found) return;
-        memcpy(symbols[i].to, &found, sizeof found);
-    }
-    lt.usable = true;
-}
+static void load(void) { lt = om_cublaslt_get(&lt_missing); }
 
 /* One kind of product: C = A^T B of squares. */
 typedef struct product {
@@ -135,7 +87,7 @@ static int fill(bench *x)
 static void bench_fini(bench *x)
 {
     if (x->stream) (void)cudaStreamSynchronize(x->stream);
-    if (x->handle) lt.destroy(x->handle);
+    if (x->handle) lt->destroy(x->handle);
     om_device_mem_free(x->device, x->a);
     om_device_mem_free(x->device, x->b);
     om_device_mem_free(x->device, x->c);
@@ -172,10 +124,10 @@ typedef struct matmul {
 
 static void matmul_fini(matmul *m)
 {
-    if (m->pref) lt.pref_destroy(m->pref);
-    if (m->in) lt.layout_destroy(m->in);
-    if (m->out) lt.layout_destroy(m->out);
-    if (m->desc) lt.desc_destroy(m->desc);
+    if (m->pref) lt->pref_destroy(m->pref);
+    if (m->in) lt->layout_destroy(m->in);
+    if (m->out) lt->layout_destroy(m->out);
+    if (m->desc) lt->desc_destroy(m->desc);
 }
 
 static bool matmul_init(matmul *m, const product *p)
@@ -184,12 +136,12 @@ static bool matmul_init(matmul *m, const product *p)
     const size_t workspace = WORKSPACE;
     uint64_t n = (uint64_t)p->side;
     memset(m, 0, sizeof *m);
-    return lt.desc_create(&m->desc, p->compute, p->scale) == CUBLAS_STATUS_SUCCESS &&
-           lt.desc_set(m->desc, CUBLASLT_MATMUL_DESC_TRANSA, &turn, sizeof turn) == CUBLAS_STATUS_SUCCESS &&
-           lt.layout_create(&m->in, p->type, n, n, p->side) == CUBLAS_STATUS_SUCCESS &&
-           lt.layout_create(&m->out, p->out, n, n, p->side) == CUBLAS_STATUS_SUCCESS &&
-           lt.pref_create(&m->pref) == CUBLAS_STATUS_SUCCESS &&
-           lt.pref_set(m->pref, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace) ==
+    return lt->desc_create(&m->desc, p->compute, p->scale) == CUBLAS_STATUS_SUCCESS &&
+           lt->desc_set(m->desc, CUBLASLT_MATMUL_DESC_TRANSA, &turn, sizeof turn) == CUBLAS_STATUS_SUCCESS &&
+           lt->layout_create(&m->in, p->type, n, n, p->side) == CUBLAS_STATUS_SUCCESS &&
+           lt->layout_create(&m->out, p->out, n, n, p->side) == CUBLAS_STATUS_SUCCESS &&
+           lt->pref_create(&m->pref) == CUBLAS_STATUS_SUCCESS &&
+           lt->pref_set(m->pref, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace) ==
                CUBLAS_STATUS_SUCCESS;
 }
 
@@ -203,9 +155,9 @@ static double time_algorithm(const bench *x, const product *p, const matmul *m,
     double best = -1;
     for (int i = 0; i < TRIES; i++) {
         (void)cudaEventRecord(x->begin, x->stream);
-        cublasStatus_t s = lt.matmul(x->handle, m->desc, whole ? (const void *)&one_i : &one, x->a, m->in,
-                                     x->b, m->in, whole ? (const void *)&zero_i : &zero, x->c, m->out, x->c,
-                                     m->out, algorithm, x->workspace, WORKSPACE, x->stream);
+        cublasStatus_t s = lt->matmul(x->handle, m->desc, whole ? (const void *)&one_i : &one, x->a, m->in,
+                                      x->b, m->in, whole ? (const void *)&zero_i : &zero, x->c, m->out, x->c,
+                                      m->out, algorithm, x->workspace, WORKSPACE, x->stream);
         (void)cudaEventRecord(x->end, x->stream);
         double ms = elapsed_ms(x);
         if (s != CUBLAS_STATUS_SUCCESS || ms <= 0) return -1;
@@ -224,7 +176,7 @@ static double time_product(const bench *x, const product *p)
     size_t bytes = (size_t)p->side * (size_t)p->side;
     bool fits = bytes * (size_t)p->width <= x->size && bytes * (size_t)p->out_width <= x->size;
     if (fits && matmul_init(&m, p) &&
-        lt.heuristic(x->handle, m.desc, m.in, m.in, m.out, m.out, m.pref, MOST_ALGORITHMS, found, &n) !=
+        lt->heuristic(x->handle, m.desc, m.in, m.in, m.out, m.out, m.pref, MOST_ALGORITHMS, found, &n) !=
             CUBLAS_STATUS_SUCCESS)
         n = 0;
     for (int i = 0; i < n; i++) {
@@ -246,9 +198,10 @@ static void time_products(bench *x, om_device_peaks *out)
     const product bf16 = {"bf16", CUDA_R_16BF, CUDA_R_16BF, CUBLAS_COMPUTE_32F, CUDA_R_32F, 8192, 2, 2};
     const product int8 = {"int8", CUDA_R_8I, CUDA_R_32I, CUBLAS_COMPUTE_32I, CUDA_R_32I, 8192, 1, 4};
     pthread_once(&once, load);
-    if (!lt.usable || lt.create(&x->handle) != CUBLAS_STATUS_SUCCESS) {
+    if (!lt || lt->create(&x->handle) != CUBLAS_STATUS_SUCCESS) {
         x->handle = NULL;
-        om_log(OM_LOG_WARN, "%s: without cuBLASLt its arithmetic cannot be measured", x->device->id);
+        om_log(OM_LOG_WARN, "%s: without cuBLASLt its arithmetic cannot be measured (%s)", x->device->id,
+               lt_missing ? lt_missing : "it makes no handle");
         return;
     }
     out->f32_gflops = time_product(x, &f32);

@@ -1,11 +1,11 @@
-#include "backend/cuda/library.h"
+#include "device/cuda/library.h"
 
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-const char *omcu_library_load(const char *variable, const char *const *files, const omcu_symbol *symbols,
-                              size_t n)
+const char *om_cuda_library_load(const char *variable, const char *const *files,
+                                 const om_cuda_symbol *symbols, size_t n)
 {
     static _Thread_local char why[256];
     const char *own = getenv(variable);
