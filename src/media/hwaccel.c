@@ -133,10 +133,10 @@ static void free_pool(AVHWFramesContext *frames)
     om_free(c);
 }
 
-/* What FFmpeg counts for decoding alone: H.264's references and what waits to be shown, HEVC's own figure. */
+/* What FFmpeg counts for decoding alone, less what it adds for filters that hold pictures. */
 static int decoded_at_once(const AVCodecContext *ctx, int surfaces)
 {
-    int n = ctx->codec_id == AV_CODEC_ID_HEVC ? surfaces - 3 : surfaces - 1;
+    int n = ctx->codec_id == AV_CODEC_ID_HEVC ? surfaces - 2 : surfaces - 1;
     return n < 2 ? 2 : n;
 }
 

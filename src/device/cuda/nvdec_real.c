@@ -35,16 +35,11 @@ static void load(void)
 {
     void *driver = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
     if (!driver || !find(driver, "cuCtxGetCurrent", &real.get_current)) return;
-    bool all = find(driver, "cuEventCreate", &real.event_create) &&
-               find(driver, "cuEventRecord", &real.event_record) &&
-               find(driver, "cuEventQuery", &real.event_query) &&
-               find(driver, "cuEventSynchronize", &real.event_synchronize) &&
-               find(driver, "cuEventDestroy_v2", &real.event_destroy);
     void *lib = open_beside(dlsym(driver, "cuCtxGetCurrent"));
     if (!lib) return;
 #define NVDEC_FIND(name) find(lib, #name, &real.name);
     NVDEC_EACH(NVDEC_FIND)
-    found = all && real.cuvidCreateDecoder && real.cuvidDestroyDecoder && real.cuvidDecodePicture &&
+    found = real.cuvidCreateDecoder && real.cuvidDestroyDecoder && real.cuvidDecodePicture &&
             real.cuvidMapVideoFrame64 && real.cuvidUnmapVideoFrame64;
 }
 

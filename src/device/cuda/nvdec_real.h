@@ -41,11 +41,6 @@ typedef struct nvdec_functions {
 #define NVDEC_MEMBER(name) t##name *name;
     NVDEC_EACH(NVDEC_MEMBER)
     CUresult (*get_current)(CUcontext *);
-    CUresult (*event_create)(CUevent *, unsigned int);
-    CUresult (*event_record)(CUevent, CUstream);
-    CUresult (*event_query)(CUevent);
-    CUresult (*event_synchronize)(CUevent);
-    CUresult (*event_destroy)(CUevent);
 } nvdec_functions;
 
 /* NULL where it is not there. Looked for once; from any thread. */

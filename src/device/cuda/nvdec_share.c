@@ -1,10 +1,9 @@
 /* A library that stands before NVIDIA's libnvcuvid and lets several streams share a decoder session. A GPU
  * has only so many sessions (288 on an H200, of any size), beside decoders that are fast enough for a
  * thousand slow streams. H.264 and HEVC keep nothing between pictures but surfaces, and each picture names
- * those it refers to: so streams of one format take turns on a session. The surfaces its user numbers are
- * given the session's as long as they are decoded, referred to or not yet shown, which takes fewer than the
- * user counts: what is shown is a copy. It carries NVIDIA's soname: whoever asks for that afterwards (FFmpeg)
- * finds this one. */
+ * those it refers to: so streams of one format take turns on a session. A user has
+ * one of its surfaces for what is decoded, referred to, not yet shown or mapped, which takes fewer than the
+ * user counts. It carries NVIDIA's soname: whoever asks for that afterwards (FFmpeg) finds this one. */
 #include <cuda.h>
 #include <dlfcn.h>
 #include <ffnvcodec/dynlink_cuviddec.h>
@@ -22,7 +21,8 @@
 #define MOST_SLOTS 32      /* NVDEC takes no more surfaces a session */
 #define MOST_SURFACES 64   /* that a user may number */
 #define ROOMY_SESSIONS 240 /* of those a GPU has; what is expected is spread over so many */
-#define PATIENCE_NS 20000000
+#define UNMAPPING 1        /* no address */
+#define PATIENCE_NS 100000000
 
 typedef struct part part;
 
@@ -30,9 +30,8 @@ typedef struct slot {
     part *owner; /* NULL: free */
     int surface; /* of its owner */
     uint64_t age;
-    bool shown;   /* it was mapped: its copy is under way, done with `read` */
-    CUevent read; /* NULL until needed */
-    bool recorded;
+    bool shown;            /* it was mapped */
+    unsigned long long at; /* where it is mapped now; 0: nowhere */
 } slot;
 
 typedef struct session {
@@ -221,8 +220,6 @@ static CUresult destroy(session *s)
     while (*at != s) at = &(*at)->next;
     *at = s->next;
     n_sessions--;
-    for (int i = 0; i < s->n_slots; i++)
-        if (s->slots[i].read) nvdec_real()->event_destroy(s->slots[i].read);
     CUresult rc = nvdec_real()->cuvidDestroyDecoder(s->decoder);
     pthread_cond_destroy(&s->freed);
     pthread_mutex_destroy(&s->lock);
@@ -265,12 +262,12 @@ static int references(const session *s, CUVIDPICPARAMS *picture, int *at[16])
     return n;
 }
 
-/* Slots that its user needs no more: shown, and no picture will refer to them. */
+/* Slots that its user needs no more: shown and done with, and no picture will refer to them. */
 static void release_old(part *p, uint64_t used)
 {
     for (int i = 0; i < p->of->n_slots; i++) {
         slot *of = &p->of->slots[i];
-        if (of->owner == p && of->shown && !(used >> of->surface & 1)) give_back(of);
+        if (of->owner == p && of->shown && !of->at && !(used >> of->surface & 1)) give_back(of);
     }
 }
 
@@ -285,24 +282,12 @@ static bool may_take(const part *p)
     return p->held < s->pictures || spare > 0;
 }
 
-static bool is_read(const slot *of)
-{
-    return !of->recorded || nvdec_real()->event_query(of->read) == CUDA_SUCCESS;
-}
-
-/* A free one, best one whose last picture is copied; else NULL. */
 static slot *find_free(part *p)
 {
-    slot *best = NULL;
     if (!may_take(p)) return NULL;
-    for (int i = 0; i < p->of->n_slots; i++) {
-        slot *of = &p->of->slots[i];
-        if (of->owner) continue;
-        if (is_read(of)) return of;
-        if (!best) best = of;
-    }
-    if (best) nvdec_real()->event_synchronize(best->read);
-    return best;
+    for (int i = 0; i < p->of->n_slots; i++)
+        if (!p->of->slots[i].owner) return &p->of->slots[i];
+    return NULL;
 }
 
 /* The user's own oldest that nothing refers to: one that it never showed. */
@@ -311,7 +296,8 @@ static slot *find_forgotten(part *p, uint64_t used)
     slot *best = NULL;
     for (int i = 0; i < p->of->n_slots; i++) {
         slot *of = &p->of->slots[i];
-        if (of->owner == p && !(used >> of->surface & 1) && (!best || of->age < best->age)) best = of;
+        if (of->owner == p && !of->at && !(used >> of->surface & 1) && (!best || of->age < best->age))
+            best = of;
     }
     if (best) give_back(best);
     return best;
@@ -339,7 +325,8 @@ static slot *take(part *p, int surface, uint64_t used)
     of->owner = p;
     of->surface = surface;
     of->age = p->of->clock++;
-    of->shown = of->recorded = false;
+    of->shown = false;
+    of->at = 0;
     p->slot_of[surface] = (int8_t)(of - p->of->slots);
     p->held++;
     return of;
@@ -387,18 +374,6 @@ static int slot_of(part *p, int surface)
     return i;
 }
 
-static void note_shown(part *p, int surface, int i, CUstream stream)
-{
-    const nvdec_functions *real = nvdec_real();
-    slot *of = &p->of->slots[i];
-    pthread_mutex_lock(&p->of->lock);
-    if (!of->read) real->event_create(&of->read, CU_EVENT_DISABLE_TIMING);
-    of->recorded = of->read && real->event_record(of->read, stream) == CUDA_SUCCESS;
-    of->shown = true;
-    if (!(p->used >> surface & 1)) give_back(of); /* what is not referred to any more never will be */
-    pthread_mutex_unlock(&p->of->lock);
-}
-
 OURS CUresult CUDAAPI cuvidMapVideoFrame64(CUvideodecoder decoder, int surface, unsigned long long *at,
                                            unsigned int *pitch, CUVIDPROCPARAMS *how)
 {
@@ -406,13 +381,39 @@ OURS CUresult CUDAAPI cuvidMapVideoFrame64(CUvideodecoder decoder, int surface, 
     int i = slot_of(p, surface);
     if (i < 0) return CUDA_ERROR_INVALID_VALUE;
     CUresult rc = nvdec_real()->cuvidMapVideoFrame64(p->of->decoder, i, at, pitch, how);
-    if (!rc && p->of->shared) note_shown(p, surface, i, how->output_stream);
+    if (rc || !p->of->shared) return rc;
+    pthread_mutex_lock(&p->of->lock);
+    p->of->slots[i].shown = true;
+    p->of->slots[i].at = *at;
+    pthread_mutex_unlock(&p->of->lock);
     return rc;
 }
 
+/* The slot that is mapped there; it stays so for the time being, but at no address that another can have. */
+static slot *begin_unmap(part *p, unsigned long long at)
+{
+    session *s = p->of;
+    slot *found = NULL;
+    pthread_mutex_lock(&s->lock);
+    for (int i = 0; i < s->n_slots && !found; i++)
+        if (s->slots[i].owner == p && s->slots[i].at == at) found = &s->slots[i];
+    if (found) found->at = UNMAPPING;
+    pthread_mutex_unlock(&s->lock);
+    return found;
+}
+
+/* What is mapped is read from its surface: only now another picture may go there, unless one refers to it. */
 OURS CUresult CUDAAPI cuvidUnmapVideoFrame64(CUvideodecoder decoder, unsigned long long at)
 {
-    return nvdec_real()->cuvidUnmapVideoFrame64(((part *)decoder)->of->decoder, at);
+    part *p = decoder;
+    slot *of = p->of->shared ? begin_unmap(p, at) : NULL;
+    CUresult rc = nvdec_real()->cuvidUnmapVideoFrame64(p->of->decoder, at);
+    if (!of) return rc;
+    pthread_mutex_lock(&p->of->lock);
+    of->at = 0;
+    if (!(p->used >> of->surface & 1)) give_back(of);
+    pthread_mutex_unlock(&p->of->lock);
+    return rc;
 }
 
 OURS CUresult CUDAAPI cuvidGetDecodeStatus(CUvideodecoder decoder, int surface, CUVIDGETDECODESTATUS *out)
