@@ -187,6 +187,11 @@ def structure():
                  ("Add", ["q", "r"], ["s"], {}), ("Concat", ["p", "q", "s"], ["k"], {"axis": 1}),
                  ("Conv", ["k", "w3"], ["y"], {})], {"x": (2, 16, 10, 10)},
          {"w": w(32, 16, 1, 1), "sizes": np.array([16, 16]), "w2": w(16, 16, 3, 3), "w3": w(24, 48, 1, 1)})
+    # A detector's levels, joined along their rows: what one convolution writes has gaps between pictures.
+    levels = [("Conv", [f"x{i}", f"w{i}"], [f"c{i}"], {}) for i in range(3)]
+    levels += [("Reshape", [f"c{i}", f"s{i}"], [f"r{i}"], {}) for i in range(3)]
+    case("levels", levels + [("Concat", ["r0", "r1", "r2"], ["y"], {"axis": 2})], {"x0": (3, 16, 16, 16), "x1": (3, 32, 8, 8), "x2": (3, 64, 4, 4)},
+         {**{f"w{i}": w(64, 16 << i, 1, 1) for i in range(3)}, **{f"s{i}": np.array([0, 64, -1]) for i in range(3)}})
     case("sppf", [("Conv", ["x", "w"], ["a"], {})] +
          [("MaxPool", [i], [o], dict(kernel_shape=[5, 5], strides=[1, 1], pads=[2] * 4)) for i, o in
           [("a", "p1"), ("p1", "p2"), ("p2", "p3")]] +

@@ -400,11 +400,22 @@ static int add_candidates(const task *t, cudnnHandle_t handle, omcu_cudnn_plan *
     return made;
 }
 
+/* Pictures lie behind each other without a gap. Engines go by that, whatever step they are told: of what is
+ * joined along its rows, as a detector's levels are, all but the first picture of a batch came out wrong on
+ * an H200. */
+static bool lie_together(const omcu_step *s)
+{
+    const omcu_conv *c = &s->u.conv;
+    if (c->n < 2) return true;
+    return c->x_n == c->h * c->x_h && c->y_n == c->ho * c->y_h && (!s->has_res || c->r_n == c->ho * c->r_h);
+}
+
 /* What an engine can read and write, in the pieces that it does. */
 static bool is_takable(const omcu_step *s)
 {
     const omcu_conv *c = &s->u.conv;
     int by = s->half ? 8 : 4;
+    if (!lie_together(s)) return false;
     if (c->groups > 1)
         return omcu_conv_finish_takes(s->half, c) && c->kdim == c->r * c->s * c->c && c->x_w % by == 0 &&
                s->in[0].offset % by == 0;

@@ -27,7 +27,7 @@
 #define WHOLE_ROUNDS 8
 #define MAX_THREADS 16
 #define KEY_SIZE 256
-#define CACHE_VERSION "3"
+#define CACHE_VERSION "4"
 
 typedef struct candidate {
     int tactic;
