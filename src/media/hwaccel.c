@@ -4,17 +4,14 @@
 typedef struct CUctx_st *CUcontext;
 typedef struct CUstream_st *CUstream;
 #define CUDA_VERSION 0
-#include <dlfcn.h>
 #include <libavutil/hwcontext.h>
 #include <libavutil/hwcontext_cuda.h>
 #include <libavutil/imgutils.h>
 #include <libavutil/pixdesc.h>
-#include <string.h>
 
 #include "base/error.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "device/nvdec.h"
 #include "media/frame_av.h"
 #include "media/media.h"
 
@@ -23,21 +20,7 @@ struct om_hwaccel {
     om_stream *stream; /* the device's own, in which decoders write pictures */
     AVBufferRef *ref;  /* of an AVHWDeviceContext */
     atomic_ullong declined;
-    om_nvdec_wish_fn *wish; /* NULL: streams share no decoder sessions */
-    om_nvdec_expect_fn *expect;
 };
-
-/* What stands before NVIDIA's library, if the device brought it. */
-static void find_share(om_hwaccel *h)
-{
-    void *lib = dlopen(OM_NVDEC_SONAME, RTLD_NOW | RTLD_NOLOAD);
-    void *wish = lib ? dlsym(lib, OM_NVDEC_WISH) : NULL, *expect = lib ? dlsym(lib, OM_NVDEC_EXPECT) : NULL;
-    if (wish && expect) {
-        memcpy(&h->wish, &wish, sizeof wish);
-        memcpy(&h->expect, &expect, sizeof expect);
-    }
-    if (lib) dlclose(lib);
-}
 
 int om_hwaccel_create(om_device *d, om_hwaccel **out)
 {
@@ -64,7 +47,6 @@ int om_hwaccel_create(om_device *d, om_hwaccel **out)
         rc = om_fail_av(rc, "FFmpeg's CUDA");
         goto fail;
     }
-    find_share(h);
     *out = h;
     return OM_OK;
 fail:
@@ -77,11 +59,6 @@ void om_hwaccel_destroy(om_hwaccel *h)
     if (!h) return;
     av_buffer_unref(&h->ref);
     om_free(h);
-}
-
-void om_hwaccel_expect(om_hwaccel *h, int streams)
-{
-    if (h && h->expect) h->expect(streams);
 }
 
 uint64_t om_hwaccel_declined(const om_hwaccel *h) { return atomic_load(&h->declined); }
@@ -133,13 +110,6 @@ static void free_pool(AVHWFramesContext *frames)
     om_free(c);
 }
 
-/* What FFmpeg counts for decoding alone, less what it adds for filters that hold pictures. */
-static int decoded_at_once(const AVCodecContext *ctx, int surfaces)
-{
-    int n = ctx->codec_id == AV_CODEC_ID_HEVC ? surfaces - 2 : surfaces - 1;
-    return n < 2 ? 2 : n;
-}
-
 /* OM_ERR_NOMEM: they are too much. */
 static int claim_surfaces(const om_hwaccel *h, AVHWFramesContext *frames)
 {
@@ -164,7 +134,6 @@ static int make_frames(om_surfaces *s, AVCodecContext *ctx)
     int rc = avcodec_get_hw_frames_parameters(ctx, ctx->hw_device_ctx, AV_PIX_FMT_CUDA, &ref);
     if (rc < 0) return rc;
     AVHWFramesContext *frames = (AVHWFramesContext *)(void *)ref->data;
-    int decoded = decoded_at_once(ctx, frames->initial_pool_size);
     int limit = om_surfaces_fit(s, OM_SURFACES_MAX - frames->initial_pool_size);
     if (limit < 1 || om_pixfmt_from_av(frames->sw_format) == OM_PIX_NONE) {
         av_buffer_unref(&ref);
@@ -187,7 +156,6 @@ static int make_frames(om_surfaces *s, AVCodecContext *ctx)
         return rc;
     }
     ctx->hw_frames_ctx = ref;
-    if (h->wish) h->wish(decoded, limit + 2); /* this thread makes the decoder next */
     return 0;
 }
 

@@ -25,8 +25,6 @@ typedef struct om_source om_source;
 typedef struct om_hwaccel om_hwaccel;
 /* OM_ERR_UNSUPPORTED: the device has no decoders, or FFmpeg cannot use them. Borrows `d`. */
 int om_hwaccel_create(om_device *d, om_hwaccel **out);
-/* So many streams will be decoded, if that is known: the GPU's decoder sessions are spread over them. */
-void om_hwaccel_expect(om_hwaccel *h, int streams);
 /* How many streams it did not take because their surfaces would not fit into its memory, or its cap. */
 uint64_t om_hwaccel_declined(const om_hwaccel *h);
 void om_hwaccel_destroy(

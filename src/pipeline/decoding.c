@@ -28,7 +28,6 @@ static void init(om_pipeline *p, om_unit *u)
     double cores = (double)om_cpu_count() / p->n_units;
     const om_engine *e = u->engine;
     om_hybrid_init(&u->decoding.hybrid, cores);
-    om_hwaccel_expect(e->hwaccel, ((int)p->config.n_streams + p->n_units - 1) / p->n_units);
     u->decoding.active = is_hybrid(e);
     if (e->options->decode != OM_DECODE_HYBRID || !u->decoding.active) return;
     if (om_device_info_get(e->decode_device, &gpu)) gpu.decoders = 0;

@@ -32,7 +32,6 @@ int om_hwaccel_create(om_device *d, om_hwaccel **out)
 
 void om_hwaccel_destroy(om_hwaccel *h) { om_free(h); }
 uint64_t om_hwaccel_declined(const om_hwaccel *h) { return 0; }
-void om_hwaccel_expect(om_hwaccel *h, int streams) {}
 om_device *om_hwaccel_device(const om_hwaccel *h) { return h->device; }
 const om_hwaccel *om_hwaccel_of(const AVFrame *av) { return NULL; }
 const AVCodec *om_hwaccel_codec(const om_hwaccel *h, enum AVCodecID id) { return avcodec_find_decoder(id); }

@@ -62,10 +62,6 @@ struct CUstream_st *om_cuda_stream(const om_device *d, om_stream *s);
 /* The stream waits for what decoders and crops have written so far. */
 int om_cuda_after_frames(const om_device *d, om_cuda_slot *slot, struct CUstream_st *stream);
 
-/* Before the first decoder is made: streams share the GPU's decoder sessions (device/nvdec.h) where that
- * library is there. */
-void om_cuda_share_decoders(void);
-
 /* om_device_ops.crop, usage, and what the latter needs. */
 int om_cuda_crop(om_device *d, om_frame *src, int x, int y, int w, int h, om_stream *s, om_frame **out);
 int om_cuda_usage(om_device *d, om_device_usage *out);

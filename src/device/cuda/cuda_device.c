@@ -140,7 +140,6 @@ static int cuda_native(om_device *d, void **context, void **stream)
     memcpy(&get_current, &symbol, sizeof symbol);
     if (!get_current || get_current(&current) != CUDA_SUCCESS || !current)
         return om_fail(OM_ERR_DEVICE, "device %s: the driver does not tell its context", d->id);
-    om_cuda_share_decoders();
     *context = current;
     *stream = om_cuda_of(d)->frames;
     return OM_OK;
