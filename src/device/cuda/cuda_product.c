@@ -1,55 +1,18 @@
 /* Products of matrices that lie in host memory, by cuBLASLt in f32: what a head's training asks for. */
-#include <cublasLt.h>
 #include <cuda_runtime_api.h>
-#include <dlfcn.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "base/mem.h"
+#include "device/cuda/cublaslt.h"
 #include "device/cuda/cuda.h"
 
 #define WORKSPACE ((size_t)16 << 20)
 
-static struct {
-    cublasStatus_t (*create)(cublasLtHandle_t *);
-    cublasStatus_t (*destroy)(cublasLtHandle_t);
-    cublasStatus_t (*matmul)(cublasLtHandle_t, cublasLtMatmulDesc_t, const void *, const void *,
-                             cublasLtMatrixLayout_t, const void *, cublasLtMatrixLayout_t, const void *,
-                             const void *, cublasLtMatrixLayout_t, void *, cublasLtMatrixLayout_t,
-                             const cublasLtMatmulAlgo_t *, void *, size_t, cudaStream_t);
-    cublasStatus_t (*desc_create)(cublasLtMatmulDesc_t *, cublasComputeType_t, cudaDataType_t);
-    cublasStatus_t (*desc_destroy)(cublasLtMatmulDesc_t);
-    cublasStatus_t (*desc_set)(cublasLtMatmulDesc_t, cublasLtMatmulDescAttributes_t, const void *, size_t);
-    cublasStatus_t (*layout_create)(cublasLtMatrixLayout_t *, cudaDataType, uint64_t, uint64_t, int64_t);
-    cublasStatus_t (*layout_destroy)(cublasLtMatrixLayout_t);
-    bool usable;
-} lt;
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-static void load(void)
+static const om_cublaslt *lt(void)
 {
-    const struct {
-        const char *name;
-        void *to;
-    } symbols[] = {{"cublasLtCreate", &lt.create},
-                   {"cublasLtDestroy", &lt.destroy},
-                   {"cublasLtMatmul", &lt.matmul},
-                   {"cublasLtMatmulDescCreate", &lt.desc_create},
-                   {"cublasLtMatmulDescDestroy", &lt.desc_destroy},
-                   {"cublasLtMatmulDescSetAttribute", &lt.desc_set},
-                   {"cublasLtMatrixLayoutCreate", &lt.layout_create},
-                   {"cublasLtMatrixLayoutDestroy", &lt.layout_destroy}};
-    const char *own = getenv("OMMA_CUBLASLT");
-    void *library = dlopen(own && *own ? own : "libcublasLt.so.13", RTLD_NOW | RTLD_LOCAL);
-    if (!library) library = dlopen("/usr/local/cuda/lib64/libcublasLt.so.13", RTLD_NOW | RTLD_LOCAL);
-    if (!library) return;
-    for (size_t i = 0; i < sizeof symbols / sizeof symbols[0]; i++) {
-        void *found = dlsym(library, symbols[i].name);
-        if (!found) return;
-        memcpy(symbols[i].to, &found, sizeof found);
-    }
-    lt.usable = true;
+    const char *why;
+    return om_cublaslt_get(&why);
 }
 
 /* One of the device's, and kept: buffers grow to what was the largest. `place` is pinned, `at` the device's.
@@ -80,7 +43,7 @@ void om_cuda_products_fini(om_device *d)
     drop(d, &p->b);
     drop(d, &p->c);
     om_device_mem_free(d, p->workspace);
-    if (p->handle) lt.destroy(p->handle);
+    if (p->handle) lt()->destroy(p->handle);
     om_free(p);
     om_cuda_of(d)->products = NULL;
 }
@@ -89,15 +52,15 @@ void om_cuda_products_fini(om_device *d)
 static int make(om_device *d)
 {
     om_cuda *c = om_cuda_of(d);
-    (void)pthread_once(&once, load);
-    if (!lt.usable)
+    const char *why;
+    if (!om_cublaslt_get(&why))
         return om_fail(OM_ERR_UNSUPPORTED, "device %s: products need libcublasLt.so.13, which is not here",
                        d->id);
     if (c->products) return OM_OK;
     c->products = om_calloc(1, sizeof *c->products);
     if (!c->products) return om_fail_nomem("a GPU's products");
     int err = om_device_mem_alloc(d, WORKSPACE, &c->products->workspace);
-    if (!err && lt.create(&c->products->handle) != CUBLAS_STATUS_SUCCESS)
+    if (!err && lt()->create(&c->products->handle) != CUBLAS_STATUS_SUCCESS)
         err = om_fail(OM_ERR_DEVICE, "device %s: cuBLASLt does not start", d->id);
     if (err) om_cuda_products_fini(d);
     return err;
@@ -148,8 +111,9 @@ static cublasLtMatrixLayout_t layout_of(const om_mat *m, bool turned)
 {
     cublasLtMatrixLayout_t out = NULL;
     uint64_t inner = turned ? m->rows : m->columns, outer = turned ? m->columns : m->rows;
-    return lt.layout_create(&out, CUDA_R_32F, inner, outer, (int64_t)inner) == CUBLAS_STATUS_SUCCESS ? out
-                                                                                                     : NULL;
+    return lt()->layout_create(&out, CUDA_R_32F, inner, outer, (int64_t)inner) == CUBLAS_STATUS_SUCCESS
+               ? out
+               : NULL;
 }
 
 static bool matmul_init(matmul *m, const om_mat *a, const om_mat *b, bool a_turned, bool b_turned)
@@ -159,17 +123,18 @@ static bool matmul_init(matmul *m, const om_mat *a, const om_mat *b, bool a_turn
     const om_mat c = {NULL, a->rows, b->columns, b->columns, 1};
     *m = (matmul){.a = layout_of(a, a_turned), .b = layout_of(b, b_turned), .c = layout_of(&c, false)};
     return m->a && m->b && m->c &&
-           lt.desc_create(&m->desc, CUBLAS_COMPUTE_32F, CUDA_R_32F) == CUBLAS_STATUS_SUCCESS &&
-           lt.desc_set(m->desc, CUBLASLT_MATMUL_DESC_TRANSA, &of_b, sizeof of_b) == CUBLAS_STATUS_SUCCESS &&
-           lt.desc_set(m->desc, CUBLASLT_MATMUL_DESC_TRANSB, &of_a, sizeof of_a) == CUBLAS_STATUS_SUCCESS;
+           lt()->desc_create(&m->desc, CUBLAS_COMPUTE_32F, CUDA_R_32F) == CUBLAS_STATUS_SUCCESS &&
+           lt()->desc_set(m->desc, CUBLASLT_MATMUL_DESC_TRANSA, &of_b, sizeof of_b) ==
+               CUBLAS_STATUS_SUCCESS &&
+           lt()->desc_set(m->desc, CUBLASLT_MATMUL_DESC_TRANSB, &of_a, sizeof of_a) == CUBLAS_STATUS_SUCCESS;
 }
 
 static void matmul_fini(matmul *m)
 {
-    if (m->desc) lt.desc_destroy(m->desc);
-    if (m->a) lt.layout_destroy(m->a);
-    if (m->b) lt.layout_destroy(m->b);
-    if (m->c) lt.layout_destroy(m->c);
+    if (m->desc) lt()->desc_destroy(m->desc);
+    if (m->a) lt()->layout_destroy(m->a);
+    if (m->b) lt()->layout_destroy(m->b);
+    if (m->c) lt()->layout_destroy(m->c);
 }
 
 static int multiply(om_device *d, const om_mat *a, const om_mat *b, bool a_turned, bool b_turned)
@@ -179,8 +144,8 @@ static int multiply(om_device *d, const om_mat *a, const om_mat *b, bool a_turne
     matmul m;
     int err = OM_OK;
     if (!matmul_init(&m, a, b, a_turned, b_turned) ||
-        lt.matmul(p->handle, m.desc, &one, p->b.at, m.b, p->a.at, m.a, &one, p->c.at, m.c, p->c.at, m.c, NULL,
-                  p->workspace, WORKSPACE, om_cuda_of(d)->stream) != CUBLAS_STATUS_SUCCESS)
+        lt()->matmul(p->handle, m.desc, &one, p->b.at, m.b, p->a.at, m.a, &one, p->c.at, m.c, p->c.at, m.c,
+                     NULL, p->workspace, WORKSPACE, om_cuda_of(d)->stream) != CUBLAS_STATUS_SUCCESS)
         err = om_fail(OM_ERR_DEVICE, "device %s: cuBLASLt refuses a product of %zux%zu by %zux%zu", d->id,
                       a->rows, a->columns, b->rows, b->columns);
     matmul_fini(&m);
