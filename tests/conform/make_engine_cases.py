@@ -546,16 +546,8 @@ def networks(omma):
 
 def fixed(model, size):
     """Two pictures of this size."""
-    v = model.graph.input[0]
-    shape = [2, 3] + [d.dim_value or size for d in v.type.tensor_type.shape.dim[2:]]
-    if v.type.tensor_type.shape.dim[0].dim_value:
-        shape[0] = v.type.tensor_type.shape.dim[0].dim_value
-    for d, s in zip(v.type.tensor_type.shape.dim, shape):
-        d.Clear()
-        d.dim_value = s
-    del model.graph.value_info[:]
-    for o in model.graph.output:
-        o.type.tensor_type.ClearField("shape")
+    dims = model.graph.input[0].type.tensor_type.shape.dim
+    set_shape(model, [dims[0].dim_value or 2, 3] + [d.dim_value or size for d in dims[2:]])
 
 
 def quantised_networks(omma):
