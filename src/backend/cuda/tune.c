@@ -7,14 +7,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "backend/cuda/bench.h"
 #include "backend/cuda/plan_io.h"
 #include "base/clock.h"
 #include "base/cpu.h"
 #include "base/error.h"
-#include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -27,7 +25,6 @@
 #define WHOLE_ROUNDS 8
 #define MAX_THREADS 16
 #define KEY_SIZE 256
-#define CACHE_VERSION "4"
 
 typedef struct candidate {
     int tactic;
@@ -260,64 +257,6 @@ static int time_entry(omcu_bench *x, entry *e, int pick)
 
 /* ---- memory of past tunings ---- */
 
-static char *cache_path(om_device *device, const char *dir)
-{
-    om_device_info info;
-    if (!dir || om_device_info_get(device, &info)) return NULL;
-    for (char *c = info.name; *c; c++)
-        if (*c == ' ' || *c == '/') *c = '-';
-    return om_sprintf("%s/cuda-%s-cudnn-%s-v" CACHE_VERSION ".tactics", dir, info.name, omcu_cudnn_version());
-}
-
-/* A line is "key<TAB>tactic name<TAB>nanoseconds". */
-static const char *find_line(const char *text, const char *key)
-{
-    size_t n = strlen(key);
-    for (const char *line = text; line && *line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL)
-        if (strncmp(line, key, n) == 0 && line[n] == '\t') return line + n + 1;
-    return NULL;
-}
-
-static bool remembered(const char *text, const char *key, char out[64], double *ns)
-{
-    const char *value = find_line(text, key);
-    if (!value) return false;
-    size_t n = strcspn(value, "\t\n");
-    snprintf(out, 64, "%.*s", (int)n, value);
-    *ns = value[n] == '\t' ? strtod(value + n + 1, NULL) : 0;
-    return true;
-}
-
-int omcu_memo_load(om_device *device, const char *cache_dir, om_str *memo)
-{
-    char *path = cache_path(device, cache_dir), *text = NULL;
-    size_t len = 0;
-    if (path && access(path, R_OK) == 0 && om_read_file(path, 16u << 20, &text, &len) == OM_OK)
-        om_str_addn(memo, text, len);
-    om_free(path);
-    om_free(text);
-    return memo->failed ? OM_ERR_NOMEM : OM_OK;
-}
-
-int omcu_memo_save(om_device *device, const char *cache_dir, const om_str *memo)
-{
-    om_outfile f = {0};
-    char *path = cache_path(device, cache_dir);
-    if (!path) return OM_OK;
-    int err = om_outfile_open(&f, path);
-    if (!err) err = om_outfile_write(&f, om_str_get(memo), strlen(om_str_get(memo)));
-    if (!err) err = om_outfile_commit(&f);
-    else om_outfile_abort(&f);
-    om_free(path);
-    return err;
-}
-
-char *omcu_memo_find(const om_str *memo, const char *key)
-{
-    const char *value = find_line(om_str_get(memo), key);
-    return value ? om_sprintf("%.*s", (int)strcspn(value, "\t\n"), value) : NULL;
-}
-
 /* Keeps the candidate of this name alone; false: it is not among them. */
 static bool keep_named(entry *e, const char *wanted)
 {
@@ -343,7 +282,7 @@ static void narrow(entry *e, const char *text)
 {
     char wanted[64];
     double ns;
-    if (remembered(text, e->key, wanted, &ns)) (void)keep_named(e, wanted);
+    if (omcu_memo_recall(text, e->key, wanted, &ns)) (void)keep_named(e, wanted);
 }
 
 /* ---- what a plan file keeps ---- */
@@ -415,7 +354,7 @@ static void remember(const omcu_tuner *t, om_str *memo)
     double ns;
     for (int i = 0; i < t->n_entries; i++) {
         const entry *e = &t->entries[i];
-        if (e->known > 0 || e->best < 0 || remembered(om_str_get(memo), e->key, was, &ns)) continue;
+        if (e->known > 0 || e->best < 0 || omcu_memo_recall(om_str_get(memo), e->key, was, &ns)) continue;
         tactic_name(&e->list[e->best], name);
         om_str_addf(memo, "%s\t%s\t%.0f\n", e->key, name, e->list[e->best].ns);
     }
@@ -455,7 +394,7 @@ static int rate(omcu_tuner *t, omcu_program *p, omcu_bench *x, om_str *memo)
             ns = e->known > 0 ? e->known : e->list[e->best].ns;
         } else {
             step_key(s, key);
-            if (!remembered(om_str_get(memo), key, was, &ns) || ns <= 0) {
+            if (!omcu_memo_recall(om_str_get(memo), key, was, &ns) || ns <= 0) {
                 ns = omcu_bench_time(x, s, 0);
                 if (ns < 0) return om_cuda_enter(p->device) ? om_cuda_enter(p->device) : OM_ERR_DEVICE;
                 om_str_addf(memo, "%s\t-\t%.0f\n", key, ns);
@@ -542,7 +481,8 @@ static void list_all(omcu_tuner *t, const omcu_program *p, const omcu_tune_param
     for (int i = 0; i < t->n_entries; i++) {
         entry *e = &t->entries[i];
         char name[64];
-        if (params->rate && remembered(om_str_get(memo), e->key, name, &e->known) && e->known > 0) continue;
+        if (params->rate && omcu_memo_recall(om_str_get(memo), e->key, name, &e->known) && e->known > 0)
+            continue;
         e->known = 0;
         list_candidates(p, e, params->libraries, cudnn);
         narrow(e, om_str_get(memo));

@@ -22,12 +22,14 @@ typedef struct omcu_tune_params {
 /* Chooses tactics for all steps of a placed program; its arena is allocated for the while. */
 int omcu_tune(omcu_program *p, const omcu_tune_params *params);
 void omcu_tuner_destroy(omcu_tuner *t); /* takes NULL */
-/* The cache's text for this GPU: lines of "key<TAB>value[<TAB>nanoseconds]". Loading what is not there is no
- * error. */
+/* memo.c: the cache's text for this GPU: lines of "key<TAB>value[<TAB>nanoseconds]". Loading what is not
+ * there is no error. */
 int omcu_memo_load(om_device *device, const char *cache_dir, om_str *memo);
 int omcu_memo_save(om_device *device, const char *cache_dir, const om_str *memo);
 /* The value of a key as om_free() text; NULL: not there. */
 char *omcu_memo_find(const om_str *memo, const char *key);
+/* What was measured under a key: the tactic's name and its time, 0 where none is told; false: nothing. */
+bool omcu_memo_recall(const char *text, const char *key, char out[64], double *ns);
 
 /* choose.c: which groups of `qdq` lie as 8-bit integers in the program of `g`, by what the steps take: fills
  * narrow[qdq->n_groups]. All of them, from there each group the other way while that helps; and none if the
