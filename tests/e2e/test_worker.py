@@ -211,7 +211,7 @@ def test_labels(omma, tmp_path):
     ([], 2, "no model"),
     (["-m", "x"], 2, "no input"),
     (["-m", "x", "-i", "pattern:"], 1, "no name of a model that can be made: yolov8n"),
-    (["-m", "x", "-i", "pattern:", "--trace", "/nowhere/t.json"], 1, "no name of a model that can be made: yolov8n"),
+    (["-m", "x", "-i", "pattern:", "--trace", "/nowhere/t.json"], 1, "--trace: /nowhere/t.json: cannot write"),
     (["-m", SHAPES, "-i", "missing.mp4"], 1, "missing.mp4: No such file"),
     (["-m", SHAPES, "-i", "987"], 1, "camera 987: there is no /dev/video987"),
     (["-m", SHAPES, "-i", "pattern:", "--core-bind", "0-9999"], 2, "for this process; it has"),
