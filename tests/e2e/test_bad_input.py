@@ -456,7 +456,7 @@ def test_files_beside_the_sinks_are_tried_before_the_run(omma, tmp_path):
     endless = ("run", "-m", SHAPES, "-d", "null", "-i", "pattern:64x48@25:frames=0", "--live", "-o", f"jsonl:{sink}")
     for flag in ("--report", "--trace", "--metrics-file", "--profile"):
         for target, words in ((tmp_path / "none/r.json", "No such file"), (file / "r.json", "Not a directory"),
-                              (tmp_path, "Is a directory"), ("/proc/r.json", "No such file"), (tmp_path / ("a" * 300), "File name too long")):
+                              (tmp_path, "is a directory"), ("/proc/r.json", "No such file"), (tmp_path / ("a" * 300), "File name too long")):
             one_line(omma(*endless, flag, target, code=1, timeout=30), flag, str(target), words)
     for a, b in (("--trace", "--report"), ("--profile", "--metrics-file")):
         one_line(omma(*endless, a, tmp_path / "same", b, tmp_path / "same", code=2, timeout=30), a, b, "would both write")
@@ -467,7 +467,7 @@ def test_files_beside_the_sinks_are_tried_before_the_run(omma, tmp_path):
     (tmp_path / "pipe").unlink()
     assert file.read_text() == "x" and not sink.exists() and sorted(p.name for p in tmp_path.iterdir()) == ["file", "link"]
     done = omma("worker", "-m", SHAPES, "-i", "pattern:64x48:frames=9", "-d", "null", "-o", tmp_path, "--trace", "/proc/t.json", code=1)
-    assert done.err.count("\n") == 1 and "--trace /proc/t.json" in done.err
+    assert done.err.count("\n") == 1 and "--trace: /proc/t.json" in done.err
 
 
 @pytest.mark.sanitize
