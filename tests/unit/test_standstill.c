@@ -83,7 +83,7 @@ static void what_comes_later_is_read(void **state)
 /* ---- a camera that is paused */
 
 static om_pipeline *run; /* of the test */
-static pthread_t reader;
+static _Thread_local bool reader; /* this thread opened the camera */
 static atomic_bool pause_again; /* the moment the reader has seen that it may go on */
 static atomic_int tries, opened;
 
@@ -91,8 +91,7 @@ int64_t __real_om_now_ns(void);
 int64_t __wrap_om_now_ns(void);
 int64_t __wrap_om_now_ns(void)
 {
-    if (atomic_load(&pause_again) && pthread_equal(pthread_self(), reader) &&
-        atomic_exchange(&pause_again, false))
+    if (reader && atomic_exchange(&pause_again, false))
         om_pipeline_pause_stream(run, "camera", true);
     return __real_om_now_ns();
 }
@@ -106,7 +105,7 @@ int __wrap_om_source_open(const char *uri, const om_source_params *params, om_so
                           om_source **out)
 {
     bool camera = strncmp(uri, "rtsp:", 5) == 0;
-    if (camera) reader = pthread_self();
+    reader |= camera;
     int err = __real_om_source_open(camera ? ENDLESS : uri, params, counts, out);
     if (camera && !err) atomic_fetch_add(&opened, 1);
     if (camera) atomic_fetch_add(&tries, 1);
