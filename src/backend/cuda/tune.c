@@ -168,8 +168,6 @@ static void build_all(omcu_tuner *t, int threads)
 
 /* ---- timing ---- */
 
-#define FILLING 0x3c /* of all memory: in any type a small number, where a wrong answer shows */
-
 /* The program's own way of computing a step, before anything was chosen: its answer is what others are held
  * against, own ones too: engines of libraries were wrong in f32, tf32 and f16. NULL: it has none. */
 static uint8_t *first_answer(omcu_bench *x, const entry *e, size_t *n)
@@ -516,7 +514,7 @@ int omcu_tune(omcu_program *p, const omcu_tune_params *params)
     list_all(t, p, params, memo);
     build_all(t, params->threads);
     int64_t built = om_now_ns();
-    err = omcu_bench_init(&x, p, most_workspace(t), FILLING);
+    err = omcu_bench_init(&x, p, most_workspace(t));
     for (int i = 0; i < t->n_entries && !err; i++)
         if (t->entries[i].known <= 0) err = time_entry(&x, &t->entries[i], params->pick);
     tell(t, start, built);
