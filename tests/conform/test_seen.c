@@ -150,7 +150,9 @@ static void missing_frames_are_found(void **state)
     assert_int_equal(v.missing, 2);
     assert_string_equal(v.first, "stream 3, frame 19: missing");
     both->got.streams[7].n = 4; /* it ended early */
-    assert_int_equal(compare(both).missing, 1 + FRAMES - 4);
+    v = compare(both);
+    both->got.streams[7].n = FRAMES;
+    assert_int_equal(v.missing, 1 + FRAMES - 4);
 }
 
 static void frames_seen_twice_or_too_many_are_found(void **state)
