@@ -1,4 +1,6 @@
 """scripts/gpu-bench and its like where there is no GPU: what they would run exists, and what was measured is kept."""
+import importlib.machinery
+import importlib.util
 import json
 import os
 import re
@@ -115,6 +117,23 @@ def test_the_budget_is_kept(fake):
     assert done.returncode == 1
     assert "cut off after" in done.stdout and "left for another time" in done.stdout
     assert not (fake / "out/cpu-int8.json").exists()
+
+
+def test_reports_are_read(tmp_path):
+    loader = importlib.machinery.SourceFileLoader("gpu_bench", str(SCRIPT))
+    script = importlib.util.module_from_spec(importlib.util.spec_from_loader("gpu_bench", loader))
+    loader.exec_module(script)
+    report, profile = tmp_path / "report.json", tmp_path / "profile.json"
+    subprocess.run([BUILD / "omma", "run", "-m", ROOT / "tests/data/shapes.onnx", "-d", "null", "-i", "pattern:128x128:frames=20", "--quiet",
+                    "--report", report, "--profile", profile], check=True, timeout=60)
+    got = script.figures(report)
+    assert got["streams"] == 1 and got["inferred"] == 20 and got["p50"] == got["latency_ms"]["p50"] and got["gpu_memory"] is None
+    seen = json.loads(profile.read_text())
+    with pytest.raises(KeyError):
+        script.shares(profile)  # no GPU took part
+    seen["run"]["device"] = {k: {"share": i / 10} for i, k in enumerate(("gather", "infer", "head"))}
+    profile.write_text(json.dumps(seen))
+    assert script.shares(profile)["head"] == 0.2
 
 
 def test_a_name_that_is_none(fake):
