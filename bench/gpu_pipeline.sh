@@ -4,15 +4,16 @@
 # A line a measurement, JSON; the last lines say the share of the decoders' ceiling. All rates count from the moment when the
 # files were open and their first pictures decoded. DEVICE: cuda:0; cuda:0,cuda:1 is compared with the first alone. STREAMS:
 # "64 128", numbers of files read as fast as they go. SECONDS: 10 each. ROWS: "decode run hybrid host paced ladder devices":
-# those that are wanted. The rungs of paced streams: RUNGS_h264, RUNGS_hevc. WITH: what is done with the boxes besides, in all rows
+# those that are wanted. The rungs of paced streams: RUNGS_h264, RUNGS_hevc, of PACED_FPS (5) frames a second; CODECS: of these
+# alone. WITH: what is done with the boxes besides, in all rows
 # but "decode"; '{out}' is a folder that is removed: WITH='--track iou -o jsonl:{out}/boxes.jsonl'.
 build=${1:?usage: bench/gpu_pipeline.sh BUILD CLIPS MODEL [DEVICE] [STREAMS] [SECONDS] [ROWS]}
 clips=${2:?no folder of clips} model=${3:?no model} device=${4:-cuda:0} streams=${5:-64 128} seconds=${6:-10}
 rows=${7:-decode run hybrid host paced ladder devices}
-: "${RUNGS_h264:=500,700,850,950}" "${RUNGS_hevc:=900,1200,1500}" "${WITH:=}"
+: "${RUNGS_h264:=500,700,850,950}" "${RUNGS_hevc:=900,1200,1500}" "${WITH:=}" "${PACED_FPS:=5}" "${CODECS:=h264 hevc}"
 out=$(mktemp -d) || exit 1
 trap 'rm -rf "$out"' EXIT
-export WITH
+export WITH PACED_FPS
 with=$(printf %s "$WITH" | sed "s|{out}|$out|g")
 wanted() { case " $rows " in *" $1 "*) true ;; *) false ;; esac; }
 # What, codec, device, streams, options: reads looping files until the time is over, then a signal ends the run with its report.
@@ -50,24 +51,25 @@ print(json.dumps(line), flush=True)
 json.dump(line, open(f"{out}/{what}-{codec}-{streams}.line", "w"))
 PY
 }
-# Streams of 5 frames a second, each of the camera's pictures inferred: the ladder of `omma bench`, and one run beyond the first
+# Streams of few frames a second, each of the camera's pictures inferred: the ladder of `omma bench`, and one run beyond the first
 # start, whose drops are all of it.
 paced() {
     codec=$1
-    clip=$out/hd5_$codec.mp4
+    clip=$out/hd-paced_$codec.mp4
     rungs=$(eval echo "\$RUNGS_$codec")
     wanted ladder || wanted paced || return 0
-    # The same packets, played five times slower: the clock of the MP4 and of its track tick less often.
+    # The same packets, played at another pace than 25: the clock of the MP4 and of its track tick less or more often.
     python3 - "$clips/hd_$codec.mp4" "$clip" <<'PY'
-import struct, sys
+import os, struct, sys
+fps = int(os.environ["PACED_FPS"])
 data = bytearray(open(sys.argv[1], "rb").read())
 for name in (b"mvhd", b"mdhd"):
     at = data.find(name)
     while at >= 0:
         place = at + (16 if data[at + 4] == 0 else 24)
         (scale,) = struct.unpack_from(">I", data, place)
-        assert scale % 5 == 0, f"{name}: {scale} ticks"
-        struct.pack_into(">I", data, place, scale // 5)
+        assert scale * fps % 25 == 0, f"{name}: {scale} ticks"
+        struct.pack_into(">I", data, place, scale * fps // 25)
         at = data.find(name, at + 4)
 open(sys.argv[2], "wb").write(data)
 PY
@@ -77,12 +79,12 @@ PY
         "$build/omma" run -m "$model" -d "${device%%,*}" -i "$clip" --test-streams "$n" --duration 20s --quiet \
             --cache-dir "$out/plans" --report "$out/report.json" >"$out/log" 2>&1
         python3 - "$codec" "$n" "$out" <<'PY' || tail -n 3 "$out/log"
-import collections, json, sys
+import collections, json, os, sys
 codec, n, out = sys.argv[1:]
 r = json.load(open(f"{out}/report.json"))
 t = r["totals"]
 lost = sum(t["dropped"].values())
-print(json.dumps({"what": "paced", "codec": codec, "streams": int(n), "fps": 5, "opening_s": t["begin_s"], "received": t["received"],
+print(json.dumps({"what": "paced", "codec": codec, "streams": int(n), "fps": int(os.environ["PACED_FPS"]), "opening_s": t["begin_s"], "received": t["received"],
                   "inferred": t["inferred"], "dropped": {k: v for k, v in t["dropped"].items() if v},
                   "dropped_percent": round(100 * lost / max(1, t["received"]), 4), "latency_ms": t["latency_ms"],
                   "nvdec_percent": t["nvdec_percent"], "gpu_percent": t["gpu_percent"], "gpu_memory_mb": t["gpu_memory_mb"],
@@ -101,12 +103,12 @@ for r in json.load(open(f"{out}/bench-{codec}.json"))["rungs"]:
 PY
 }
 # Compiles the model for all runs that follow.
-for codec in h264 hevc; do
+for codec in $CODECS; do
     [ ! -r "$clips/hd_$codec.mp4" ] ||
         "$build/omma" run -m "$model" -d "$device" -i "$clips/hd_$codec.mp4" --max-frames 2 --quiet --cache-dir "$out/plans" ||
         exit 1
 done
-for codec in h264 hevc; do
+for codec in $CODECS; do
     [ -r "$clips/hd_$codec.mp4" ] || { echo "left out: no $clips/hd_$codec.mp4"; continue; }
     for n in $streams; do
         measure decode $codec "${device%%,*}" "$n" --decode cuda --every 1000000

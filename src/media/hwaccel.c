@@ -184,6 +184,11 @@ int om_hwaccel_attach(om_hwaccel *h, AVCodecContext *ctx, int hold, om_surfaces 
     }
     ctx->opaque = s;
     ctx->get_format = choose_format;
+#ifdef AV_HWACCEL_FLAG_UNSAFE_OUTPUT
+    /* Since 6.1 FFmpeg copies each picture into the pool's own memory, which has none, unless told that its
+     * surfaces are counted. */
+    ctx->hwaccel_flags |= AV_HWACCEL_FLAG_UNSAFE_OUTPUT;
+#endif
     ctx->thread_count = 1; /* the GPU is what works; threads would only hold more surfaces */
     *out = s;
     return OM_OK;

@@ -70,6 +70,16 @@ def w(*shape):
 SILU = [("Sigmoid", ["c"], ["s"], {}), ("Mul", ["c", "s"], ["y"], {})]
 
 
+def one_number_apart():
+    """Products that differ by a slope or a bound alone."""
+    for name, acts, consts in [("slopes", [("LeakyRelu", ["c0"], ["a0"], {"alpha": 0.1}), ("LeakyRelu", ["c1"], ["a1"], {"alpha": 0.7})], {}),
+                               ("bounds", [("Clip", ["c0", "lo", "six"], ["a0"], {}), ("Clip", ["c1", "lo", "half"], ["a1"], {})],
+                                {"lo": np.float32(0), "six": np.float32(6), "half": np.float32(0.5)})]:
+        case(f"conv_two_{name}", [("Conv", ["x", f"w{i}", f"b{i}"], [f"c{i}"], {}) for i in range(2)] + acts +
+             [("Concat", ["a0", "a1"], ["y"], {"axis": 1})], {"x": (2, 32, 9, 9)},
+             {**consts, **{f"w{i}": w(32, 32, 1, 1) for i in range(2)}, **{f"b{i}": w(32) for i in range(2)}})
+
+
 def user_operators():
     """DepthwiseConvAct of the domain com.example, alone, between standard operators and in a concatenation."""
     for c, stride, act, h in [(32, 1, "", 19), (40, 2, "relu", 18), (7, 1, "silu", 9), (96, 2, "", 33)]:
@@ -610,6 +620,7 @@ moving()
 elements()
 shared()
 quantised()
+one_number_apart()
 if args.node_tests:
     node_tests()
 if args.models:

@@ -178,6 +178,8 @@ static void crops_as_the_host(void **state)
     for (int i = 0; i < 8; i++) {
         check(om_device_crop(host, down, 3 + i, 5, 100 + i, 77, NULL, &want));
         check(om_device_crop(gpu, f, 3 + i, 5, 100 + i, 77, i % 2 ? stream : NULL, &got));
+        assert_non_null(f->written); /* the decoder's, which a crop may outlive */
+        assert_null(got->written);
         assert_int_equal(got->memory, OM_MEMORY_CUDA);
         om_frame *back;
         check(om_frame_create(want->image.fmt, want->image.width, want->image.height, &back));

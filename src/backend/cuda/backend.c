@@ -288,10 +288,10 @@ static int prepare(om_plan *plan, const om_compile_params *params, const omcu_fo
     om_precision precision = precision_of(params);
     int err = om_cuda_enter(p->device);
     if (err) return err;
-    static bool told;
+    static atomic_bool told; /* engines of several GPUs are compiled side by side */
     const char *missing = omcu_cudnn_missing();
-    if (missing && !told) om_log(OM_LOG_INFO, "cuda: no cuDNN (%s): only own kernels", missing);
-    told = true;
+    if (!atomic_exchange(&told, true) && missing)
+        om_log(OM_LOG_INFO, "cuda: no cuDNN (%s): only own kernels", missing);
     p->profiling = params->profiling;
     choose_prep(plan, params, is_half(precision));
     err = omcu_store_create(p->device, &p->store);

@@ -14,9 +14,10 @@ typedef struct omcu_bench {
     struct CUevent_st *from, *to;
 } omcu_bench;
 
-/* Memory for a placed program, all its bytes `fill`. On failure too, omcu_bench_fini() frees what there is.
- */
-int omcu_bench_init(omcu_bench *x, const omcu_program *p, size_t workspace, int fill);
+/* Memory for a placed program, filled with numbers around 1 of both signs in f16 and smaller ones in f32,
+ * that differ from each other: what is read from a wrong place shows. On failure too, omcu_bench_fini() frees
+ * what there is. */
+int omcu_bench_init(omcu_bench *x, const omcu_program *p, size_t workspace);
 void omcu_bench_fini(omcu_bench *x);
 /* Nanoseconds of one launch; negative: it does not run, or the device is lost. What takes far longer than
  * `best` (0: none yet) is timed roughly. */

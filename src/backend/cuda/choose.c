@@ -146,7 +146,8 @@ int omcu_choose(om_device *device, const om_graph *g, const omcu_build *how, con
     best = all;
     for (int i = 0; i < MAX_SWEEPS && !err && changed; i++) err = sweep(&s, narrow, &best, &changed);
     if (!err) err = compare(&s, narrow, &whole_none, &whole);
-    if (!err && whole_none < whole) memset(narrow, 0, (size_t)n * sizeof *narrow);
+    /* What could not be timed as a whole (0) tells nothing. */
+    if (!err && whole_none > 0 && whole_none < whole) memset(narrow, 0, (size_t)n * sizeof *narrow);
     omcu_store_unref(s.how.store);
     if (err) return err;
     for (int i = 0; i < n; i++) kept += narrow[i];

@@ -24,7 +24,6 @@
 #define MAX_LT 5
 #define WHOLE_ROUNDS 8
 #define MAX_THREADS 16
-#define KEY_SIZE 256
 
 typedef struct candidate {
     int tactic;
@@ -35,7 +34,7 @@ typedef struct candidate {
 } candidate;
 
 typedef struct entry {
-    char key[KEY_SIZE];
+    char key[OMCU_KEY];
     int step; /* the first with this key */
     candidate list[MAX_CANDIDATES];
     int n, best;
@@ -53,26 +52,6 @@ struct omcu_tuner {
     int products[3]; /* steps by cuDNN, by cuBLASLt, by own kernels */
     char note[128];
 };
-
-static const char *numbers_of(const omcu_step *s, bool tf32)
-{
-    return s->in[0].grid.scale > 0 ? "int8" : s->half ? "f16" : tf32 ? "tf32" : "f32";
-}
-
-static void key_of(const omcu_step *s, bool tf32, char out[KEY_SIZE])
-{
-    const omcu_conv *c = &s->u.conv;
-    const char *kind = s->kind == OMCU_STEP_DEPTHWISE ? " depthwise" : c->groups > 1 ? " grouped" : "";
-    snprintf(
-        out, KEY_SIZE,
-        "%s%s %d,%d,%d,%d>%d,%d,%d k%dx%d s%d,%d p%d,%d d%d,%d g%d x%lld,%lld,%lld y%lld,%lld,%lld r%lld,%lld,%lld a%d,%d%s%s%s%s%s",
-        numbers_of(s, tf32), kind, c->n, c->h, c->wd, c->c, c->ho, c->wo, c->k, c->r, c->s, c->stride_y,
-        c->stride_x, c->pad_y, c->pad_x, c->dil_y, c->dil_x, c->groups, (long long)c->x_n, (long long)c->x_h,
-        (long long)c->x_w, (long long)c->y_n, (long long)c->y_h, (long long)c->y_w, (long long)c->r_n,
-        (long long)c->r_h, (long long)c->r_w, c->act1.op, c->act2.op, s->has_res ? " res" : "",
-        c->wide ? " wide" : "", c->vector ? "" : " odd", c->y_grid.scale > 0 ? " y8" : "",
-        c->r_grid.scale > 0 ? " r8" : "");
-}
 
 static entry *find_entry(omcu_tuner *t, const char *key)
 {
@@ -100,9 +79,9 @@ static bool form_fits(const omcu_program *p, const omcu_step *s, int form)
 static int collect(omcu_tuner *t, const omcu_program *p)
 {
     for (int i = 0; i < p->n_steps; i++) {
-        char key[KEY_SIZE];
+        char key[OMCU_KEY];
         if (!is_tuned(&p->steps[i])) continue;
-        key_of(&p->steps[i], p->tf32, key);
+        omcu_product_key(&p->steps[i], p->tf32, key);
         if (find_entry(t, key)) continue;
         size_t cap = (size_t)t->cap_entries;
         int err = om_grow((void **)&t->entries, &cap, (size_t)t->n_entries + 1, sizeof *t->entries);
@@ -188,8 +167,6 @@ static void build_all(omcu_tuner *t, int threads)
 }
 
 /* ---- timing ---- */
-
-#define FILLING 0x3c /* of all memory: in any type a small number, where a wrong answer shows */
 
 /* The program's own way of computing a step, before anything was chosen: its answer is what others are held
  * against, own ones too: engines of libraries were wrong in f32, tf32 and f16. NULL: it has none. */
@@ -363,7 +340,7 @@ static void remember(const omcu_tuner *t, om_str *memo)
 /* ---- what a program takes ---- */
 
 /* Of a step that is not tuned: what it does is in its sizes. */
-static void step_key(const omcu_step *s, char out[KEY_SIZE])
+static void step_key(const omcu_step *s, char out[OMCU_KEY])
 {
     uint64_t hash = 14695981039346656037u;
     int n = s->n_in + s->n_out;
@@ -377,7 +354,7 @@ static void step_key(const omcu_step *s, char out[KEY_SIZE])
         for (int k = 0; k < 2 + 2 * v->rank; k++) hash = (hash ^ (uint64_t)all[k]) * 1099511628211u;
     }
     int code = s->kind == OMCU_STEP_POINT ? s->u.point.n_code : 0;
-    snprintf(out, KEY_SIZE, "step %d %d %d %016llx", s->kind, n, code, (unsigned long long)hash);
+    snprintf(out, OMCU_KEY, "step %d %d %d %016llx", s->kind, n, code, (unsigned long long)hash);
 }
 
 /* The sum over all steps, each timed once in `memo`'s life. */
@@ -386,10 +363,10 @@ static int rate(omcu_tuner *t, omcu_program *p, omcu_bench *x, om_str *memo)
     p->ns = 0;
     for (int i = 0; i < p->n_steps; i++) {
         const omcu_step *s = &p->steps[i];
-        char key[KEY_SIZE], was[64];
+        char key[OMCU_KEY], was[64];
         double ns = 0;
         if (is_tuned(s)) {
-            key_of(s, p->tf32, key);
+            omcu_product_key(s, p->tf32, key);
             const entry *e = find_entry(t, key);
             ns = e->known > 0 ? e->known : e->list[e->best].ns;
         } else {
@@ -422,9 +399,9 @@ static int apply(omcu_tuner *t, omcu_program *p)
     int *n = t->products, integers = 0;
     for (int i = 0; i < p->n_steps; i++) {
         omcu_step *s = &p->steps[i];
-        char key[KEY_SIZE];
+        char key[OMCU_KEY];
         if (!is_tuned(s)) continue;
-        key_of(s, p->tf32, key);
+        omcu_product_key(s, p->tf32, key);
         const entry *e = find_entry(t, key);
         if (!e || e->best < 0) continue;
         const candidate *c = &e->list[e->best];
@@ -537,7 +514,7 @@ int omcu_tune(omcu_program *p, const omcu_tune_params *params)
     list_all(t, p, params, memo);
     build_all(t, params->threads);
     int64_t built = om_now_ns();
-    err = omcu_bench_init(&x, p, most_workspace(t), FILLING);
+    err = omcu_bench_init(&x, p, most_workspace(t));
     for (int i = 0; i < t->n_entries && !err; i++)
         if (t->entries[i].known <= 0) err = time_entry(&x, &t->entries[i], params->pick);
     tell(t, start, built);

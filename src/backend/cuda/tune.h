@@ -22,6 +22,10 @@ typedef struct omcu_tune_params {
 /* Chooses tactics for all steps of a placed program; its arena is allocated for the while. */
 int omcu_tune(omcu_program *p, const omcu_tune_params *params);
 void omcu_tuner_destroy(omcu_tuner *t); /* takes NULL */
+/* key.c: what names a product in the cache and in plan files. Steps of one key share what was chosen for the
+ * first of them. */
+#define OMCU_KEY 256
+void omcu_product_key(const omcu_step *s, bool tf32, char out[OMCU_KEY]);
 /* memo.c: the cache's text for this GPU: lines of "key<TAB>value[<TAB>nanoseconds]". Loading what is not
  * there is no error. */
 int omcu_memo_load(om_device *device, const char *cache_dir, om_str *memo);

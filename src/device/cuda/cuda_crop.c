@@ -60,6 +60,7 @@ static int make_frame(om_device *d, const om_frame *like, int w, int h, crop **o
     f->image.height = h;
     f->native = NULL;
     f->owner = NULL;
+    f->written = NULL; /* behind all that the stream of frames was given, and not behind the source's event */
     f->release = release;
     c->device = d;
     for (int p = 0; p < info->planes; p++) {
@@ -107,7 +108,10 @@ static int crop_here(om_device *d, om_frame *src, int x, int y, int w, int h, om
     if (!err && s)
         err = om_cuda_check(d, (int)cudaStreamWaitEvent(om_cuda_stream(d, s), slot->done, 0),
                             "ordering streams");
-    if (!err && !s) err = om_cuda_check(d, (int)cudaEventSynchronize(slot->done), "cropping");
+    if (!err && !s) {
+        om_device_count_sync(d);
+        err = om_cuda_check(d, (int)cudaEventSynchronize(slot->done), "cropping");
+    }
     if (!err && s) om_cuda_slot_fly(d, slot);
     else {
         if (err < 0) (void)cudaStreamSynchronize(om_cuda_of(d)->frames); /* it may be reading still */
