@@ -369,6 +369,19 @@ def latencies(metrics):
     return figures
 
 
+def test_a_detector_that_hangs_is_told_of(omma):
+    """Pictures come, the model gives none back: said once, and when it goes on; nothing goes on for one that has ended."""
+    r = omma("run", "-m", SHAPES, "-d", "null:2500000", "--in-flight", "1", "-i", "pattern:64x48@25:frames=0", "--live", "--warn-stall", "300ms",
+             "--duration", "4s", "-o", "null:")
+    stalled = [i for i, line in enumerate(r.err.splitlines()) if "stream 'pattern' has given no frame for" in line]
+    on = [i for i, line in enumerate(r.err.splitlines()) if "stream 'pattern' goes on" in line]
+    assert stalled and on and stalled[0] < on[0], r
+    assert len(on) <= len(stalled), r
+    r = omma("run", "-m", SHAPES, "-d", "null:2500000", "--in-flight", "1", "-i", "pattern:64x48@25:frames=30", "--live", "--warn-stall", "300ms",
+             "-i", "pattern:64x48@2:frames=12", "-o", "null:", "--every", "100", "--quiet")
+    assert "goes on" not in r.err, r
+
+
 @pytest.mark.long
 def test_latency_stays_flat_at_one_and_a_half_times_the_load(running, tmp_path):
     """Five minutes of 150% load in windows of half a minute. The engine sleeps 25 ms a frame, so the machine's speed has no
