@@ -189,17 +189,7 @@ static void combine(const om_call *c, const om_part *a, const om_part *b, om_par
 /* What the processor ends the asking process for: an engine that folds it would go down with it. */
 static bool traps(int op, bool c_mod, int64_t least, int64_t a, int64_t b)
 {
-    return (op == OM_B_DIV || c_mod) && a == least && b == -1;
-}
-
-static int check_divisor(const om_call *c, const om_part *b)
-{
-    if ((c->variant != OM_B_DIV && c->variant != OM_B_MOD) || om_dtype_is_float(b->dtype)) return OM_OK;
-    for (int64_t k = 0; k < b->n; k++)
-        if (b->pure && b->known[k] && b->v[k].i == 0)
-            return om_call_bad(c, "an integer divided by 0 has no result of type %s",
-                               om_dtype_name(b->dtype));
-    return OM_OK;
+    return (op == OM_B_DIV || c_mod) && ((a == least && b == -1) || (c_mod && b == 0));
 }
 
 static int check_quotients(const om_call *c, const om_part *a, const om_part *b, const om_part *out)
@@ -219,9 +209,8 @@ static int check_quotients(const om_call *c, const om_part *a, const om_part *b,
 
 int om_eval_binary(const om_call *c, const om_part *const *in, om_part **out)
 {
-    int err = in[1] ? check_divisor(c, in[1]) : OM_OK;
-    if (err || !in[0] || !in[1] || !out[0]) return err;
-    err = check_quotients(c, in[0], in[1], out[0]);
+    if (!in[0] || !in[1] || !out[0]) return OM_OK;
+    int err = check_quotients(c, in[0], in[1], out[0]);
     if (!err) combine(c, in[0], in[1], out[0]);
     return err;
 }
