@@ -153,7 +153,10 @@ static int load_keys(loading *l, om_job *job, const yaml_node_t *n)
 
 static bool good_name(const char *name)
 {
-    return *name && *name != '.' && !strchr(name, '/') && strlen(name) < 100;
+    static const char *const own[] = {"summary.json", "summary.csv", "summary.html"};
+    bool ours = false;
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) ours = ours || !strcmp(name, own[i]);
+    return *name && *name != '.' && !ours && !strchr(name, '/') && strlen(name) < 100;
 }
 
 static int settle_job(loading *l, om_job *job, const yaml_node_t *n)
@@ -194,6 +197,26 @@ static int load_job(loading *l, const yaml_node_t *n, const yaml_node_t *default
     return err;
 }
 
+/* Copies have folders "a.1", "a.2", which another job may be called as well. */
+static int check_folders(const loading *l)
+{
+    const om_launch_config *c = l->c;
+    for (size_t i = 0; i < c->n; i++)
+        for (size_t k = 0; k < c->n; k++) {
+            const om_job *many = &c->jobs[i], *other = &c->jobs[k];
+            size_t len = strlen(many->name);
+            long long number;
+            if (many->copies < 2 || strncmp(other->name, many->name, len) || other->name[len] != '.')
+                continue;
+            const char *digits = other->name + len + 1;
+            if (*digits < '1' || *digits > '9' || om_parse_int(digits, &number) || number > many->copies)
+                continue;
+            return om_fail(OM_ERR_ARG, "%s:%d: name: '%s' is also the folder of a copy of '%s'", l->y.path,
+                           other->line, other->name, many->name);
+        }
+    return OM_OK;
+}
+
 static int load_jobs(loading *l, const yaml_node_t *n, const yaml_node_t *defaults)
 {
     int err = OM_OK, all = 0;
@@ -207,7 +230,7 @@ static int load_jobs(loading *l, const yaml_node_t *n, const yaml_node_t *defaul
     for (size_t i = 0; i < l->c->n; i++) all += l->c->jobs[i].copies;
     if (!err && all > MOST_PROCESSES)
         err = om_fail(OM_ERR_ARG, "%s: %d processes; at most %d", l->y.path, all, MOST_PROCESSES);
-    return err;
+    return err ? err : check_folders(l);
 }
 
 static int load_document(loading *l)
