@@ -425,7 +425,7 @@ int om_sweep_run(const om_sweep_params *p, om_frame *const *frames, int n)
     s->p = p;
     s->frames = frames;
     s->n = n;
-    s->steps = p->steps < MOST_STEPS ? p->steps : MOST_STEPS;
+    s->steps = p->steps < MOST_STEPS ? (int)p->steps : MOST_STEPS;
     int err = run(s);
     om_split_points_free(s->points, s->n_points);
     om_rig_fini(&s->base);

@@ -115,7 +115,7 @@ static int sweep(worker *w)
                          .first = &w->cores,
                          .second = &w->second,
                          .max = w->o->split_max,
-                         .steps = w->o->max_steps ? (int)w->o->max_steps : 10,
+                         .steps = w->o->max_steps ? w->o->max_steps : 10,
                          .amp = w->o->use_amp,
                          .dir = w->o->output,
                          .cancel = w->cancel,
