@@ -11,6 +11,8 @@ int om_profile_print(const om_profile *p, size_t top, int width, om_str *out);
 /* A run's stages and threads. */
 int om_profile_print_run(const om_profile *p, int width, om_str *out);
 void om_findings_print(const om_findings *f, int width, om_str *out);
+/* The machine and the libraries, a line each. */
+void om_profile_print_system(const om_profile *p, int width, om_str *out);
 int om_comparison_print(const om_profile *before, const om_profile *after, const om_comparison *c, size_t top,
                         int width, om_str *out);
 
