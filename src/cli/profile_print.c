@@ -13,10 +13,11 @@
 #define MAX_OPEN 12 /* fusions that did not come about, told one by one */
 
 static const om_column layer_columns[] = {
-    {"#", true, 0, 0},         {"layer", false, 12, 0}, {"type", false, 8, 0}, {"precision", false, 0, 5},
-    {"output", false, 0, 6},   {"us", true, 0, 0},      {"%", true, 0, 0},     {"MMAC", true, 0, 3},
-    {"KB", true, 0, 7},        {"GFLOP/s", true, 0, 2}, {"GB/s", true, 0, 4},  {"of roof", true, 0, 1},
-    {"bound by", false, 0, 0},
+    {"#", true, 0, 0},          {"layer", false, 20, 0, true}, {"type", false, 8, 0},
+    {"precision", false, 0, 5}, {"output", false, 0, 6},       {"us", true, 0, 0},
+    {"%", true, 0, 0},          {"MMAC", true, 0, 3},          {"KB", true, 0, 7},
+    {"GFLOP/s", true, 0, 2},    {"GB/s", true, 0, 4},          {"of roof", true, 0, 1},
+    {"bound by", false, 0, 0},  {"fused with", false, 16, 8},
 };
 
 static const om_column type_columns[] = {
@@ -25,6 +26,21 @@ static const om_column type_columns[] = {
 };
 
 static void heading(om_str *out, const char *text) { om_str_addf(out, "\n%s\n", text); }
+
+/* "Sigmoid + Mul": the operators that went into a layer besides the one that it is named for. */
+static void fused_with(const om_layer *l, om_str *out)
+{
+    bool main_seen = l->members.n < 2;
+    for (size_t i = 0; i < l->members.n; i++) {
+        const char *open = strrchr(l->members.items[i], '('); /* "/model.0/act/Mul (Mul)" */
+        size_t n = open ? strcspn(open + 1, ")") : 0;
+        bool is_main =
+            !main_seen && n && !strncmp(l->type, open + 1, n) && (!l->type[n] || l->type[n] == ' ');
+        main_seen = main_seen || is_main;
+        if (n && !is_main && l->members.n > 1)
+            om_str_addf(out, "%s%.*s", out->len ? " + " : "", (int)n, open + 1);
+    }
+}
 
 static void layer_row(om_table *t, const om_profile *p, size_t i)
 {
@@ -46,6 +62,10 @@ static void layer_row(om_table *t, const om_profile *p, size_t i)
     if (l->us > 0) om_table_cell(t, "%.0f%%", 100 * l->reach);
     else om_table_cell(t, "%s", "");
     om_table_cell(t, "%s", om_roof_name(l->roof));
+    om_str with = {0};
+    fused_with(l, &with);
+    om_table_cell(t, "%s", om_str_get(&with));
+    om_str_fini(&with);
 }
 
 static int add_layers(const om_profile *p, size_t top, int width, om_str *out)
@@ -66,9 +86,9 @@ static int add_layers(const om_profile *p, size_t top, int width, om_str *out)
 }
 
 static const om_column counter_columns[] = {
-    {"#", true, 0, 0},         {"layer", false, 12, 0},   {"kernels", true, 0, 4},
-    {"us", true, 0, 0},        {"occupancy", true, 0, 0}, {"L2 hits", true, 0, 0},
-    {"DRAM GB/s", true, 0, 3}, {"DRAM busy", true, 0, 1}, {"SMs busy", true, 0, 0},
+    {"#", true, 0, 0},         {"layer", false, 20, 0, true}, {"kernels", true, 0, 4},
+    {"us", true, 0, 0},        {"occupancy", true, 0, 0},     {"L2 hits", true, 0, 0},
+    {"DRAM GB/s", true, 0, 3}, {"DRAM busy", true, 0, 1},     {"SMs busy", true, 0, 0},
 };
 
 static void share_cell(om_table *t, double v)
@@ -425,8 +445,8 @@ void om_findings_print(const om_findings *f, int width, om_str *out)
 }
 
 static const om_column change_columns[] = {
-    {"what", false, 12, 0}, {"type", false, 8, 2},  {"before", true, 0, 0},
-    {"after", true, 0, 0},  {"change", true, 0, 0}, {"times", true, 0, 1},
+    {"what", false, 20, 0, true}, {"type", false, 8, 2},  {"before", true, 0, 0},
+    {"after", true, 0, 0},        {"change", true, 0, 0}, {"times", true, 0, 1},
 };
 
 static void amount(om_table *t, double v)

@@ -10,7 +10,8 @@ static void add_findings(const om_findings *f, om_str *o)
     om_str_add(o, "<h2>What was found</h2>");
     for (size_t i = 0; i < f->n; i++) {
         const om_finding *x = &f->items[i];
-        om_str_addf(o, "<div class=\"finding%s\"><h3>", x->cause == OM_CAUSE_NONE ? " ok" : "");
+        om_str_addf(o, "<div class=\"finding%s\"><h3>%s: ", x->cause == OM_CAUSE_NONE ? " ok" : "",
+                    om_cause_name(x->cause));
         om_html_text(o, x->title);
         om_str_add(o, "</h3>");
         om_html_list(o, "ul", &x->evidence);
@@ -60,9 +61,8 @@ static void add_layers(const om_profile *p, om_str *o)
         om_html_cell_num(o, l->gbs, 1);
         om_html_cell_num(o, 100 * l->reach, 0);
         om_html_cell_text(o, om_roof_name(l->roof));
-        om_str_addf(o, "<td title=\"");
-        om_html_text(o, om_str_get(&members));
-        om_str_addf(o, "\">%zu</td></tr>", l->members.n);
+        om_html_cell_text(o, om_str_get(&members));
+        om_str_add(o, "</tr>");
         om_str_fini(&members);
     }
     om_str_add(o, "</tbody></table></div>");
@@ -229,6 +229,11 @@ static void add_run(const om_json_value *run, om_str *o)
     om_html_tile(o, "seconds", "%.2f", om_json_get_num(run, "seconds", 0));
     om_html_tile(o, "frames a batch", "%.2f", om_json_get_num(run, "mean_batch", 0));
     om_html_tile(o, "cores busy", "%.2f", om_json_get_num(run, "cores_busy", 0));
+    om_html_tile(o, "MB written as input", "%.1f",
+                 om_json_get_num(om_json_get(run, "copies"), "input_bytes", 0) / 1e6);
+    om_html_tile(o, "MB read as output", "%.1f",
+                 om_json_get_num(om_json_get(run, "copies"), "output_bytes", 0) / 1e6);
+    om_html_tile(o, "times waited for the device", "%.0f", om_json_get_num(run, "syncs", 0));
     add_energy(om_json_get(run, "power"), o);
     add_device(om_json_get(run, "device"), om_json_get_num(run, "fps", 0), o);
     om_str_add(o, "</div><h2>A frame's way, mean times</h2><div class=\"plot\">");

@@ -129,6 +129,8 @@ def test_rows_and_page(profile, session_dir):
     assert page.startswith("<!doctype html>") and page.rstrip().endswith("</html>")
     assert page.count("<svg") >= 2 and "src=" not in page and "http" not in page, "needs no other file"
     assert all(layer["name"].replace("&", "&amp;") in page for layer in profile["layers"])
+    assert all(op in page for layer in profile["layers"] for op in layer["operators"]), "what was fused is named"
+    assert all(f"<h3>{found['cause']}: " in page for found in profile["findings"])
 
 
 def test_the_machine_is_measured_once(profile, omma, small, tmp_path):
@@ -388,6 +390,12 @@ def test_each_stream_has_its_stages(omma, run_profile, session_dir, tmp_path):
         assert row["stage"] == stage["stage"] and float(row["p99_ms"]) == pytest.approx(stage["p99_ms"], abs=1e-4)
     page = files[1].read_text()
     assert page.count("<details>") == 2 and all(f"<summary>{name}</summary>" in page for name in names)
+
+
+def test_the_table_says_what_was_fused(omma, profile, session_dir):
+    out = omma("profile", "--from", session_dir / "small.json", "--all").out
+    line = next(line for line in out.splitlines() if re.match(r" *\d+  first ", line))
+    assert {"Mul", "Sigmoid"} <= set(line.split("  ")[-1].split(" + ")), line
 
 
 def test_two_runs_are_compared(omma, run_profile, session_dir, tmp_path):
