@@ -93,43 +93,60 @@ static void progress(void *user, const char *what, double share)
 
 static bool is_stdout(const char *path) { return path && !strcmp(path, "-"); }
 
-static int predictions(const om_profile *p, const profile_flags *f, int width, om_str *out)
+/* Those before the first that cannot be told; *n of them, with an error if there is one. */
+static int predict(const om_profile *p, const om_strlist *changes, om_what_if **out, size_t *n)
 {
     int err = OM_OK;
-    for (size_t i = 0; i < f->what_if.n && !err; i++) {
-        om_what_if w;
-        om_str line = {0};
-        err = om_predict(p, f->what_if.items[i], &w);
-        if (!err) {
-            om_str_addf(&line, "if %s: %.1f a second instead of %.1f (%.2f times)", w.text, w.fps_then,
-                        w.fps_now, w.fps_now > 0 ? w.fps_then / w.fps_now : 0);
-            if (!i) om_str_addc(out, '\n');
-            om_text_wrap(om_str_get(&line), 0, width ? width : 110, out);
-            om_text_wrap(w.why, 4, width ? width : 110, out);
-        }
-        om_str_fini(&line);
-        om_what_if_fini(&w);
+    *n = 0;
+    *out = om_calloc(changes->n + 1, sizeof **out);
+    if (!*out) return OM_ERR_NOMEM;
+    for (size_t i = 0; i < changes->n && !err; i++) {
+        err = om_predict(p, changes->items[i], &(*out)[i]);
+        if (err) om_what_if_fini(&(*out)[i]);
+        else *n = i + 1;
     }
     return err;
 }
 
+static void print_predictions(const om_what_if *w, size_t n, int width, om_str *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        om_str line = {0};
+        om_str_addf(&line, "if %s: %.1f a second instead of %.1f (%.2f times)", w[i].text, w[i].fps_then,
+                    w[i].fps_now, w[i].fps_now > 0 ? w[i].fps_then / w[i].fps_now : 0);
+        if (!i) om_str_addc(out, '\n');
+        om_text_wrap(om_str_get(&line), 0, width ? width : 110, out);
+        om_text_wrap(w[i].why, 4, width ? width : 110, out);
+        om_str_fini(&line);
+    }
+}
+
+/* A prediction that cannot be told keeps nothing else back. */
 static int output(const om_profile *p, const profile_flags *f)
 {
     om_str text = {0};
     om_findings found;
-    om_profile_files files = {.json = f->json, .csv = f->csv, .html = f->html};
-    int width = om_console_columns(stdout, 0), err = om_diagnose(p, &found);
+    om_what_if *what_if;
+    size_t n;
+    char message[400] = "";
+    int width = om_console_columns(stdout, 0), unknown = predict(p, &f->what_if, &what_if, &n);
+    if (unknown) snprintf(message, sizeof message, "%s", om_error_message());
+    om_profile_files files = {
+        .json = f->json, .csv = f->csv, .html = f->html, .what_if = what_if, .n_what_if = n};
+    int err = om_diagnose(p, &found);
     if (!err) err = om_profile_write(p, &found, &files);
     if (!err && p->n_layers) err = om_profile_print(p, f->all ? 0 : (size_t)f->top, width, &text);
     if (!err && p->run) err = om_profile_print_run(p, width, &text);
     if (!err) om_findings_print(&found, width, &text);
-    if (!err) err = predictions(p, f, width, &text);
+    print_predictions(what_if, n, width, &text);
     if (!err) om_profile_print_system(p, width, &text);
     bool taken = is_stdout(f->json) || is_stdout(f->csv) || is_stdout(f->html);
     if (!err && !taken && !f->quiet) fputs(om_str_get(&text), stdout);
+    for (size_t i = 0; i < n; i++) om_what_if_fini(&what_if[i]);
+    om_free(what_if);
     om_findings_fini(&found);
     om_str_fini(&text);
-    return err;
+    return err || !unknown ? err : om_fail(unknown, "%s", message);
 }
 
 static om_profile_params measurement(profile_flags *f, const char *model, om_precision precision,

@@ -539,7 +539,24 @@ int om_put_text(const char *path, const om_str *text)
     return OM_OK;
 }
 
-static int write_json(const om_profile *p, const om_findings *f, const char *path)
+static void add_what_ifs(const om_profile_files *files, om_json *j)
+{
+    if (!files->n_what_if) return;
+    om_json_key(j, "what_if");
+    om_json_begin_array(j);
+    for (size_t i = 0; i < files->n_what_if; i++) {
+        const om_what_if *w = &files->what_if[i];
+        om_json_begin_object(j);
+        om_json_key_string(j, "change", w->text);
+        om_json_key_num(j, "images_s", w->fps_then, 4);
+        om_json_key_num(j, "images_s_now", w->fps_now, 4);
+        om_json_key_string(j, "why", w->why);
+        om_json_end_object(j);
+    }
+    om_json_end_array(j);
+}
+
+static int write_json(const om_profile *p, const om_findings *f, const om_profile_files *files)
 {
     om_str text = {0};
     om_json j;
@@ -547,9 +564,10 @@ static int write_json(const om_profile *p, const om_findings *f, const char *pat
     om_json_begin_object(&j);
     om_profile_json(p, &j);
     om_findings_json(f, &j);
+    add_what_ifs(files, &j);
     om_json_end_object(&j);
     om_str_addc(&text, '\n');
-    int err = om_put_text(path, &text);
+    int err = om_put_text(files->json, &text);
     om_str_fini(&text);
     return err;
 }
@@ -557,7 +575,7 @@ static int write_json(const om_profile *p, const om_findings *f, const char *pat
 int om_profile_write(const om_profile *p, const om_findings *f, const om_profile_files *files)
 {
     om_str text = {0};
-    int err = files->json ? write_json(p, f, files->json) : OM_OK;
+    int err = files->json ? write_json(p, f, files) : OM_OK;
     if (!err && files->csv) {
         om_profile_csv(p, &text);
         err = om_put_text(files->csv, &text);

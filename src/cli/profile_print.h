@@ -19,6 +19,8 @@ int om_comparison_print(const om_profile *before, const om_profile *after, const
 /* Where a profile goes besides the terminal; NULL: nowhere, "-": standard output. */
 typedef struct om_profile_files {
     const char *json, *csv, *html;
+    const om_what_if *what_if; /* told in the JSON; not owned */
+    size_t n_what_if;
 } om_profile_files;
 int om_profile_write(const om_profile *p, const om_findings *f, const om_profile_files *files);
 /* To a file, whole or not at all, or to standard output. */

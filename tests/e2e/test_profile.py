@@ -151,7 +151,12 @@ def test_compare_and_predict(omma, profile, session_dir, tmp_path):
     assert "2.00x" in done.out
     changed = json.loads((tmp_path / "c.json").read_text())["layers"][0]
     assert changed["name"] == first["name"] and changed["after"] == pytest.approx(changed["before"] / 2, rel=1e-3)
-    done = omma("profile", "--from", before, "--what-if", "batch=4", "--what-if", "precision=int8")
+    done = omma("profile", "--from", before, "--what-if", "batch=4", "--what-if", "precision=int8", "--json", tmp_path / "w.json")
+    said = json.loads((tmp_path / "w.json").read_text())["what_if"]
+    assert [w["change"] for w in said] == ["batch=4", "precision=int8"] and said[0]["images_s"] >= said[0]["images_s_now"] > 0 and said[0]["why"]
+    bad = omma("profile", "--from", before, "--what-if", "batch=2", "--what-if", "precision=bf16", "--json", tmp_path / "w.json", code=None)
+    if bad.code:  # a machine without bf16: what can be told is
+        assert "bf16" in bad.err and "if batch=2" in bad.out and len(json.loads((tmp_path / "w.json").read_text())["what_if"]) == 1
     assert re.search(r"if batch=4: [\d.]+ a second", done.out) and "if precision=int8" in done.out
 
 
