@@ -182,14 +182,33 @@ static void job_fini(om_job *job)
     om_strlist_fini(&job->env);
 }
 
+static void drop_first(om_strlist *l, size_t n)
+{
+    for (size_t i = 0; i < n; i++) om_free(l->items[i]);
+    memmove(l->items, l->items + n, (l->n - n) * sizeof *l->items);
+    l->n -= n;
+}
+
+/* The job's own keys over the defaults'. Flags of one command are none of another's. */
+static int load_both(loading *l, om_job *job, const yaml_node_t *n, const yaml_node_t *defaults)
+{
+    int err = load_keys(l, job, defaults);
+    size_t given = job->args.n;
+    char *command = om_strdup(job->command ? job->command : "");
+    if (!command) err = OM_ERR_NOMEM;
+    if (!err) err = load_keys(l, job, n);
+    if (!err && given && job->command && strcmp(command, job->command)) drop_first(&job->args, given);
+    om_free(command);
+    return err;
+}
+
 static int load_job(loading *l, const yaml_node_t *n, const yaml_node_t *defaults)
 {
     om_launch_config *c = l->c;
     om_job job;
     memset(&job, 0, sizeof job);
     int err = om_options_init(om_job_option_table, &job);
-    if (!err) err = load_keys(l, &job, defaults);
-    if (!err) err = load_keys(l, &job, n);
+    if (!err) err = load_both(l, &job, n, defaults);
     if (!err) err = settle_job(l, &job, n);
     if (!err) err = om_grow((void **)&c->jobs, &c->cap, c->n + 1, sizeof *c->jobs);
     if (err) job_fini(&job);

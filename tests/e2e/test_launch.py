@@ -93,6 +93,20 @@ def test_alone_and_together(omma, tmp_path):
     assert (tmp_path / "here/together/b.2/output.log").exists() and "Interference" in (tmp_path / "here/summary.html").read_text()
 
 
+def test_the_file_in_the_documentation_runs(omma, tmp_path, media):
+    """As it stands there, but for the number of steps: flags that are defaults of workers are not given to a run."""
+    text = (ROOT / "docs/workers.md").read_text().split("```yaml\n")[1].split("```")[0]
+    (tmp_path / "l.yaml").write_text(text.replace("max-steps: 200", "max-steps: 3").replace("cores: 1", f"cores: {CORES[-1]}").replace("2s", "100ms"))
+    for name in ("walk.mp4", "gate.mp4"):
+        (tmp_path / name).symlink_to(media / "carphone_pristine.mp4")
+    (tmp_path / "yolov8n.onnx").symlink_to(SHAPES)
+    omma("launch", "l.yaml", "-q", cwd=tmp_path)
+    _, found = summary(tmp_path, "results")
+    assert {k[0]: (p["status"], p["steps"]) for k, p in found.items()} == {
+        "resnet": ("exit 0", 3), "learner": ("exit 0", 3), "cameras": ("exit 0", 0)}
+    assert found["cameras", 1, False]["frames"] > 0
+
+
 def test_a_folder_is_used_again(omma, tmp_path):
     """What an earlier launch left there stays, and is not counted again; a run that fails does not show the one before."""
     path = write(tmp_path, [job("w", steps=5), {"name": "r", "command": "run", "args": ["-m", str(SHAPES), "-d", "null", "pattern:64x48:frames=9"]}])
