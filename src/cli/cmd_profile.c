@@ -386,7 +386,11 @@ static int pipeline(const om_args *args, profile_flags *f, int *status)
     om_args run;
     memset(&p, 0, sizeof p);
     memset(&run, 0, sizeof run);
+    const char *dot = strrchr(f->pipeline, '.');
     int err = om_args_expect(args, 0, "no MODEL with --pipeline");
+    if (!err && (!dot || (strcmp(dot, ".yaml") && strcmp(dot, ".yml"))))
+        err = om_fail(OM_ERR_ARG, "--pipeline %s: expected a configuration of 'omma run', CONFIG.yaml",
+                      f->pipeline);
     if (!err) err = temporary(&path);
     char *argv[] = {f->pipeline, "--profile", path, "--quiet"};
     bool silent = f->quiet || is_stdout(f->json) || is_stdout(f->csv) || is_stdout(f->html);

@@ -1,7 +1,9 @@
 #include "cli/profile_ladder.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "cli/console.h"
@@ -176,12 +178,25 @@ static int show_ladder(const om_ladder_params *p, const step *steps, size_t n)
     return err;
 }
 
+/* Before an hour has gone into the other steps. */
+static int check_int8_model(const om_ladder_params *p, const step *steps, size_t n)
+{
+    bool asked = false;
+    if (!p->int8_model) return OM_OK;
+    for (size_t i = 0; i < n; i++) asked = asked || steps[i].precision == OM_PRECISION_INT8;
+    if (!asked) return om_fail(OM_ERR_ARG, "--int8-model: int8 is not among --ladder %s", p->precisions);
+    if (access(p->int8_model, R_OK))
+        return om_fail(OM_ERR_NOT_FOUND, "--int8-model: %s: cannot open: %s", p->int8_model, strerror(errno));
+    return OM_OK;
+}
+
 int om_ladder_run(const om_ladder_params *p)
 {
     step steps[MAX_STEPS];
     size_t n = 0;
     memset(steps, 0, sizeof steps);
     int err = parse_ladder(p->precisions, steps, &n);
+    if (!err) err = check_int8_model(p, steps, n);
     for (size_t i = 0; i < n && !err; i++) err = climb(p, &steps[i]);
     if (!err) err = show_ladder(p, steps, n);
     for (size_t i = 0; i < n; i++) om_profile_fini(&steps[i].p);

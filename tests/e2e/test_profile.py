@@ -200,6 +200,8 @@ def test_ladder_says_what_it_skips(omma, small, tmp_path):
     ([SHAPES, "--what-if", "batch"], "expected batch=16"), ([SHAPES, "--what-if", "batch=0"], "expected 1 to 1024"),
     ([SHAPES, "--what-if", "precision=f31"], "expected f32"), ([SHAPES, "--what-if", "dcode=2x"], "did you mean 'decode'"),
     ([SHAPES, "--what-if", "decode=0x"], "how many times faster"), ([SHAPES, "--what-if", "decode=2x"], "needs a run: --run"),
+    ([SHAPES, "--ladder", "f32", "--int8-model", SHAPES], "int8 is not among --ladder f32"), (["--pipeline", SHAPES], "expected a configuration"),
+    ([SHAPES, "--ladder", "f32,int8", "--int8-model", "none.onnx"], "--int8-model: none.onnx: cannot open"),
     ([SHAPES, "--run", SHAPES], "JSON"), ([SHAPES, "--what-if", "decode=nan"], "how many times faster"),
 ])
 def test_bad_words(omma, args, says, tmp_path):
