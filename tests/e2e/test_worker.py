@@ -108,6 +108,24 @@ def test_threads_follow_the_cores(omma, media, tmp_path):
     assert "summary:" in log(tmp_path)
 
 
+def test_a_stop_is_no_error_wherever_it_comes(omma, media, tmp_path):
+    """While a model is loaded, a video opened, a split measured that would take minutes."""
+    for i, wait in enumerate((0.15, 0.25, 0.4, 0.6)):
+        process = omma.start("worker", "-m", "mobilenet_v2", "-i", media / "bikes.mp4", "-o", tmp_path / str(i))
+        wait_for(lambda: list((tmp_path / str(i)).glob("*.log")), process)
+        time.sleep(wait)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 0 and "omma worker: " not in err, err
+    process = omma.start("worker", "-m", "mobilenet_v2", "-i", "pattern:frames=4", "--split-sweep", "--max-steps", 1000, "-d", "null:100000",
+                         "-o", tmp_path / "s")
+    wait_for(lambda: "sweep: " in "".join(p.read_text() for p in (tmp_path / "s").glob("*.log")), process)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0 and (tmp_path / "s/split_mobilenet_v2.json").exists(), err
+
+
 def test_killed_rows_are_whole(omma, tmp_path):
     for i in range(3):
         folder = tmp_path / str(i)
