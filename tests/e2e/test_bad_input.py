@@ -464,7 +464,9 @@ def test_config(omma, tmp_path, text, words):
     "quantize {model} -c {none} -o {good} --html", "eval -m {model} -r {model} -i {none} --json",
     "eval -m {model} -t {none} --save-detections", "detect -m {model} {none} --json", "train {none} -m {model} -o",
     "train {none} -m {model} -o {good} --checkpoint", "train {none} -m {model} -o {good} --cache",
-    "bench -m {model} -i {none} --json", "faces search {none} {none} -m {model} --json"])
+    "train {none} -m {model} -o {good} --report", "profile {model} --json", "profile {model} --csv", "profile {model} --html",
+    "profile {model} --ladder f32 --json", "profile --compare {none} {none} --json", "profile --from {none} --html",
+    "profile --pipeline {none}.yaml --csv", "bench -m {model} -i {none} --json", "faces search {none} {none} -m {model} --json"])
 def test_outputs_are_looked_at_before_the_work(omma, tmp_path, flags):
     """What is read is not there either, and that would be said later."""
     words = flags.format(model=tmp_path / "none.onnx", none=tmp_path / "none", good=tmp_path / "good").split()
