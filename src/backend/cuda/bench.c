@@ -9,9 +9,10 @@
 
 /* Half of it from the end: a batch's last picture has to be as right as its first. */
 #define ANSWER_BYTES ((size_t)128 << 10)
-#define FAR 3e4f                       /* near the end of f16's range */
-#define FILLING_WORDS ((size_t)131071) /* of two bytes: a prime, so that no row or picture is like the next  \
-                                        */
+#define FAR 3e4f /* near the end of f16's range */
+#define FILLING_WORDS                                                                                        \
+    ((size_t)131071) /* of two bytes: a prime, so that no row or picture is like the next                    \
+                      */
 
 void omcu_bench_fini(omcu_bench *x)
 {
