@@ -5,9 +5,9 @@
                                        [--record bench/records/planted.json]
 
 Models are made to spend their time in one way; runs get a slow source, a slow decoder, a sink that nobody empties, huge
-pictures for a small model, one core of several, a heavy model, or nothing at all. Seeds vary sizes. A pair plants two
-causes in one model, and counts when both are named. Exit status 1 below --share, 77 where
-most runs were left out.
+pictures for a small model, one core of several, a heavy model, or nothing at all. A pair plants two causes, in one model or in
+a model and a run that are looked at together, and counts when both are named. The seed draws what is planted (each once before
+one comes again), how much of it, and which two make a pair. Exit status 1 below --share, 77 where most runs were left out.
 
 A run while other programs took more than a tenth of the machine is repeated, and left out where that goes on: that cause
 was not planted.
@@ -132,24 +132,51 @@ def nothing(rng, folder):
     return run(folder, "-m", SHAPES, "-i", f"pattern:320x240@{fps}:frames={3 * fps}", "--live", "-o", "null:")
 
 
-def pair(rng, folder):
-    """Depthwise convolutions and a copying tail in one model: both are to be named."""
+def both(found, *right):
+    return ["both"] if all(causes & set(found) for causes in right) else found
+
+
+def pair_in_model(rng, folder):
+    """Depthwise convolutions and a copying tail in one model."""
     omma("profile", plants.depthwise_and_copies(folder / "m.onnx", rng), "--iterations", 3, "-q", "--json", folder / "p.json")
-    found = causes(folder / "p.json")
-    return ["memory-bound + copy-bound"] if {"memory-bound", "copy-bound"} <= set(found) else found
+    return both(causes(folder / "p.json"), {"memory-bound"}, {"copy-bound"})
 
 
-KINDS = {
-    **{kind: (model(kind), right) for kind, (_, right) in plants.MODELS.items()},
+def pair_with_run(rng, folder):
+    """A model's cause and a run's, which the report of both is to name."""
+    make, of_model = plants.MODELS[list(plants.MODELS)[int(rng.integers(len(plants.MODELS)))]]
+    plant, of_run = RUNS[list(RUNS)[int(rng.integers(len(RUNS)))]]
+    omma("profile", make(folder / "m.onnx", rng), "--iterations", 3, "-q", "--json", folder / "m.json")
+    plant(rng, folder)
+    omma("profile", "--from", folder / "m.json", "--run", folder / "p.json", "-q", "--json", folder / "both.json")
+    return both(causes(folder / "both.json"), of_model, of_run)
+
+
+RUNS = {
     "slow source": (slow_source, {"source-bound"}),
     "slow decoder": (slow_decoder, {"decode-bound"}),
     "slow sink": (slow_sink, {"sink-bound"}),
     "huge pictures": (huge_pictures, {"pre/post-bound"}),
     "heavy model": (heavy_model, {"inference-bound"}),
     "one core": (one_core, {"cpu-contended"}),
-    "nothing": (nothing, {"nothing wrong"}),
-    "pair": (pair, {"memory-bound + copy-bound"}),
 }
+
+KINDS = {
+    **{kind: (model(kind), right) for kind, (_, right) in plants.MODELS.items()},
+    **RUNS,
+    "nothing": (nothing, {"nothing wrong"}),
+    "pair in model": (pair_in_model, {"both"}),
+    "pair with run": (pair_with_run, {"both"}),
+}
+
+
+def drawn(kinds, seed, runs):
+    """What is planted, run by run."""
+    rng, deck = np.random.default_rng(seed), []
+    for _ in range(runs):
+        if not deck:
+            deck = [kinds[i] for i in rng.permutation(len(kinds))]
+        yield deck.pop()
 
 
 def main():
@@ -162,14 +189,15 @@ def main():
     ask.add_argument("--record", type=Path, help="write the counts and the matrix there")
     args = ask.parse_args()
     kinds = args.only.split(",")
+    if unknown := [kind for kind in kinds if kind not in KINDS]:
+        ask.error(f"--only: '{unknown[0]}' is none of {', '.join(KINDS)}")
     matrix, right, left_out = collections.defaultdict(collections.Counter), 0, 0
     begin, runs = time.monotonic(), 0
     end = begin + 60 * args.minutes
-    for i in range(args.runs):
+    for i, kind in enumerate(drawn(kinds, args.seed, args.runs)):
         if time.monotonic() > end:
             break
         runs += 1
-        kind = kinds[i % len(kinds)]
         for _ in range(4):
             with tempfile.TemporaryDirectory() as folder:
                 found, others = disturbed(lambda: KINDS[kind][0](np.random.default_rng(args.seed * 100003 + i), Path(folder)))
@@ -183,9 +211,9 @@ def main():
         if found[0] not in KINDS[kind][1]:
             print(f"run {i}: {kind}: {', '.join(found)}", file=sys.stderr)
     named = sorted({cause for row in matrix.values() for cause in row})
-    print(f"{'planted':16}" + "".join(f"{cause:>28}" if "+" in cause else f"{cause:>18}" for cause in named))
+    print(f"{'planted':16}" + "".join(f"{cause:>18}" for cause in named))
     for kind in kinds:
-        print(f"{kind:16}" + "".join(f"{matrix[kind][c] or '':>28}" if "+" in c else f"{matrix[kind][c] or '':>18}" for c in named))
+        print(f"{kind:16}" + "".join(f"{matrix[kind][c] or '':>18}" for c in named))
     counted = runs - left_out
     print(f"{right} of {counted} named rightly: {100 * right / max(1, counted):.1f}%; {left_out} left out: other programs were at work")
     if args.record:

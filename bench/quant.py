@@ -1,14 +1,19 @@
 #!/usr/bin/python3
 """int8 models of omma quantize beside those of onnxruntime.quantization and NNCF, made with the same pictures.
 
-    bench/quant.py [--build DIR] [--only MODEL,...] [--ways WAY,...] [--accuracy] [--speed] [--calibration] [--record FILE]
+    bench/quant.py [--build DIR] [--only MODEL,...] [--ways WAY,...] [--accuracy] [--parts] [--speed] [--calibration] [--record FILE]
 
 Accuracy (yolov3-tiny, CenterFace, PP-OCR's and a plate's recogniser): the int8 model against the float one in the same
 engine, `omma detect`. Detectors: agreement AP50 (COCO's, a mean over classes; boxes down to 0.001, the float model's boxes
 from the family's own threshold on for truth). Readers: the share of crops with equal text (but for spaces at its ends), of all
 and of those that the float model reads as they were drawn (`scores_read_right`). `int8_share`: of the multiplications.
-Calibration and judging never share a clip, a font or a face. The others are used as their manuals advise for a processor without VNNI: weights of 7 bits
+`differ`: which crops. Readers have two rows: crops that are
+drawn and blurred until the float model itself fails at many (ppocr-rec, plate-rec), and crops as they come from use, cut by the float
+models out of the generated street (plate-street) and out of photographs (ppocr-scene; bench/crops.py).
+Calibration and judging never share a clip, a font, a photograph of text or a face. The others are used as their manuals advise for a processor without VNNI: weights of 7 bits
 (onnxruntime: reduce_range; NNCF: its own fix against overflow).
+Parts: equal texts of the readers with weights of 7 and of 8 bits, with the weights alone and with the activations alone, all computed by
+ONNX Runtime in floats, without its optimiser: what a processor gives whose sums of 8-bit products do not overflow (VNNI).
 Speed (yolov8n, yolov5s of random weights): milliseconds an inference in OpenVINO, all models in turn, medians, fp32 beside;
 and the layers of ours that still run in float, with their times.
 Calibration: pictures a second of `omma quantize` against plain inference of the float model, and the memory it takes with
@@ -160,13 +165,26 @@ def plates(judge):
     return out
 
 
+def from_use(kind):
+    """Crops that the float models cut: drawn by bench/crops.py into a folder of their own."""
+    def pictures(judge, bench):
+        import crops
+        folder = bench.folder / f"{kind}-{judge}"
+        folder.mkdir()
+        return getattr(crops, kind)(bench.omma_path, folder, judge, CROPS[judge])
+    return pictures
+
+
 HALF = (127.5, 1 / 127.5, False)
-# name: pictures, (mean, scale, RGB), is a detector, threshold of the truth
+Case = collections.namedtuple("Case", "model pictures prep detector threshold used", defaults=(0, False))
+# (mean, scale, RGB) of the input; threshold of a detector's truth; crops as they come from use
 CASES = {
-    "yolov3-tiny": (people, (0, 1 / 255, True), True, 0.25),
-    "centerface": (faces, (0, 1, True), True, 0.3),
-    "ppocr-rec": (lines, HALF, False, 0),
-    "plate-rec": (plates, HALF, False, 0),
+    "yolov3-tiny": Case("yolov3-tiny", people, (0, 1 / 255, True), True, 0.25),
+    "centerface": Case("centerface", faces, (0, 1, True), True, 0.3),
+    "ppocr-rec": Case("ppocr-rec", lines, HALF, False),
+    "plate-rec": Case("plate-rec", plates, HALF, False),
+    "ppocr-scene": Case("ppocr-rec", from_use("scene_lines"), HALF, False, used=True),
+    "plate-street": Case("plate-rec", from_use("street_plates"), HALF, False, used=True),
 }
 
 
@@ -359,22 +377,28 @@ def read_right(truth, drawn):
     return [i for i, text in enumerate(drawn) if said[i] == text.replace(" ", "")]
 
 
-def accuracy(bench, name, ways):
+def prepare(bench, name, check):
+    """A case's folder with cal/, judge/ and, if asked for, check/, and their pictures' size; those of an earlier part are taken again."""
     import cv2
-    from onnxruntime.quantization import CalibrationMethod
-    pictures, prep, detector, threshold = CASES[name]
-    work = bench.folder / name
+    case, work = CASES[name], bench.folder / name
     for part, judge in (("cal", 0), ("check", 2), ("judge", 1)):
-        if detector and judge == 2:
+        if (not check and judge == 2) or (work / part).exists():
             continue
         (work / part).mkdir(parents=True)
-        for i, picture in enumerate(pictures(judge)):
+        for i, picture in enumerate(case.pictures(judge, bench) if case.used else case.pictures(judge)):
             cv2.imwrite(str(work / part / f"{i:04d}.png"), picture)
-    size = picture.shape[1], picture.shape[0]
-    source, cal = float_model(bench, name, work, size), work / "cal"
+    height, width = cv2.imread(str(next((work / "judge").glob("*.png")))).shape[:2]
+    return work, (width, height)
+
+
+def accuracy(bench, name, ways):
+    from onnxruntime.quantization import CalibrationMethod
+    model, pictures, prep, detector, threshold, used = CASES[name]
+    work, size = prepare(bench, name, not detector and (not ways or "omma mixed" in ways))
+    source, cal = float_model(bench, model, work, size), work / "cal"
     truth = seen(bench, source, work / "judge", size, detector)
 
-    right = [] if detector else read_right(truth, pictures.drawn)
+    right = [] if detector or used else read_right(truth, pictures.drawn)
 
     def ours(*flags):
         return lambda out: make_ours(bench, name, source, cal, out, size, *flags)
@@ -398,6 +422,8 @@ def accuracy(bench, name, ways):
             print(f"{name:12} {how:20} failed: {str(e)[-200:]}", flush=True)
             continue
         value, row["truth"] = agreement(truth, found, threshold) if detector else same_texts(truth, found)
+        if not detector:
+            row.setdefault("differ", {})[how] = [i for i in range(len(truth)) if same_texts(truth[i:i + 1], found[i:i + 1]) == (0, 1)]
         row["scores"][how] = round(value, 4)
         if how.startswith("omma"):
             row.setdefault("int8_share", {})[how] = json.loads(out.with_suffix(".json").read_text()).get("int8_share")
@@ -409,10 +435,49 @@ def accuracy(bench, name, ways):
     return row
 
 
+# ---- where it comes from ----
+
+def texts_in_floats(model, files, prep):
+    """What a reader says, in numbers of its alphabet, spaces at the ends left out: ONNX Runtime, each operator by itself."""
+    import onnxruntime as ort
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level, options.intra_op_num_threads = 3, 2
+    session, out = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"]), []
+    for path in files:
+        [[scores]] = session.run(None, {session.get_inputs()[0].name: tensor(path, *prep)})
+        best, space = scores.argmax(-1), scores.shape[-1] - 1
+        said = [int(k) for i, k in enumerate(best) if k and (not i or k != best[i - 1])]
+        while said and said[-1] == space:
+            said.pop()
+        while said and said[0] == space:
+            said.pop(0)
+        out.append(said)
+    return out
+
+
+PARTS = [(bits, part) for bits in (7, 8) for part in ("both", "weights", "activations") if (bits, part) != (8, "activations")]
+
+
+def parts(bench, name):
+    case = CASES[name]
+    work, size = prepare(bench, name, False)
+    source, files = float_model(bench, case.model, work, size), sorted((work / "judge").glob("*.png"))
+    truth, out = texts_in_floats(source, files, case.prep), {}
+    for bits, part in PARTS:
+        how = part if part == "activations" else f"{part}, weights of {bits} bits" if part == "both" else f"weights of {bits} bits"
+        made = work / "part.onnx"
+        make_ours(bench, name, source, work / "cal", made, size, "--weight-bits", bits, "--parts", part)
+        found = texts_in_floats(made, files, case.prep)
+        out[how] = round(sum(t == f for t, f in zip(truth, found) if t) / sum(map(bool, truth)), 4)
+        print(f"{name:12} {how:28} {out[how]:.4f}  ({sum(map(bool, truth))} texts, in floats)", flush=True)
+    return out
+
+
 def shortfalls(rows):
     out = []
     for name, row in rows.items():
-        detector = CASES[name][2]
+        detector = CASES[name].detector
         if "omma mse" not in row["scores"]:
             continue
         ours, floor = row["scores"]["omma mse"], AP50 if detector else TEXTS
@@ -507,23 +572,26 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--build", default=ROOT / "build")
     parser.add_argument("--only", help="names of models, joined by ','")
-    for part in ("accuracy", "speed", "calibration"):
+    for part in ("accuracy", "parts", "speed", "calibration"):
         parser.add_argument(f"--{part}", action="store_true", help=f"only this part and others named")
     parser.add_argument("--ways", help="of making int8 models, joined by ',': \"omma mse,nncf default\"")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--record", help="write the figures there")
     args = parser.parse_args()
     enter_venv()
-    every = not (args.accuracy or args.speed or args.calibration)
+    every = not (args.accuracy or args.parts or args.speed or args.calibration)
     only = args.only.split(",") if args.only else None
     record = {"machine": platform.processor() or platform.machine(), "cpus": os.cpu_count(),
               "vnni": "vnni" in Path("/proc/cpuinfo").read_text()}
     problems = []
+    sys.path.insert(0, str(ROOT / "bench"))
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(args.build, Path(folder))
         if every or args.accuracy:
             record["accuracy"] = {n: accuracy(bench, n, args.ways and args.ways.split(",")) for n in CASES if not only or n in only}
             problems += shortfalls(record["accuracy"])
+        if every or args.parts:
+            record["parts"] = {n: parts(bench, n) for n, c in CASES.items() if not c.detector and (not only or n in only)}
         if every or args.speed:
             record["speed"] = {n: speed(bench, n, args.rounds) for n in ("yolov8n", "yolov5s") if not only or n in only}
             for name, row in record["speed"].items():

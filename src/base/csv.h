@@ -4,7 +4,7 @@
 
 #include "base/str.h"
 
-/* Appends the text, in quotes where it must be. NULL: nothing. */
+/* Appends the text, in quotes where it must be; bytes that are no UTF-8 as U+FFFD. NULL: nothing. */
 void om_csv_field(om_str *out, const char *text);
 /* In quotes in any case. */
 void om_csv_quoted(om_str *out, const char *text);

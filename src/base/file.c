@@ -3,13 +3,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -82,6 +85,38 @@ static void outfile_release(om_outfile *f)
     memset(f, 0, sizeof *f);
 }
 
+static uint32_t chance(void)
+{
+    static atomic_uint calls;
+    uint32_t v;
+    if (getrandom(&v, sizeof v, GRND_NONBLOCK) == (ssize_t)sizeof v) return v;
+    uint64_t mixed = (uint64_t)om_now_ns() ^ (uint64_t)getpid() << 32 ^ atomic_fetch_add(&calls, 1);
+    return (uint32_t)(mixed * 0x9e3779b97f4a7c15u >> 32);
+}
+
+#define TRIES 100
+#define TAIL 13 /* ".1f2e3d4c.tmp" */
+
+/* Makes a file of a name that nobody has, "path.1f2e3d4c.tmp": several that write one path at a time do not
+ * share it. What would be too long a name with that loses its end. -1: errno says why. *name: om_free(). */
+static int create_beside(const char *path, char **name)
+{
+    const char *slash = strrchr(path, '/');
+    size_t dir = slash ? (size_t)(slash - path) + 1 : 0, base = strlen(path) - dir;
+    size_t most = NAME_MAX - TAIL;
+    while (base > most && base <= NAME_MAX && ((unsigned char)path[dir + most] & 0xc0) == 0x80) most--;
+    if (base > most && base <= NAME_MAX) base = most;
+    *name = om_alloc(dir + base + TAIL + 1);
+    errno = ENOMEM;
+    int fd = -1;
+    for (int i = 0; i < TRIES && *name && fd < 0; i++) {
+        snprintf(*name, dir + base + TAIL + 1, "%.*s.%08x.tmp", (int)(dir + base), path, chance());
+        fd = open(*name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (fd < 0 && errno != EEXIST) break;
+    }
+    return fd;
+}
+
 int om_outfile_open(om_outfile *f, const char *path)
 {
     memset(f, 0, sizeof *f);
@@ -95,12 +130,11 @@ int om_outfile_open(om_outfile *f, const char *path)
     if (exists && !S_ISREG(st.st_mode)) {
         f->fd = open(f->path, O_WRONLY | O_CLOEXEC);
     } else {
-        f->tmp = om_sprintf("%s.tmp", f->path);
+        f->fd = create_beside(f->path, &f->tmp);
         if (!f->tmp) {
             outfile_release(f);
             return OM_ERR_NOMEM;
         }
-        f->fd = open(f->tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
         if (f->fd >= 0 && exists) (void)!fchmod(f->fd, st.st_mode & 0777);
     }
     if (f->fd >= 0) return OM_OK;
@@ -117,11 +151,9 @@ int om_outfile_check(const char *path)
     bool exists = stat(path, &st) == 0;
     if (exists && S_ISDIR(st.st_mode)) return om_fail(OM_ERR_IO, "%s: cannot write: is a directory", path);
     if (exists && !S_ISREG(st.st_mode)) return OM_OK;
-    /* As long as the name that is written first, and another, for that may be in another process's hands. */
-    char *name = om_sprintf("%s.try", exists && realpath(path, real) ? real : path);
-    if (!name) return OM_ERR_NOMEM;
-    int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    int rc = fd >= 0 || errno == EEXIST ? OM_OK : fail_errno(path, "cannot write");
+    char *name;
+    int fd = create_beside(exists && realpath(path, real) ? real : path, &name);
+    int rc = !name ? OM_ERR_NOMEM : fd >= 0 ? OM_OK : fail_errno(path, "cannot write");
     if (fd >= 0) {
         close(fd);
         unlink(name);
@@ -146,7 +178,7 @@ int om_outfile_write(om_outfile *f, const void *data, size_t len)
 int om_outfile_commit(om_outfile *f)
 {
     int rc = OM_OK;
-    if (f->tmp && fsync(f->fd) < 0) rc = fail_errno(f->path, "cannot write");
+    if (f->tmp && !f->lazy && fsync(f->fd) < 0) rc = fail_errno(f->path, "cannot write");
     if (rc < 0) {
         om_outfile_abort(f);
         return rc;

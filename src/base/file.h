@@ -2,6 +2,7 @@
 #ifndef OM_BASE_FILE_H
 #define OM_BASE_FILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Thread-safety: one thread. Zeroed is valid and closed. */
@@ -9,9 +10,11 @@ typedef struct om_outfile {
     int fd;     /* only while path is set */
     char *path; /* owned; where the file will be */
     char *tmp;  /* owned; where it is written, NULL for what cannot be renamed over (a pipe, /dev/null) */
+    bool lazy;  /* the user's: renamed without waiting for the disk, where thousands are written */
 } om_outfile;
 
-/* Opens path.tmp beside `path`. On failure nothing is left open. */
+/* Makes a file of its own name beside `path`, so that others may write the same path at the same time: the
+ * last one to commit wins. On failure nothing is left. */
 int om_outfile_open(om_outfile *f, const char *path);
 /* Before the work that leads to it: whether the file could be written. What is there stays as it is. NULL,
  * "-" and what is no ordinary file (a pipe, /dev/stdout) are let pass; what only writing tells (a full disk)

@@ -40,7 +40,7 @@ const char *om_suggest(const char *word, const char *const *candidates, size_t n
 /* Reads the whole file; at most `max` bytes, else OM_ERR_FORMAT. *data is terminated with a NUL beyond *len;
  * om_free. */
 int om_read_file(const char *path, size_t max, char **data, size_t *len);
-/* Writes path.tmp, syncs, renames: readers see the old file or the new one. */
+/* Writes a file beside it, syncs, renames: readers see the old file or the new one. */
 int om_write_file_atomic(const char *path, const void *data, size_t len);
 
 /* Strict numbers: the whole text must be one. OM_ERR_ARG without touching the slot's message otherwise. */

@@ -22,6 +22,17 @@ static inline size_t om_utf8_length(const unsigned char *s, size_t n)
     return len;
 }
 
+/* The same, and which character it is; *c is left alone where it is none. */
+static inline size_t om_utf8_decode(const unsigned char *s, size_t n, uint32_t *c)
+{
+    size_t len = om_utf8_length(s, n);
+    if (len == 0) return 0;
+    uint32_t code = len == 1 ? s[0] : s[0] & (0x7fu >> len);
+    for (size_t i = 1; i < len; i++) code = code << 6 | (s[i] & 0x3fu);
+    *c = code;
+    return len;
+}
+
 /* Writes the code point's bytes and returns how many. */
 static inline size_t om_utf8_encode(uint32_t c, char out[4])
 {

@@ -24,7 +24,7 @@
 
 typedef struct annotate_flags {
     om_strlist inputs;
-    char *output;
+    char *output, *font;
     double threshold, fps, start, end;
     int batch, quality;
     int64_t max_frames;
@@ -51,6 +51,8 @@ static const om_option flag_table[] = {
      "images/NAME.jpg: the pictures without boxes, to train on"},
     {"video", 0, OM_OPT_BOOL, FLAG(video), "no", 0, 0, NULL, NULL, NULL,
      "NAME.mp4: of each video one with boxes drawn"},
+    {"font", 0, OM_OPT_STRING, FLAG(font), NULL, 0, 0, NULL, "FILE.hex", NULL,
+     "letters beyond Latin, Greek and Cyrillic for what is drawn, in the form of GNU Unifont's unifont.hex"},
     {"quality", 0, OM_OPT_INT, FLAG(quality), "90", 1, 100, NULL, NULL, NULL, "of the pictures"},
     {"fps", 0, OM_OPT_DOUBLE, FLAG(fps), "0", 0, 1000, NULL, NULL, "Which frames",
      "of videos the first frame of each 1/FPS seconds; 0: all"},
@@ -83,6 +85,7 @@ typedef struct annotator {
     om_detector detector;
     om_annotations *annotations;
     om_picture_writer *writer;
+    om_font *font;
     om_encoder *encoder; /* of the video under way, once it has a frame */
     int width, height;   /* of that video's first frame */
     int64_t first_pts_ns;
@@ -182,7 +185,7 @@ static int write_one(annotator *a, const om_picture *p, const waiting *w)
     if (!err && f->plain) err = write_picture(a, "images", w->name, p->frame);
     if (!err && (f->pictures || (f->video && w->video))) {
         err = om_frame_copy_drawable(p->frame, &drawn);
-        if (!err) om_draw_dets(&drawn->image, &p->dets, &labels);
+        if (!err) om_draw_dets(&drawn->image, &p->dets, &labels, a->font);
         if (!err && f->pictures) err = write_picture(a, "labelled", w->name, drawn);
         if (!err && f->video && w->video) err = write_video(a, w, p->frame, drawn);
         om_frame_unref(drawn);
@@ -366,7 +369,8 @@ static int annotate(const om_run_options *o, const annotate_flags *f, om_cancel 
 {
     annotator a = {.flags = f, .quiet = o->quiet, .cancel = cancel};
     om_picture_totals totals = {0};
-    int err = om_detector_init(&a.detector, o);
+    int err = f->font ? om_font_load(f->font, &a.font) : OM_OK;
+    if (!err) err = om_detector_init(&a.detector, o);
     if (!err) err = check_family(a.detector.engine->desc, o->model);
     if (!err) err = open_outputs(&a, o);
     int64_t begin = om_now_ns();
@@ -394,6 +398,7 @@ static int annotate(const om_run_options *o, const annotate_flags *f, om_cancel 
                (unsigned long long)a.done, a.done == 1 ? "" : "s", (unsigned long long)a.boxes,
                a.boxes == 1 ? "" : "es", f->output, seconds, seconds > 0 ? (double)a.done / seconds : 0);
     om_strlist_fini(&a.names);
+    om_font_destroy(a.font);
     om_detector_fini(&a.detector);
     return err;
 }

@@ -20,7 +20,7 @@
 
 typedef struct detect_flags {
     om_strlist images;
-    char *engine, *output, *json;
+    char *engine, *output, *json, *font;
     int batch, repeat;
 } detect_flags;
 
@@ -32,6 +32,8 @@ static const om_option flag_table[] = {
     {"image", 'i', OM_OPT_LIST, FLAG(images), NULL, 0, 0, NULL, "FILE|DIR|GLOB", NULL, "pictures to look at"},
     {"output", 'o', OM_OPT_STRING, FLAG(output), NULL, 0, 0, NULL, "FILE|DIR", NULL,
      "draw what was found: a picture for one, a folder for more"},
+    {"font", 0, OM_OPT_STRING, FLAG(font), NULL, 0, 0, NULL, "FILE.hex", NULL,
+     "letters beyond Latin, Greek and Cyrillic for what is drawn, in the form of GNU Unifont's unifont.hex"},
     {"json", 0, OM_OPT_STRING, FLAG(json), NULL, 0, 0, NULL, "FILE", NULL,
      "write what was found; '-': standard output"},
     {"batch", 'b', OM_OPT_INT, FLAG(batch), "0", 0, OM_BATCH_MAX, NULL, NULL, NULL,
@@ -116,7 +118,8 @@ static char *target(const detect_flags *f, const om_picture *p, size_t index, bo
     return om_sprintf("%s/%04zu_%.*s%s", f->output, index, stem, base, jpeg ? ".jpg" : ".png");
 }
 
-static int save(const om_detector *d, const detect_flags *f, const om_picture *p, size_t index, bool folder)
+static int save(const om_detector *d, const detect_flags *f, const om_font *font, const om_picture *p,
+                size_t index, bool folder)
 {
     om_frame *drawn;
     om_labels labels = {d->engine->desc->labels, (size_t)d->engine->desc->n_labels};
@@ -124,7 +127,7 @@ static int save(const om_detector *d, const detect_flags *f, const om_picture *p
     if (!path) return OM_ERR_NOMEM;
     int err = om_frame_copy_drawable(p->frame, &drawn);
     if (!err) {
-        om_draw_dets(&drawn->image, &p->dets, &labels);
+        om_draw_dets(&drawn->image, &p->dets, &labels, font);
         err = om_picture_save(path, &drawn->image, 90);
         om_frame_unref(drawn);
     }
@@ -132,7 +135,8 @@ static int save(const om_detector *d, const detect_flags *f, const om_picture *p
     return err;
 }
 
-static int save_all(const om_detector *d, const detect_flags *f, const om_picture *pictures, size_t n)
+static int save_all(const om_detector *d, const detect_flags *f, const om_font *font,
+                    const om_picture *pictures, size_t n)
 {
     int err = OM_OK;
     if (!f->output || !*f->output) return OM_OK;
@@ -141,7 +145,7 @@ static int save_all(const om_detector *d, const detect_flags *f, const om_pictur
         return om_fail(om_err_from_errno(errno), "%s: cannot make this folder: %s", f->output,
                        strerror(errno));
     for (size_t i = 0; i < n && !err; i++)
-        if (pictures[i].frame) err = save(d, f, &pictures[i], i, folder);
+        if (pictures[i].frame) err = save(d, f, font, &pictures[i], i, folder);
     return err;
 }
 
@@ -276,11 +280,13 @@ static int load_all(om_detector *d, om_picture *pictures, const om_strlist *path
 
 static int detect(const om_run_options *o, const detect_flags *f, const om_strlist *paths, int *status)
 {
-    om_detector d;
+    om_detector d = {0};
+    om_font *font = NULL;
     size_t loaded = 0;
     om_picture *pictures = om_calloc(paths->n, sizeof *pictures);
     if (!pictures) return OM_ERR_NOMEM;
-    int err = om_detector_init(&d, o);
+    int err = f->font ? om_font_load(f->font, &font) : OM_OK;
+    if (!err) err = om_detector_init(&d, o);
     if (!err) err = load_all(&d, pictures, paths, &loaded);
     int64_t begin = om_now_ns();
     for (int i = 0; i < f->repeat && !err; i++) err = om_detector_run(&d, pictures, paths->n);
@@ -293,10 +299,11 @@ static int detect(const om_run_options *o, const detect_flags *f, const om_strli
         print_timings(&d, loaded * (size_t)f->repeat, seconds, to);
     }
     if (!err) err = write_json(&d, f->json, pictures, paths->n, rate);
-    if (!err) err = save_all(&d, f, pictures, paths->n);
+    if (!err) err = save_all(&d, f, font, pictures, paths->n);
     if (loaded < paths->n) *status = OM_EXIT_FAILED;
     for (size_t i = 0; i < paths->n; i++) om_picture_fini(&pictures[i]);
     om_free(pictures);
+    om_font_destroy(font);
     om_detector_fini(&d);
     return err;
 }

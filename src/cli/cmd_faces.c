@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "cli/command.h"
 #include "cli/console.h"
@@ -15,6 +16,7 @@
 #include "media/media.h"
 
 #define MOST_MATCHES 100
+#define SAME_PICTURE 0.99999f /* likeness of what is one picture, or its copy */
 
 typedef struct faces_flags {
     char *detector, *crops, *json;
@@ -115,17 +117,33 @@ static const om_face *largest(const om_face_list *l)
     return best;
 }
 
+/* 1: added. 0: that name has this very picture already, which would add nothing. */
+static int add_face(job *w, const char *name, const char *path, const om_dets *face)
+{
+    om_gallery_hit hits[MOST_MATCHES];
+    int n = om_gallery_search(w->gallery, face->vector, face->n_vector, SAME_PICTURE, hits, MOST_MATCHES);
+    for (int i = 0; i < n; i++)
+        if (!strcmp(hits[i].name, name)) return 0;
+    if (n > 0)
+        om_log(OM_LOG_WARN, "%s: the same picture is enrolled as '%s'; it is found by the earlier name", path,
+               hits[0].name);
+    int err = n < 0 ? n : om_gallery_add(w->gallery, name, face->vector, face->n_vector);
+    return err ? err : 1;
+}
+
 /* The gallery is made with the first vector: only that tells its length. */
 static int enrol_picture(job *w, const char *name, const char *path)
 {
     om_face_list faces;
-    int err = om_face_reader_read(&w->reader, path, &faces);
+    int added = 0, err = om_face_reader_read(&w->reader, path, &faces);
     const om_face *f = err ? NULL : largest(&faces);
     if (!err && !f)
         err = om_fail(OM_ERR_NOT_FOUND, "%s: no face of at least %g pixels", path, w->flags->min_size);
     if (!err && !w->gallery) err = om_gallery_create(f->vector.n_vector, w->reader.model, &w->gallery);
-    if (!err) err = om_gallery_add(w->gallery, name, f->vector.vector, f->vector.n_vector);
-    if (!err && !w->options->quiet) {
+    if (!err) added = add_face(w, name, path, &f->vector);
+    if (added < 0) err = added;
+    if (!err && !added && !w->options->quiet) printf("%s: %s is there already\n", name, path);
+    if (!err && added && !w->options->quiet) {
         printf("%s: %s, a face of %.0fx%.0f", name, path, (double)f->at.w, (double)f->at.h);
         if (faces.n > 1) printf(", the largest of %zu", faces.n);
         putchar('\n');
@@ -243,6 +261,7 @@ static int search(job *w)
     if (w->args->n_positional < 3) return om_fail(OM_ERR_ARG, "expected search GALLERY PICTURE...");
     int err = list_pictures(w->args, 2, &paths);
     if (!err) err = om_gallery_open(w->path, &w->gallery);
+    if (!err && !om_gallery_count(w->gallery)) om_log(OM_LOG_WARN, "%s: nobody is in it", w->path);
     if (!err) err = open_reader(w);
     if (!err) err = check_model(w);
     om_table_init(&t, columns, sizeof columns / sizeof *columns);

@@ -1,14 +1,20 @@
 /* omma profile: where a model's time goes, and what to do about it. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "cli/command.h"
 #include "cli/console.h"
+#include "cli/outputs.h"
+#include "cli/profile_ladder.h"
 #include "cli/profile_print.h"
-#include "cli/table.h"
+#include "cli/signals.h"
+#include "cli/text.h"
 #include "model/operators.h"
 #include "profile/counters.h"
 
@@ -18,6 +24,7 @@ typedef struct profile_flags {
     int batch, iterations, threads, precision, top;
     om_size input_size;
     bool all, fresh, compare, ncu, nsys, quiet;
+    om_cancel cancel; /* fired by Ctrl-C; not an option */
 } profile_flags;
 
 #define FLAG(field) offsetof(profile_flags, field)
@@ -64,7 +71,7 @@ static const om_option flag_table[] = {
     {"json", 0, OM_OPT_STRING, FLAG(json), NULL, 0, 0, NULL, "FILE", NULL,
      "write everything as JSON; '-': standard output"},
     {"csv", 0, OM_OPT_STRING, FLAG(csv), NULL, 0, 0, NULL, "FILE", NULL,
-     "write a row a layer; '-': standard output"},
+     "write a row a layer, of a run a row a stage and stream; '-': standard output"},
     {"html", 0, OM_OPT_STRING, FLAG(html), NULL, 0, 0, NULL, "FILE", NULL,
      "write one page with treemap and roofline that needs no other file"},
     {"quiet", 'q', OM_OPT_BOOL, FLAG(quiet), "no", 0, 0, NULL, NULL, NULL, "print errors only"},
@@ -86,39 +93,63 @@ static void progress(void *user, const char *what, double share)
 
 static bool is_stdout(const char *path) { return path && !strcmp(path, "-"); }
 
-static int predictions(const om_profile *p, const profile_flags *f, om_str *out)
+/* Those before the first that cannot be told; *n of them, with an error if there is one. */
+static int predict(const om_profile *p, const om_strlist *changes, om_what_if **out, size_t *n)
 {
     int err = OM_OK;
-    for (size_t i = 0; i < f->what_if.n && !err; i++) {
-        om_what_if w;
-        err = om_predict(p, f->what_if.items[i], &w);
-        if (!err)
-            om_str_addf(out, "%sif %s: %.1f a second instead of %.1f (%.2f times)\n    %s\n", i ? "" : "\n",
-                        w.text, w.fps_then, w.fps_now, w.fps_now > 0 ? w.fps_then / w.fps_now : 0, w.why);
-        om_what_if_fini(&w);
+    *n = 0;
+    *out = om_calloc(changes->n + 1, sizeof **out);
+    if (!*out) return OM_ERR_NOMEM;
+    for (size_t i = 0; i < changes->n && !err; i++) {
+        err = om_predict(p, changes->items[i], &(*out)[i]);
+        if (err) om_what_if_fini(&(*out)[i]);
+        else *n = i + 1;
     }
     return err;
 }
 
+static void print_predictions(const om_what_if *w, size_t n, int width, om_str *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        om_str line = {0};
+        om_str_addf(&line, "if %s: %.1f a second instead of %.1f (%.2f times)", w[i].text, w[i].fps_then,
+                    w[i].fps_now, w[i].fps_now > 0 ? w[i].fps_then / w[i].fps_now : 0);
+        if (!i) om_str_addc(out, '\n');
+        om_text_wrap(om_str_get(&line), 0, width ? width : 110, out);
+        om_text_wrap(w[i].why, 4, width ? width : 110, out);
+        om_str_fini(&line);
+    }
+}
+
+/* A prediction that cannot be told keeps nothing else back. */
 static int output(const om_profile *p, const profile_flags *f)
 {
     om_str text = {0};
     om_findings found;
-    om_profile_files files = {.json = f->json, .csv = f->csv, .html = f->html};
-    int width = om_console_columns(stdout, 0), err = om_diagnose(p, &found);
+    om_what_if *what_if;
+    size_t n;
+    char message[400] = "";
+    int width = om_console_columns(stdout, 0), unknown = predict(p, &f->what_if, &what_if, &n);
+    if (unknown) snprintf(message, sizeof message, "%s", om_error_message());
+    om_profile_files files = {
+        .json = f->json, .csv = f->csv, .html = f->html, .what_if = what_if, .n_what_if = n};
+    int err = om_diagnose(p, &found);
     if (!err) err = om_profile_write(p, &found, &files);
     if (!err && p->n_layers) err = om_profile_print(p, f->all ? 0 : (size_t)f->top, width, &text);
     if (!err && p->run) err = om_profile_print_run(p, width, &text);
     if (!err) om_findings_print(&found, width, &text);
-    if (!err) err = predictions(p, f, &text);
+    print_predictions(what_if, n, width, &text);
+    if (!err) om_profile_print_system(p, width, &text);
     bool taken = is_stdout(f->json) || is_stdout(f->csv) || is_stdout(f->html);
     if (!err && !taken && !f->quiet) fputs(om_str_get(&text), stdout);
+    for (size_t i = 0; i < n; i++) om_what_if_fini(&what_if[i]);
+    om_free(what_if);
     om_findings_fini(&found);
     om_str_fini(&text);
-    return err;
+    return err || !unknown ? err : om_fail(unknown, "%s", message);
 }
 
-static om_profile_params measurement(const profile_flags *f, const char *model, om_precision precision,
+static om_profile_params measurement(profile_flags *f, const char *model, om_precision precision,
                                      const char *what)
 {
     return (om_profile_params){.model = model,
@@ -129,12 +160,12 @@ static om_profile_params measurement(const profile_flags *f, const char *model, 
                                .threads = f->threads,
                                .precision = precision,
                                .fresh_peaks = f->fresh,
-                               .keep_outputs = f->ladder != NULL,
+                               .cancel = &f->cancel,
                                .progress = f->quiet ? NULL : progress,
                                .user = (void *)what};
 }
 
-static int measure(const profile_flags *f, const char *model, om_precision precision, const char *what,
+static int measure(profile_flags *f, const char *model, om_precision precision, const char *what,
                    om_profile *p)
 {
     om_profile_params q = measurement(f, model, precision, what);
@@ -144,7 +175,7 @@ static int measure(const profile_flags *f, const char *model, om_precision preci
 }
 
 /* Where that was asked: a model that has no such form is told by the machine's peaks. */
-static int measure_int8(const profile_flags *f, const char *model, om_profile *p)
+static int measure_int8(profile_flags *f, const char *model, om_profile *p)
 {
     bool asked = false;
     for (size_t i = 0; i < f->what_if.n; i++) asked |= !strcmp(f->what_if.items[i], "precision=int8");
@@ -173,37 +204,109 @@ static int add_run(const char *path, om_profile *p)
     return err;
 }
 
+/* Before a model is measured for it. */
+static int check_run(const char *path)
+{
+    om_profile none;
+    memset(&none, 0, sizeof none);
+    int err = add_run(path, &none);
+    om_profile_fini(&none);
+    return err;
+}
+
 /* Counters of layers that were measured here and now. */
-static int count(const profile_flags *f, om_profile *p)
+static int count(profile_flags *f, om_profile *p)
 {
     om_tool_params q = {.tool = f->ncu ? OM_TOOL_NCU : OM_TOOL_NSYS,
                         .precision = (om_precision)f->precision,
-                        .size = f->input_size};
+                        .size = f->input_size,
+                        .cancel = &f->cancel};
     if (!f->quiet) om_console_status(f->ncu ? "counting under ncu" : "tracing under nsys");
     int err = om_profile_count(p, &q);
     om_console_status(NULL);
     return err;
 }
 
-static int check_flags(const profile_flags *f)
+enum { MODEL = 1, FROM = 2, COMPARE = 4, LADDER = 8, PIPELINE = 16 };
+
+/* Which of the ways have a use for a flag; those not named here go with all. */
+static const struct {
+    const char *flag;
+    unsigned ways;
+} uses[] = {{"device", MODEL | LADDER},
+            {"batch", MODEL | LADDER},
+            {"input-size", MODEL | LADDER},
+            {"precision", MODEL},
+            {"iterations", MODEL | LADDER},
+            {"threads", MODEL | LADDER},
+            {"fresh", MODEL | LADDER},
+            {"ncu", MODEL},
+            {"nsys", MODEL},
+            {"run", MODEL | FROM},
+            {"int8-model", LADDER},
+            {"what-if", MODEL | FROM | PIPELINE},
+            {"csv", MODEL | FROM | PIPELINE},
+            {"html", MODEL | FROM | PIPELINE},
+            {"top", MODEL | FROM | COMPARE},
+            {"all", MODEL | FROM | COMPARE}};
+
+static int choose_way(const profile_flags *f, unsigned *way, const char **name)
 {
-    bool tool = f->ncu || f->nsys;
-    if (f->ncu && f->nsys) return om_fail(OM_ERR_ARG, "--ncu and --nsys: one of them");
-    if (tool && strncmp(f->device, "cuda", 4))
-        return om_fail(OM_ERR_ARG, "%s looks into NVIDIA's GPUs; expected --device cuda:0 with it, not %s",
-                       f->ncu ? "--ncu" : "--nsys", f->device);
-    if (tool && (f->from || f->compare || f->ladder || f->pipeline))
-        return om_fail(OM_ERR_ARG,
-                       "--ncu and --nsys go with a model that is measured, not with --from, --compare, "
-                       "--ladder or --pipeline");
+    const struct {
+        bool given;
+        unsigned way;
+        const char *name;
+    } ways[] = {{f->from != NULL, FROM, "--from"},
+                {f->compare, COMPARE, "--compare"},
+                {f->ladder != NULL, LADDER, "--ladder"},
+                {f->pipeline != NULL, PIPELINE, "--pipeline"}};
+    *way = MODEL;
+    *name = "a model";
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+        if (!ways[i].given) continue;
+        if (*way != MODEL) return om_fail(OM_ERR_ARG, "%s and %s: one of them", *name, ways[i].name);
+        *way = ways[i].way;
+        *name = ways[i].name;
+    }
     return OM_OK;
 }
 
-static int one_model(const om_args *args, const profile_flags *f)
+/* What would not be looked at is an error: it was meant for something. */
+static int check_uses(const om_args *args, unsigned way, const char *name)
+{
+    for (size_t i = 0; i < args->n; i++)
+        for (size_t k = 0; k < sizeof uses / sizeof uses[0]; k++)
+            if (!strcmp(args->items[i].option->name, uses[k].flag) && !(uses[k].ways & way))
+                return om_fail(OM_ERR_ARG, "--%s does not go with %s", uses[k].flag, name);
+    return OM_OK;
+}
+
+static int check_flags(const profile_flags *f, unsigned way)
+{
+    const om_output files[] = {{"json", f->json, false}, {"csv", f->csv, false}, {"html", f->html, false}};
+    if (is_stdout(f->json) + is_stdout(f->csv) + is_stdout(f->html) > 1)
+        return om_fail(OM_ERR_ARG, "--json, --csv and --html: only one of them can be standard output");
+    if (f->ncu && f->nsys) return om_fail(OM_ERR_ARG, "--ncu and --nsys: one of them");
+    if ((f->ncu || f->nsys) && strncmp(f->device, "cuda", 4))
+        return om_fail(OM_ERR_ARG, "%s looks into NVIDIA's GPUs; expected --device cuda:0 with it, not %s",
+                       f->ncu ? "--ncu" : "--nsys", f->device);
+    for (size_t i = 0; i < f->what_if.n; i++) {
+        bool stage;
+        int err = om_what_if_check(f->what_if.items[i], &stage);
+        if (!err && stage && way == MODEL && !f->run)
+            err = om_fail(OM_ERR_ARG, "what if %s: needs a run: --run FILE ('omma run --profile' writes it)",
+                          f->what_if.items[i]);
+        if (err) return err;
+    }
+    return om_outputs_check(files, sizeof files / sizeof *files);
+}
+
+static int one_model(const om_args *args, profile_flags *f)
 {
     om_profile p;
     memset(&p, 0, sizeof p);
     int err = om_args_expect(args, f->from ? 0 : 1, f->from ? "no MODEL with --from" : "a MODEL");
+    if (!err && f->run) err = check_run(f->run);
     if (!err)
         err = f->from ? om_profile_load(f->from, &p)
                       : measure(f, args->positional[0], (om_precision)f->precision, "", &p);
@@ -249,193 +352,93 @@ static int compare(const om_args *args, const profile_flags *f)
     return err;
 }
 
-static const om_column ladder_columns[] = {
-    {"precision", false, 0, 0}, {"ms", true, 0, 0},    {"images/s", true, 0, 0}, {"times", true, 0, 1},
-    {"cosine", true, 0, 2},     {"error", true, 0, 3}, {"", false, 10, 0},
-};
-
-/* Steps of a ladder: what was measured, or why not. */
-typedef struct step {
-    char name[16];
-    om_profile p;
-    char why[300]; /* not empty: skipped */
-} step;
-
-#define MAX_STEPS 5
-
-static int parse_ladder(const char *text, step *steps, size_t *n)
+static int ladder(const om_args *args, profile_flags *f)
 {
-    for (*n = 0; *text;) {
-        size_t len = strcspn(text, ",");
-        if (len >= sizeof steps[0].name || *n == MAX_STEPS)
-            return om_fail(OM_ERR_ARG, "--ladder: expected up to %d precisions, as in f32,bf16,f16,int8",
-                           MAX_STEPS);
-        step *s = &steps[(*n)++];
-        /* fp32 and f32 are one. */
-        snprintf(s->name, sizeof s->name, "%.*s", (int)len, text);
-        if (!strncmp(s->name, "fp", 2)) memmove(s->name + 1, s->name + 2, strlen(s->name + 1));
-        text += len + (text[len] == ',');
-    }
-    return *n ? OM_OK : om_fail(OM_ERR_ARG, "--ladder: expected precisions, as in f32,bf16,f16,int8");
+    int err = om_args_expect(args, 1, "a MODEL");
+    if (err) return err;
+    om_profile_params measure = measurement(f, args->positional[0], OM_PRECISION_AUTO, "");
+    om_ladder_params p = {.precisions = f->ladder,
+                          .int8_model = f->int8_model,
+                          .json = f->json,
+                          .measure = &measure,
+                          .quiet = f->quiet};
+    return om_ladder_run(&p);
 }
 
-/* "" where the device computes in it, as far as it tells; else why not. */
-static void check_precision(const profile_flags *f, step *s)
+/* An empty file for what the run says of itself. */
+static int temporary(char **out)
 {
-    const om_backend_ops *b;
-    const char *device;
-    om_backend_device list[16];
-    if (om_backend_select(f->device, &b, &device)) return;
-    int n = b->devices(list, 16);
-    for (int i = 0; i < n && i < 16; i++) {
-        bool this = !strcmp(list[i].id, f->device) || (device && strstr(list[i].id, device));
-        if (this && list[i].precisions[0] && !strstr(list[i].precisions, s->name))
-            snprintf(s->why, sizeof s->why, "skipped: %.100s computes in %.60s only", list[i].name,
-                     list[i].precisions);
-    }
-}
-
-static int climb(const profile_flags *f, const char *model, step *s)
-{
-    char what[32];
-    om_precision precision = OM_PRECISION_AUTO;
-    bool known = false;
-    for (const om_choice *c = om_precision_choices; c->name; c++)
-        if (!strcmp(c->name, s->name)) precision = (om_precision)c->value, known = true;
-    if (!known)
-        return om_fail(OM_ERR_ARG, "--ladder: '%s' is no precision; expected f32, tf32, bf16, f16 or int8",
-                       s->name);
-    check_precision(f, s);
-    if (s->why[0]) return OM_OK;
-    snprintf(what, sizeof what, "%s: ", s->name);
-    bool quantised = precision == OM_PRECISION_INT8 && f->int8_model;
-    int err = measure(f, quantised ? f->int8_model : model, precision, what, &s->p);
-    if (err != OM_ERR_ARG && err != OM_ERR_UNSUPPORTED) return err;
-    if (err) snprintf(s->why, sizeof s->why, "skipped: %.280s", om_error_message());
+    const char *dir = getenv("TMPDIR");
+    *out = om_sprintf("%s/omma-run-XXXXXX.json", dir && *dir ? dir : "/tmp");
+    if (!*out) return OM_ERR_NOMEM;
+    int fd = mkstemps(*out, 5);
+    if (fd < 0) return om_fail(OM_ERR_IO, "%s: cannot be made", *out);
+    close(fd);
     return OM_OK;
 }
 
-static void ladder_row(om_table *t, const step *first, const step *s)
+/* `omma run CONFIG` with a profile, which is then shown and written as any other. */
+static int pipeline(const om_args *args, profile_flags *f, int *status)
 {
-    double cosine, error;
-    om_table_cell(t, "%s", s->name);
-    if (s->why[0]) {
-        for (int i = 0; i < 5; i++) om_table_cell(t, "%s", "");
-        om_table_cell(t, "%s", s->why);
-        return;
-    }
-    om_table_cell(t, "%.2f", s->p.latency_us / 1e3);
-    om_table_cell(t, "%.1f", 1e6 * s->p.batch / s->p.latency_us);
-    om_table_cell(t, "%.2f", first->p.latency_us / s->p.latency_us);
-    if (om_profile_agree(&first->p, &s->p, &cosine, &error)) {
-        om_table_cell(t, "%s", "?");
-        om_table_cell(t, "%s", "?");
-    } else {
-        om_table_cell(t, "%.6f", cosine);
-        om_table_cell(t, "%.2g", error);
-    }
-    om_table_cell(t, "%s", s == first ? "reference" : "");
-}
-
-static void ladder_json(const step *steps, size_t n, const step *first, om_json *j)
-{
-    om_json_begin_object(j);
-    om_json_key(j, "ladder");
-    om_json_begin_array(j);
-    for (size_t i = 0; i < n; i++) {
-        const step *s = &steps[i];
-        double cosine, error;
-        om_json_begin_object(j);
-        om_json_key(j, "precision");
-        om_json_string(j, s->name);
-        if (s->why[0]) {
-            om_json_key(j, "skipped");
-            om_json_string(j, s->why);
-        } else {
-            om_json_key(j, "latency_us");
-            om_json_num(j, s->p.latency_us, 2);
-            if (!om_profile_agree(&first->p, &s->p, &cosine, &error)) {
-                om_json_key(j, "cosine");
-                om_json_num(j, cosine, 8);
-                om_json_key(j, "error");
-                om_json_num(j, error, 8);
-            }
-        }
-        om_json_end_object(j);
-    }
-    om_json_end_array(j);
-    om_json_end_object(j);
-}
-
-static int show_ladder(const profile_flags *f, const step *steps, size_t n)
-{
-    const step *first = NULL;
-    om_str text = {0};
-    int err = OM_OK;
-    for (size_t i = n; i > 0; i--)
-        if (!steps[i - 1].why[0]) first = &steps[i - 1];
-    if (!first)
-        return om_fail(OM_ERR_UNSUPPORTED, "--ladder: none of these precisions is to be had: %s",
-                       steps[0].why);
-    if (f->json) {
-        om_json j;
-        om_json_init(&j, &text, 1);
-        ladder_json(steps, n, first, &j);
-        om_str_addc(&text, '\n');
-        err = om_put_text(f->json, &text);
-        om_str_clear(&text);
-    }
-    if (!err && !is_stdout(f->json) && !f->quiet) {
-        om_table t;
-        om_table_init(&t, ladder_columns, sizeof ladder_columns / sizeof ladder_columns[0]);
-        for (size_t i = 0; i < n; i++) ladder_row(&t, first, &steps[i]);
-        err = om_table_render(&t, om_console_columns(stdout, 0), &text);
-        om_table_fini(&t);
-        if (!err) fputs(om_str_get(&text), stdout);
-    }
-    om_str_fini(&text);
-    return err;
-}
-
-static int ladder(const om_args *args, const profile_flags *f)
-{
-    step steps[MAX_STEPS];
-    size_t n = 0;
-    memset(steps, 0, sizeof steps);
-    int err = om_args_expect(args, 1, "a MODEL");
-    if (!err) err = parse_ladder(f->ladder, steps, &n);
-    for (size_t i = 0; i < n && !err; i++) err = climb(f, args->positional[0], &steps[i]);
-    if (!err) err = show_ladder(f, steps, n);
-    for (size_t i = 0; i < n; i++) om_profile_fini(&steps[i].p);
-    return err;
-}
-
-/* As `omma run CONFIG --profile TARGET`. */
-static int pipeline(const om_args *args, const profile_flags *f, int *status)
-{
-    char *target = f->html ? f->html : f->json ? f->json : NULL;
-    char *argv[] = {f->pipeline, "--profile", target ? target : "-", "--quiet"};
+    char *path = NULL;
+    struct stat st;
+    om_profile p;
     om_args run;
+    memset(&p, 0, sizeof p);
+    memset(&run, 0, sizeof run);
+    const char *dot = strrchr(f->pipeline, '.');
     int err = om_args_expect(args, 0, "no MODEL with --pipeline");
-    if (err) return err;
-    err = om_args_parse(om_cmd_run.tables(), f->quiet ? 4 : 3, argv, &run);
+    if (!err && (!dot || (strcmp(dot, ".yaml") && strcmp(dot, ".yml"))))
+        err = om_fail(OM_ERR_ARG, "--pipeline %s: expected a configuration of 'omma run', CONFIG.yaml",
+                      f->pipeline);
+    if (!err) err = temporary(&path);
+    char *argv[] = {f->pipeline, "--profile", path, "--quiet"};
+    bool silent = f->quiet || is_stdout(f->json) || is_stdout(f->csv) || is_stdout(f->html);
+    if (!err) err = om_args_parse(om_cmd_run.tables(), silent ? 4 : 3, argv, &run);
     if (!err) err = om_cmd_run.run(&run, status);
+    bool told = !err && !stat(path, &st) && st.st_size > 0; /* else the run says why not */
+    if (told) err = om_profile_load(path, &p);
+    if (told && !err) err = output(&p, f);
+    if (path) unlink(path);
+    om_free(path);
     om_args_fini(&run);
+    om_profile_fini(&p);
     return err;
+}
+
+/* The first Ctrl-C ends it between two inferences, the second one at once. */
+static int measured(const om_args *args, profile_flags *f, unsigned way, int *status)
+{
+    int err = om_signals_init();
+    if (!err) err = om_signals_guard(&f->cancel);
+    if (err) return err;
+    err = way == LADDER ? ladder(args, f) : one_model(args, f);
+    bool stopped = om_cancelled(&f->cancel);
+    om_signals_release(&f->cancel);
+    om_console_status(NULL);
+    if (!stopped || !err) return err;
+    om_console_line("omma profile: stopped; nothing was written");
+    *status = 130;
+    return OM_OK;
 }
 
 static int run(const om_args *args, int *status)
 {
     profile_flags f;
+    unsigned way = MODEL;
+    const char *name;
+    memset(&f, 0, sizeof f);
     int err = om_options_init(flag_table, &f);
     if (!err) err = om_args_apply(args, flag_table, &f);
+    if (!err) err = choose_way(&f, &way, &name);
+    if (!err) err = check_uses(args, way, name);
+    if (!err) err = check_flags(&f, way);
     if (!err) err = om_operators_load_list(&f.operators);
-    if (!err) err = check_flags(&f);
     if (!err)
-        err = f.pipeline  ? pipeline(args, &f, status)
-              : f.compare ? compare(args, &f)
-              : f.ladder  ? ladder(args, &f)
-                          : one_model(args, &f);
+        err = way == PIPELINE  ? pipeline(args, &f, status)
+              : way == COMPARE ? compare(args, &f)
+              : way == FROM    ? one_model(args, &f)
+                               : measured(args, &f, way, status);
     om_options_fini(flag_table, &f);
     return err;
 }
@@ -443,7 +446,8 @@ static int run(const om_args *args, int *status)
 const om_command om_cmd_profile = {
     .name = "profile",
     .summary = "where a model's time goes, layer by layer, and what to do about it",
-    .usage = "MODEL [OPTIONS]\n--pipeline CONFIG.yaml [--html FILE]\n--compare BEFORE.json AFTER.json",
+    .usage =
+        "MODEL [OPTIONS]\n--from PROFILE.json [OPTIONS]\n--pipeline CONFIG.yaml [OPTIONS]\n--compare BEFORE.json AFTER.json",
     .about =
         "Runs a model with the engine's own clocks and shows each layer's time, arithmetic and traffic against what this "
         "machine can do at most, which operators were fused and which were not, and why; names the bottleneck and says what to "

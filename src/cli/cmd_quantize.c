@@ -17,7 +17,7 @@
 typedef struct quantize_flags {
     om_strlist calib, keep, check;
     char *output, *device, *head, *report, *html;
-    int frames, min_frames, check_frames, method, target, normalize, channels, fit;
+    int frames, min_frames, check_frames, method, target, parts, normalize, channels, fit;
     double percent, floor, layer_floor, speed;
     om_size input_size;
     int weight_bits;
@@ -65,6 +65,8 @@ static const om_option flag_table[] = {
      "whose integers"},
     {"keep-float", 0, OM_OPT_LIST, FLAG(keep), NULL, 0, 0, NULL, "LAYER|OPERATOR", NULL,
      "leave these as they are"},
+    {"parts", 0, OM_OPT_CHOICE, FLAG(parts), "both", 0, 0, om_quant_parts_choices, NULL, NULL,
+     "what of the layers becomes int8; one part alone is computed in floats and shows what it costs"},
     {"whole", 0, OM_OPT_BOOL, FLAG(whole), "no", 0, 0, NULL, NULL, NULL,
      "quantise the layers before the outputs too, which else stay float"},
     {"bias-correction", 0, OM_OPT_BOOL, FLAG(correct_bias), "yes", 0, 0, NULL, NULL, NULL,
@@ -245,6 +247,7 @@ static int quantize(const om_args *args, quantize_flags *f, int *status)
                         .fit = f->fit,
                         .params = {.method = (om_quant_method)f->method,
                                    .target = (om_quant_target)f->target,
+                                   .parts = (om_quant_parts)f->parts,
                                    .percent = f->percent,
                                    .correct_bias = f->correct_bias,
                                    .weight_bits = f->weight_bits,

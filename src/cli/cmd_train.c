@@ -1,11 +1,16 @@
 /* omma train: a new classification head on a frozen model. */
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "cli/command.h"
 #include "cli/console.h"
+#include "cli/outputs.h"
 #include "cli/signals.h"
 #include "cli/table.h"
 #include "train/train.h"
@@ -121,6 +126,29 @@ static int work(const char *data, const om_train_options *o, const om_learning *
     return err;
 }
 
+/* A folder, there or not. */
+static int check_folder(const char *path)
+{
+    struct stat st;
+    if (!path) return OM_OK;
+    if (stat(path, &st)) return om_outfile_check(path);
+    if (!S_ISDIR(st.st_mode)) return om_fail(OM_ERR_IO, "%s: is a file; expected a folder", path);
+    if (access(path, W_OK | X_OK)) return om_fail(OM_ERR_IO, "%s: cannot write: %s", path, strerror(errno));
+    return OM_OK;
+}
+
+static int check_outputs(const om_train_options *t)
+{
+    const om_output files[] = {{"output", t->output, false},
+                               {"checkpoint", t->checkpoint, true},
+                               {"cache", t->cache, false},
+                               {"report", t->report, false}};
+    int err = om_outputs_check(files, sizeof files / sizeof *files);
+    if (err) return err;
+    err = check_folder(t->dump);
+    return err ? om_fail_prefix(err, "--dump") : OM_OK;
+}
+
 static int run(const om_args *args, int *status)
 {
     om_train_options t;
@@ -136,6 +164,7 @@ static int run(const om_args *args, int *status)
     o.quiet = t.quiet;
     o.log_level = t.log_level;
     if (!err) err = om_command_setup("omma train", &o);
+    if (!err) err = check_outputs(&t);
     if (!err) err = om_signals_init();
     if (!err) err = work(args->positional[0], &t, &l);
     om_options_fini(om_train_option_table, &t);

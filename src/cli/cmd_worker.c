@@ -41,6 +41,13 @@ static int work(const om_worker_options *o, const om_learning *l)
     return err;
 }
 
+static int check_outputs(const om_worker_options *w)
+{
+    const om_output files[] = {
+        {"trace", w->trace, false}, {"save", w->save, false}, {"checkpoint", w->checkpoint, true}};
+    return om_outputs_check(files, sizeof files / sizeof *files);
+}
+
 static int run(const om_args *args, int *status)
 {
     om_worker_options w;
@@ -57,7 +64,7 @@ static int run(const om_args *args, int *status)
     o.quiet = w.quiet;
     o.log_level = w.log_level;
     if (!err) err = om_command_setup("omma worker", &o);
-    if (!err) err = om_outputs_check(&(om_output){"trace", w.trace, false}, 1);
+    if (!err) err = check_outputs(&w);
     if (!err) err = om_signals_init();
     keep_memory();
     if (!err) err = work(&w, &l);

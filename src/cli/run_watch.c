@@ -135,8 +135,9 @@ static void look_at_losses(om_run_watch *w, om_pipeline *p, int64_t now)
 static void look_at_stream(const om_run_watch *w, om_watch_stream *s, const om_stream_row *r, int64_t now)
 {
     const char *name = r->status.name;
-    if (r->stats.inferred != s->inferred || !s->since_ns || r->status.state != OM_STREAM_RUNNING) {
-        if (s->warned) om_log(OM_LOG_WARN, "stream '%s' goes on", name);
+    bool more = r->stats.inferred != s->inferred;
+    if (more || !s->since_ns || r->status.state != OM_STREAM_RUNNING) {
+        if (s->warned && more) om_log(OM_LOG_WARN, "stream '%s' goes on", name);
         s->inferred = r->stats.inferred;
         s->since_ns = now;
         s->warned = false;

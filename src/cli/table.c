@@ -85,7 +85,8 @@ static void add_row(const om_table *t, const int *width, const char *const *cell
     for (size_t c = 0; c < t->n_columns; c++) {
         char text[512];
         if (!width[c]) continue;
-        om_text_clip(cells ? cells[c] : t->columns[c].title, width[c], text, sizeof text);
+        if (cells && t->columns[c].tail) om_text_clip_front(cells[c], width[c], text, sizeof text);
+        else om_text_clip(cells ? cells[c] : t->columns[c].title, width[c], text, sizeof text);
         int w = om_text_width(text), left = t->columns[c].right ? width[c] - w : 0;
         if (*text) {
             om_str_addf(out, "%*s%s", owed + left, "", text);

@@ -9,6 +9,7 @@ typedef struct om_column {
     bool right;  /* numbers */
     int shrink;  /* may be cut down to this many columns; 0: never */
     int dispose; /* left out where there is no room, highest first; 0: never */
+    bool tail;   /* what is cut down keeps its end, which tells paths apart */
 } om_column;
 
 /* Thread-safety: one thread. */

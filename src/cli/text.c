@@ -62,6 +62,17 @@ void om_text_clip(const char *text, int columns, char *out, size_t size)
     out[at] = '\0';
 }
 
+void om_text_clip_front(const char *text, int columns, char *out, size_t size)
+{
+    int width = om_text_width(text), w;
+    bool whole = width <= columns;
+    while (!whole && *text && width > columns - 1) {
+        text += step(text, &w);
+        width -= w;
+    }
+    snprintf(out, size, "%s%s", whole || columns < 1 ? "" : "…", columns < 1 ? "" : text);
+}
+
 void om_text_wrap(const char *text, int indent, int width, om_str *out)
 {
     while (*text) {

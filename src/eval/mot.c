@@ -108,7 +108,8 @@ static double iou(const om_mot_box *a, const om_mot_box *b)
     double w = fmin(a->x + a->w, b->x + b->w) - fmax(a->x, b->x);
     double h = fmin(a->y + a->h, b->y + b->h) - fmax(a->y, b->y);
     if (!(w > 0 && h > 0)) return 0;
-    return w * h / (a->w * a->h + b->w * b->h - w * h);
+    double both = w * h, either = a->w * a->h + b->w * b->h - both;
+    return either > 0 ? both / either : 0; /* boxes so thin that they have no area */
 }
 
 void om_mot_pair_overlaps(om_mot_pair *p, const om_mot_frame *f)

@@ -1,9 +1,13 @@
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
+#include "base/utf8.h"
 #include "kernel/draw.h"
 
-#define LABEL_SIZE 160
+#define NAME_CHARACTERS 60
+#define TEXT_CHARACTERS 50
+#define LABEL_SIZE (4 * NAME_CHARACTERS + 60)
 
 typedef struct style {
     int line, text, dot;
@@ -24,6 +28,17 @@ static int to_int(float v)
     return v >= -30000 && v <= 100000 ? (int)floorf(v + 0.5f) : v > 0 ? 100000 : -30000;
 }
 
+/* Bytes of a text's first characters, for "%.*s". */
+static int cut(const char *text, int characters)
+{
+    const char *p = text;
+    for (int i = 0; i < characters && *p; i++) {
+        size_t n = om_utf8_length((const unsigned char *)p, strnlen(p, 4));
+        p += n ? n : 1;
+    }
+    return (int)(p - text);
+}
+
 static void label_text(char out[LABEL_SIZE], const om_detection *d, const om_labels *labels)
 {
     char track[24] = "", name[24];
@@ -31,7 +46,8 @@ static void label_text(char out[LABEL_SIZE], const om_detection *d, const om_lab
         labels && d->class_id >= 0 && (size_t)d->class_id < labels->n ? labels->names[d->class_id] : NULL;
     if (d->track >= 0) snprintf(track, sizeof(track), "#%lld ", (long long)d->track);
     snprintf(name, sizeof(name), "%d", (int)d->class_id);
-    snprintf(out, LABEL_SIZE, "%s%.60s %.2f", track, known ? known : name, (double)d->score);
+    if (!known) known = name;
+    snprintf(out, LABEL_SIZE, "%s%.*s %.2f", track, cut(known, NAME_CHARACTERS), known, (double)d->score);
 }
 
 static om_color contrast_to(om_color c)
@@ -69,47 +85,48 @@ typedef struct line {
     om_color back, front;
 } line;
 
-static void measure(line *l, int height)
+static void measure(line *l, int height, const om_font *font)
 {
     l->height = height;
     l->pad = height / 6;
-    l->w = om_draw_text_width(height, l->text) + 2 * l->pad;
+    l->w = om_draw_text_width(height, l->text, font) + 2 * l->pad;
     l->h = height + l->pad;
 }
 
-static void draw_line(const om_image *img, const line *l, int x, int y)
+static void draw_line(const om_image *img, const line *l, const om_font *font, int x, int y)
 {
     om_draw_fill(img, x, y, l->w, l->h, l->back);
-    om_draw_text(img, x + l->pad, y + l->pad, l->height, l->text, l->front);
+    om_draw_text(img, x + l->pad, y + l->pad, l->height, l->text, font, l->front);
 }
 
 /* Above the box, or inside its top where there is no room, and never outside the picture. What was read
  * stands above the rest, larger. */
-static void draw_label(const om_image *img, const om_detection *d, const om_labels *labels, const style *s)
+static void draw_label(const om_image *img, const om_detection *d, const om_labels *labels,
+                       const om_font *font, const style *s)
 {
     line label, read = {.back = {16, 16, 16, 255}, .front = {255, 255, 255, 255}};
     label_text(label.text, d, labels);
     label.back = om_draw_palette(d->class_id);
     label.front = contrast_to(label.back);
-    measure(&label, s->text);
+    measure(&label, s->text, font);
     if (d->text && *d->text) {
-        snprintf(read.text, LABEL_SIZE, "%.50s", d->text);
-        measure(&read, s->text * 8 / 5);
+        snprintf(read.text, LABEL_SIZE, "%.*s", cut(d->text, TEXT_CHARACTERS), d->text);
+        measure(&read, s->text * 8 / 5, font);
     }
     int w = label.w > read.w ? label.w : read.w, h = label.h + read.h;
     int top = to_int(d->y), y = top >= h ? top - h : top;
     int x = clamp_int(to_int(d->x), 0, img->width > w ? img->width - w : 0);
     y = clamp_int(y, 0, img->height > h ? img->height - h : 0);
-    if (read.h) draw_line(img, &read, x, y);
-    draw_line(img, &label, x, y + read.h);
+    if (read.h) draw_line(img, &read, font, x, y);
+    draw_line(img, &label, font, x, y + read.h);
 }
 
 /* The best come first in the list, so they are drawn last; labels lie over all boxes. */
-void om_draw_dets(const om_image *img, const om_dets *dets, const om_labels *labels)
+void om_draw_dets(const om_image *img, const om_dets *dets, const om_labels *labels, const om_font *font)
 {
     style s = style_of(img);
     for (size_t i = dets->n; i-- > 0;) draw_box(img, &dets->items[i], &s);
-    for (size_t i = dets->n; i-- > 0;) draw_label(img, &dets->items[i], labels, &s);
+    for (size_t i = dets->n; i-- > 0;) draw_label(img, &dets->items[i], labels, font, &s);
 }
 
 void om_draw_answers(const om_image *img, const om_answers *answers, uint64_t seq)

@@ -1,5 +1,7 @@
 #include "kernel/draw_font.h"
 
+#include "kernel/draw_letters.h"
+
 static const char *const glyphs['~' - ' ' + 1] = {
     /*   */ "",
     /* ! */ "0209 0c0c",
@@ -98,20 +100,124 @@ static const char *const glyphs['~' - ' ' + 1] = {
     /* ~ */ "081727495968",
 };
 
-const char *om_font_glyph(unsigned char c) { return c < ' ' || c > '~' ? "02525c0c02" : glyphs[c - ' ']; }
+#define MISSING "02525c0c02 025c 520c"
+#define TALL_TOP 4.5f      /* what reaches above is made lower where a mark comes on top of it */
+#define LOWER 0.7f         /* from the height of capitals to that of small letters */
+#define NARROWER 0.85f     /* the same for their width */
+#define UNDER_MARK 0.75f   /* from the height of capitals to one that leaves room for a mark */
+#define RAISED_SCALE 0.55f /* superscripts */
+#define RAISED_BY (-4.5f)
+#define MARK_APART 1.0f
 
-int om_font_width(const char *glyph)
+static int hex(char c) { return c <= '9' ? c - '0' : c - 'a' + 10; }
+
+void om_font_place(const om_glyph_part *part, int x, int y, float *px, float *py)
 {
-    int width = 0;
-    if (!*glyph) return OM_FONT_SPACE;
-    while (*glyph) {
-        if (*glyph == ' ') {
-            glyph++;
-            continue;
-        }
-        int x = *glyph - '0';
-        width = x > width ? x : width;
-        glyph += 2;
+    float rise = (float)(OM_FONT_BASELINE - y);
+    *px = (float)x * part->scale_x + part->dx;
+    *py = (float)OM_FONT_BASELINE - (rise > 0 ? rise * part->scale_y : rise) + part->dy;
+}
+
+/* The edges of strokes as they are placed. */
+static void extent(const om_glyph_part *part, float *right, float *top)
+{
+    *right = 0;
+    *top = OM_FONT_HEIGHT;
+    for (const char *p = part->strokes; *p; p += *p == ' ' ? 1 : 2) {
+        float x, y;
+        if (*p == ' ') continue;
+        om_font_place(part, hex(p[0]), hex(p[1]), &x, &y);
+        if (x > *right) *right = x;
+        if (y < *top) *top = y;
     }
-    return width;
+}
+
+static void single(om_glyph *g, const char *strokes)
+{
+    float top;
+    *g = (om_glyph){.parts = {{strokes, 1, 1, 0, 0}}, .n = 1, .marked = -1};
+    extent(&g->parts[0], &g->width, &top);
+    if (!*strokes) g->width = OM_FONT_SPACE;
+}
+
+static void resize(om_glyph *g, float x, float y, float dy)
+{
+    for (int i = 0; i < g->n; i++) {
+        om_glyph_part *p = &g->parts[i];
+        p->scale_x *= x;
+        p->scale_y *= y;
+        p->dx *= x;
+        p->dy = p->dy * y + dy;
+    }
+    g->width *= x;
+}
+
+/* Where a mark goes beside a letter, not above or below it. */
+static bool goes_beside(uint32_t mark) { return mark == 0x315 || mark == 0x31b; }
+static bool goes_to_the_foot(uint32_t mark) { return mark == 0x328 || mark == OM_MARK_TAIL; }
+
+/* Room for marks above what is as high as a capital. */
+static void make_room(om_glyph *g)
+{
+    float right, top, least = OM_FONT_HEIGHT;
+    for (int i = 0; i < g->n; i++) {
+        extent(&g->parts[i], &right, &top);
+        if (top < least) least = top;
+    }
+    if (least < TALL_TOP) resize(g, 1, UNDER_MARK, 0);
+}
+
+bool om_font_add_mark(om_glyph *g, uint32_t mark)
+{
+    const char *strokes = om_letter_mark(mark);
+    if (!strokes || g->n == OM_GLYPH_PARTS) return false;
+    om_glyph_part part = {strokes, 1, 1, 0, 0};
+    float width, top, right;
+    extent(&part, &width, &top);
+    bool above = top < TALL_TOP && !goes_beside(mark);
+    if (goes_beside(mark)) part.dx = g->width + (mark == 0x315 ? MARK_APART : 0);
+    else if (goes_to_the_foot(mark)) part.dx = g->width - width + (mark == OM_MARK_TAIL ? MARK_APART : 0);
+    else if (above && g->marked >= 0) part.dx = g->marked + MARK_APART;
+    else part.dx = (g->width - width) / 2;
+    if (above && g->marked < 0) make_room(g);
+    if (part.dx < 0) { /* wider than the letter */
+        for (int i = 0; i < g->n; i++) g->parts[i].dx -= part.dx;
+        g->width -= part.dx;
+        part.dx = 0;
+    }
+    right = part.dx + width;
+    if (above) g->marked = right;
+    if (right > g->width) g->width = right;
+    g->parts[g->n++] = part;
+    return true;
+}
+
+uint32_t om_font_without_dot(uint32_t code, uint32_t mark)
+{
+    bool below = mark >= 0x323 && mark <= 0x331;
+    if (below) return code;
+    return code == 'i' || code == 0x456 ? 0x131 : code == 'j' ? 0x237 : code;
+}
+
+static bool known(uint32_t code, om_glyph *g)
+{
+    const char *strokes = code >= ' ' && code <= '~' ? glyphs[code - ' '] : om_letter_strokes(code);
+    if (strokes) {
+        single(g, strokes);
+        return true;
+    }
+    const om_composition *c = om_letter_composition(code);
+    if (!c) return false;
+    bool marked = c->mark > OM_LETTER_RAISED;
+    if (!known(marked ? om_font_without_dot(c->base, c->mark) : c->base, g)) return false;
+    if (c->mark == OM_LETTER_SMALL) resize(g, NARROWER, LOWER, 0);
+    if (c->mark == OM_LETTER_RAISED) resize(g, RAISED_SCALE, RAISED_SCALE, RAISED_BY);
+    return !marked || om_font_add_mark(g, c->mark);
+}
+
+bool om_font_glyph(uint32_t code, om_glyph *g)
+{
+    if (known(code, g)) return true;
+    single(g, MISSING);
+    return false;
 }

@@ -121,12 +121,64 @@ OM_INLINE void om_picks_between(const om_picks *t, const om_axis *a, const om_pi
 OM_INLINE void om_picks_fill_lane(const om_picks *t, const om_axis *a, om_filter filter,
                                   const om_picks_row *r, const om_picks_lane *l, int first)
 {
-    int block = om_picks_block(t), end = first + block < a->n ? first + block : a->n;
+    int block = om_picks_block(t), rounds = om_picks_rounds(t);
+    int end = first + block < a->n ? first + block : a->n;
+    for (int k = 0; k < rounds * t->windows; k++) memset(l->mask + (size_t)k * OM_V_BYTES, 0x80, 16);
+    for (int k = 0; k < rounds; k++) memset(l->weight + k * OM_V16, 0, 16);
     for (int i = first; i < end; i++) {
         if (!t->pairs) om_picks_sample(t, r, l, a->first[i], 0, i - first);
         else if (filter == OM_FILTER_AREA) om_picks_position(t, a, r, l, i, i - first);
         else om_picks_between(t, a, r, l, i, i - first);
     }
+}
+
+/* Numbers of four positions, which are of the same width with every instruction set. */
+typedef int32_t om_picks_int4 __attribute__((vector_size(16)));
+typedef int16_t om_picks_short4 __attribute__((vector_size(8)));
+typedef float om_picks_float4 __attribute__((vector_size(16)));
+
+OM_INLINE om_picks_int4 om_picks_bytes4(const om_picks_row *r, const int *index)
+{
+    om_picks_int4 i;
+    memcpy(&i, index, sizeof i);
+    return ((i + r->origin) >> r->shift) * r->unit;
+}
+
+/* What om_picks_sample() makes of samples at `byte`, in the low 16 bits of each. */
+OM_INLINE om_picks_int4 om_picks_mask4(const om_picks_row *r, const om_picks_lane *l, om_picks_int4 byte,
+                                       int window)
+{
+    om_picks_int4 found = (byte - l->start) >> 4 == window, at = byte - l->offset[window * OM_V_LANES];
+    om_picks_int4 mask = r->sample_bytes == 2 ? at * 0x101 + 0x100 : at + 0x8000;
+    return (mask & found) | (0x8080 & ~found);
+}
+
+/* A full lane without a choice for each position: narrow rectangles are made of little else. */
+OM_INLINE void om_picks_fill_singles(const om_picks *t, const om_axis *a, const om_picks_row *r,
+                                     const om_picks_lane *l, int first)
+{
+    for (int half = 0; half < 2; half++) {
+        om_picks_int4 byte = om_picks_bytes4(r, a->first + first + 4 * half);
+        for (int w = 0; w < t->windows; w++) {
+            om_picks_short4 mask = __builtin_convertvector(om_picks_mask4(r, l, byte, w), om_picks_short4);
+            memcpy(l->mask + w * OM_V_BYTES + 8 * half, &mask, sizeof mask);
+        }
+    }
+}
+
+OM_INLINE void om_picks_fill_betweens(const om_picks *t, const om_axis *a, const om_picks_row *r,
+                                      const om_picks_lane *l, int first)
+{
+    om_picks_int4 low = om_picks_bytes4(r, a->first + first), high = om_picks_bytes4(r, a->last + first);
+    for (int w = 0; w < t->windows; w++) {
+        om_picks_int4 mask = om_picks_mask4(r, l, low, w) | om_picks_mask4(r, l, high, w) << 16;
+        memcpy(l->mask + w * OM_V_BYTES, &mask, sizeof mask);
+    }
+    om_picks_float4 share;
+    memcpy(&share, a->weight + first, sizeof share);
+    om_picks_int4 second = __builtin_convertvector(share * OM_PICKS_ONE + 0.5f, om_picks_int4);
+    om_picks_int4 weight = (OM_PICKS_ONE - second) | second << 16;
+    memcpy(l->weight, &weight, sizeof weight);
 }
 
 static inline void om_picks_fill(om_picks *tables, const om_axis *axis, om_filter filter,
@@ -138,8 +190,7 @@ static inline void om_picks_fill(om_picks *tables, const om_axis *axis, om_filte
     const om_picks_row r = *source;
     int parts = om_picks_parts(&t), rounds = om_picks_rounds(&t);
     size_t masks = (size_t)rounds * (size_t)t.windows * OM_V_BYTES, weights = (size_t)rounds * OM_V16;
-    memset(t.mask, 0x80, (size_t)parts * masks);
-    memset(t.weight, 0, (size_t)parts * weights * sizeof(int16_t));
+    int whole = filter == OM_FILTER_AREA && t.pairs ? -1 : a.n - om_picks_block(&t);
     for (int p = 0; p < parts; p++) {
         int start = t.pairs ? OM_V16 * (p >> 1) + 4 * (p & 1) : OM_V16 * p;
         for (int lane = 0; lane < OM_V_LANES; lane++) {
@@ -151,7 +202,9 @@ static inline void om_picks_fill(om_picks *tables, const om_axis *axis, om_filte
                                      .weight = t.weight + (size_t)p * weights + 8 * lane};
             for (int w = 0; w < t.windows; w++)
                 offset[w * OM_V_LANES] = l.start + 16 * w < r.limit ? l.start + 16 * w : r.limit;
-            om_picks_fill_lane(&t, &a, filter, &r, &l, first);
+            if (first > whole) om_picks_fill_lane(&t, &a, filter, &r, &l, first);
+            else if (t.pairs) om_picks_fill_betweens(&t, &a, &r, &l, first);
+            else om_picks_fill_singles(&t, &a, &r, &l, first);
         }
     }
 }

@@ -8,6 +8,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -35,10 +36,10 @@ struct om_encoder {
     int64_t first_ns, last_tick;
     uint8_t *muxed; /* what the muxer wrote and the file has not */
     size_t n_muxed, cap_muxed;
-    int fd;        /* -1 until it is open */
-    int64_t whole; /* bytes in the file, up to the end of the last whole fragment */
-    bool started;
-    int failed; /* the first error; nothing more is written after it */
+    int fd;             /* -1 until it is open */
+    int64_t whole;      /* bytes in the file, up to the end of the last whole fragment */
+    bool started, told; /* told: that the file has no name any more */
+    int failed;         /* the first error; nothing more is written after it */
     char message[256];
 };
 
@@ -115,9 +116,19 @@ static int fail_file(om_encoder *e)
     return om_fail(om_err_from_errno(err), "%s: %s", e->path, strerror(err));
 }
 
+/* What has no name any more is lost at the end, and a video cannot go on in a new file. */
+static void check_name(om_encoder *e)
+{
+    struct stat st;
+    if (e->told || !e->n_muxed || fstat(e->fd, &st) || st.st_nlink > 0) return;
+    om_log(OM_LOG_WARN, "%s: was removed while it was written; nobody will see what it holds", e->path);
+    e->told = true;
+}
+
 /* Moves what was muxed, always whole fragments, to the file. */
 static int commit(om_encoder *e)
 {
+    check_name(e);
     for (size_t done = 0; done < e->n_muxed;) {
         ssize_t n = write(e->fd, e->muxed + done, e->n_muxed - done);
         if (n < 0 && errno == EINTR) continue;

@@ -7,6 +7,7 @@
 #define JUMP_AHEAD_NS (30 * OM_NS_PER_SEC)
 #define LIVE_LEAP_NS (10 * OM_NS_PER_SEC)
 #define JITTER_NS OM_NS_PER_SEC
+#define LEAST_NS 1000 /* what records can tell apart */
 #define START_POLL_NS (2 * OM_NS_PER_MS)
 #define SANE_NS (INT64_MAX / 8)
 
@@ -35,19 +36,26 @@ int64_t om_timeline_map(om_timeline *t, int64_t ts_ns)
     return t->last = mapped > t->last ? mapped : t->last + 1;
 }
 
+/* A time that does not rise for a moment is put just after its forerunner, until its clock is there again;
+ * from half a second on that clock stands still, or runs backwards, and is not waited for until it rises. */
 int64_t om_timeline_map_live(om_timeline *t, int64_t ts_ns, int64_t now_ns)
 {
-    bool known = ts_ns > -SANE_NS && ts_ns < SANE_NS;
-    int64_t passed = t->started && now_ns > t->last_now ? now_ns - t->last_now : 0;
-    int64_t last = t->started ? t->last : -1;
+    bool known = ts_ns > -SANE_NS && ts_ns < SANE_NS, use = known && t->anchored;
+    int64_t passed = t->started && now_ns > t->rose_now ? now_ns - t->rose_now : 0;
+    int64_t last = t->started ? t->last : -LEAST_NS;
     int64_t mapped = ts_ns + t->offset;
-    bool leaps = known && t->anchored && (mapped > last + passed + LIVE_LEAP_NS || mapped < last - JITTER_NS);
+    bool leaps = use && (mapped > last + passed + LIVE_LEAP_NS || mapped < last - JITTER_NS);
+    bool held = use && mapped <= last;
     t->started = true;
-    t->last_now = now_ns;
-    if (!known || !t->anchored || leaps) mapped = last + (passed > 0 ? passed : 1);
-    if (known && (!t->anchored || leaps)) t->offset = mapped - ts_ns;
+    if (use && ts_ns > t->last_ts) t->stands = false;
+    else if (held && passed >= JITTER_NS / 2) t->stands = true;
+    if (known) t->last_ts = ts_ns;
+    bool fill = !use || leaps || (held && t->stands);
+    if (fill) mapped = last + (passed > 0 ? passed : LEAST_NS);
+    if (fill && known) t->offset = mapped - ts_ns;
+    if (fill || !held) t->rose_now = now_ns;
     t->anchored |= known;
-    return t->last = mapped > last ? mapped : last + 1;
+    return t->last = mapped > last ? mapped : last + LEAST_NS;
 }
 
 void om_pace_init(om_pace *p, const om_source_params *params, bool paced)

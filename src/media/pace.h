@@ -16,14 +16,16 @@ typedef struct om_timeline {
     int64_t frame_ns; /* the guess; set by om_timeline_init() */
     int64_t offset;   /* added to what comes in, while anchored */
     int64_t last;
-    int64_t last_now; /* when that came, of a camera */
-    bool started, anchored;
+    /* Of a camera: when the line last rose by itself, and the time that came last, which may stand still. */
+    int64_t rose_now, last_ts;
+    bool started, anchored, stands;
 } om_timeline;
 
 void om_timeline_init(om_timeline *t, double fps); /* fps 0: not known, 25 is guessed */
 int64_t om_timeline_map(om_timeline *t, int64_t ts_ns);
 /* Likewise for a camera, whose picture came at now_ns (om_now_ns() scale): what is missing or breaks is
- * filled by the time that has passed. Its clock may be wrong by leaps; ours is not. */
+ * filled by the time that has passed. Its clock may be wrong by leaps, stand still or run backwards; ours
+ * does not. */
 int64_t om_timeline_map_live(om_timeline *t, int64_t ts_ns, int64_t now_ns);
 /* The next timestamp belongs to another line (a file starts again): it goes one frame after the last. */
 void om_timeline_break(om_timeline *t);

@@ -27,6 +27,19 @@ static int broadcast_inputs(const om_call *c, int a, int b, om_shape *out)
     return x && y ? om_call_broadcast(c, x, y, out) : OM_OK;
 }
 
+/* Of a zero that the model itself holds: one made of a shape may be of a branch that is never taken. */
+static int check_divisor(const om_call *c)
+{
+    const om_part *b = om_call_part(c, 1);
+    bool divides = c->variant == OM_B_DIV || c->variant == OM_B_MOD;
+    if (!divides || !b || !b->pure || om_dtype_is_float(b->dtype)) return OM_OK;
+    for (int64_t k = 0; k < b->n; k++)
+        if (b->known[k] && b->v[k].i == 0)
+            return om_call_bad(c, "an integer divided by 0 has no result of type %s",
+                               om_dtype_name(b->dtype));
+    return OM_OK;
+}
+
 int om_infer_binary(const om_call *c)
 {
     om_dtype t = om_call_dtype(c, 0);
@@ -34,6 +47,7 @@ int om_infer_binary(const om_call *c)
     int err =
         c->variant == OM_B_POW ? OM_OK : same_dtype(c, 0, 1, &t); /* the exponent may be of another type */
     if (err >= 0) err = broadcast_inputs(c, 0, 1, &s);
+    if (err >= 0) err = check_divisor(c);
     return err < 0 ? err : om_call_set(c, 0, t, &s);
 }
 

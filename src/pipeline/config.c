@@ -229,6 +229,7 @@ int om_config_check_files(const om_config *c)
 {
     int err = check_file("model", c->run.model);
     if (!err) err = check_file("labels file", c->run.labels);
+    if (!err) err = check_file("font", c->run.font);
     for (size_t i = 0; i < c->n_seconds && !err; i++) {
         err = check_file("secondary model", c->seconds[i].run.model);
         if (!err) err = check_file("gallery", c->seconds[i].gallery);

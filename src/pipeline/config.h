@@ -73,6 +73,7 @@ typedef struct om_run_options {
     double max_age;    /* days it may be old; 0: any */
     double warn_latency, warn_stall, warn_lost; /* seconds, seconds, per cent; 0: no warning */
     int sink_policy, sink_queue;
+    char *font; /* a file of characters for what is drawn */
     bool quiet, progress;
     char *log_level;
     char *cpu_mask;

@@ -228,6 +228,9 @@ const om_option om_run_option_table[] = {
      "what happens when a sink is too slow"},
     {"sink-queue", 0, OM_OPT_INT, RUN(sink_queue), "0", 0, 100000, NULL, NULL, NULL,
      "results that may wait for a sink; 0: chosen"},
+    {"font", 0, OM_OPT_STRING, RUN(font), NULL, 0, 0, NULL, "FILE.hex", NULL,
+     "letters for what video: draws beyond Latin, Greek and Cyrillic: /usr/share/unifont/unifont.hex of Debian's "
+     "unifont, or another file in that form"},
     {"quiet", 'q', OM_OPT_BOOL, RUN(quiet), "no", 0, 0, NULL, NULL, NULL, "print errors only"},
     {"progress", 0, OM_OPT_BOOL, RUN(progress), "yes", 0, 0, NULL, NULL, NULL,
      "show a progress line on a terminal"},

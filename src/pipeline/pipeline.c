@@ -297,6 +297,7 @@ int om_pipeline_start(om_pipeline *p)
     int err = refuse_started(p, "start");
     if (!err) err = om_config_read_seconds(&p->config);
     if (!err) err = om_config_check(&p->config);
+    if (!err && p->config.run.font) err = om_font_load(p->config.run.font, &p->font);
     if (err) return err;
     p->start_ns = om_now_ns();
     p->start_cpu_ns = om_process_cpu_ns();
@@ -376,6 +377,7 @@ void om_pipeline_destroy(om_pipeline *p)
     om_units_destroy(p);
     om_census_destroy(p->census);
     om_drift_destroy(p->drift);
+    om_font_destroy(p->font);
     om_config_fini(&p->config);
     om_pipeline_taken_fini(p);
     pthread_cond_destroy(&p->changed);

@@ -132,6 +132,7 @@ struct om_pipeline {
     om_engine *engine; /* the first one's */
     bool sinks_want_frames;
     om_lane_pool pool;
+    om_font *font; /* for what sinks draw; NULL: none */
     om_sink **shared_sinks;
     size_t n_shared;
     om_result_fn callback;

@@ -24,6 +24,7 @@ static om_sink_params params_of(const om_pipeline *p)
 {
     return (om_sink_params){.policy = (om_sink_policy)p->config.run.sink_policy,
                             .queue = p->config.run.sink_queue,
+                            .font = p->font,
                             .append = p->taken != NULL};
 }
 

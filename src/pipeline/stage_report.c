@@ -9,11 +9,14 @@
 
 void om_pipeline_tick(om_pipeline *p) { om_census_take(p->census); }
 
-static void stages_json(const om_hist *h, bool buckets, om_json *j)
+#define ALL_BARS 48
+#define STREAM_BARS 16 /* of each of hundreds */
+
+static void stages_json(const om_hist *h, int bars, om_json *j)
 {
     om_json_key(j, "stages");
     om_json_begin_array(j);
-    for (int i = 0; i < OM_STAGE_COUNT; i++) om_stage_json((om_stage)i, &h[i], buckets, j);
+    for (int i = 0; i < OM_STAGE_COUNT; i++) om_stage_json((om_stage)i, &h[i], bars, j);
     om_json_end_array(j);
 }
 
@@ -26,7 +29,7 @@ static void stream_json(om_stream_run *s, om_hist *h, om_json *j)
     om_json_string(j, s->name);
     om_json_key(j, "live");
     om_json_bool(j, s->live);
-    stages_json(h, false, j);
+    stages_json(h, STREAM_BARS, j);
     om_json_end_object(j);
 }
 
@@ -178,7 +181,7 @@ void om_pipeline_profile_json(om_pipeline *p, om_json *j)
         pthread_mutex_lock(&p->roster);
         om_stages_merge(all, p->gone_stages);
         for (size_t i = 0; i < p->n_streams; i++) om_stages_merge(all, p->streams[i]->account.stages);
-        stages_json(all, true, j);
+        stages_json(all, ALL_BARS, j);
         om_json_key(j, "streams");
         om_json_begin_array(j);
         for (size_t i = 0; i < p->n_streams; i++) stream_json(p->streams[i], one, j);

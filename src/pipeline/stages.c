@@ -10,7 +10,6 @@
 #include "base/thread.h"
 
 #define FIRST_STEP_NS (50 * OM_NS_PER_MS)
-#define MAX_BARS 48
 
 const char *om_stage_name(om_stage s)
 {
@@ -79,16 +78,16 @@ void om_stages_test_delay(om_stage s)
 
 /* [[from_ms, count], ...] between the 1st and the 99.9th percentile, in steps that grow by the same factor.
  */
-static void bars(const om_hist *h, om_json *j)
+static void histogram(const om_hist *h, int bars, om_json *j)
 {
     double low = (double)om_hist_quantile(h, .005), high = (double)om_hist_quantile(h, .999);
     if (low < 1000) low = 1000;
     if (high < 2 * low) high = 2 * low;
-    double factor = pow(high / low, 1.0 / MAX_BARS);
+    double factor = pow(high / low, 1.0 / bars);
     uint64_t below = 0;
     om_json_begin_array(j);
-    for (int i = 0; i < MAX_BARS; i++) {
-        double from = low * pow(factor, i), to = i + 1 < MAX_BARS ? from * factor : 1e18;
+    for (int i = 0; i < bars; i++) {
+        double from = low * pow(factor, i), to = i + 1 < bars ? from * factor : 1e18;
         uint64_t upto = om_hist_below(h, (int64_t)to);
         om_json_begin_array(j);
         om_json_num(j, from / 1e6, 4);
@@ -99,7 +98,7 @@ static void bars(const om_hist *h, om_json *j)
     om_json_end_array(j);
 }
 
-void om_stage_json(om_stage stage, const om_hist *h, bool buckets, om_json *j)
+void om_stage_json(om_stage stage, const om_hist *h, int bars, om_json *j)
 {
     om_json_begin_object(j);
     om_json_key(j, "stage");
@@ -111,9 +110,9 @@ void om_stage_json(om_stage stage, const om_hist *h, bool buckets, om_json *j)
     om_json_key_num(j, "p95_ms", (double)om_hist_quantile(h, .95) / 1e6, 5);
     om_json_key_num(j, "p99_ms", (double)om_hist_quantile(h, .99) / 1e6, 5);
     om_json_key_num(j, "max_ms", (double)h->max_ns / 1e6, 5);
-    if (buckets && h->count) {
+    if (bars > 0 && h->count) {
         om_json_key(j, "histogram");
-        bars(h, j);
+        histogram(h, bars, j);
     }
     om_json_end_object(j);
 }

@@ -51,8 +51,8 @@ void om_stages_destroy(om_stages *s);
 void om_stages_note(om_stages *s, om_stage stage, int64_t ns);
 /* Adds what `s` holds to into[OM_STAGE_COUNT]; NULL: nothing. */
 void om_stages_merge(om_hist *into, om_stages *s);
-/* {"stage", "count", "mean_ms", ...}; `buckets`: with its histogram. */
-void om_stage_json(om_stage stage, const om_hist *h, bool buckets, om_json *j);
+/* {"stage", "count", "mean_ms", ...}; `bars` above 0: with a histogram of so many. */
+void om_stage_json(om_stage stage, const om_hist *h, int bars, om_json *j);
 
 /* For tests of what is said about a run: OMMA_TEST_DELAY=source:20,decode:5 makes each frame of a profiled
  * run wait, or work, that many milliseconds longer in these stages. */

@@ -509,6 +509,7 @@ static void say_done(om_stream_run *s)
 void *om_stream_main(void *arg)
 {
     om_stream_run *s = arg;
+    om_trace_label(s->name);
     s->sched_fd = s->account.stages ? om_census_open_thread() : -1;
     int err = run(s);
     s->complete = !err;

@@ -80,12 +80,13 @@ static int compare_stages(const om_profile *before, const om_profile *after, om_
 {
     const om_json_value *a = stages_of(before), *b = stages_of(after);
     if (!a || !b) return OM_OK;
-    out->stages = om_calloc(a->n + 1, sizeof *out->stages);
+    out->stages = om_calloc(a->n + b->n + 1, sizeof *out->stages);
     if (!out->stages) return om_fail_nomem("a comparison");
-    for (size_t i = 0; i < a->n; i++) {
-        const char *name = stage_name(&a->children[i]);
-        out->stages[out->n_stages++] = (om_change){
-            .name = name, .type = "stage", .before = stage_mean(a, name), .after = stage_mean(b, name)};
+    for (size_t i = 0; i < a->n + b->n; i++) {
+        const char *name = stage_name(i < a->n ? &a->children[i] : &b->children[i - a->n]);
+        double was = stage_mean(a, name), is = stage_mean(b, name);
+        if (i >= a->n && was >= 0) continue; /* told already */
+        out->stages[out->n_stages++] = (om_change){.name = name, .type = "stage", .before = was, .after = is};
     }
     return OM_OK;
 }
@@ -93,7 +94,12 @@ static int compare_stages(const om_profile *before, const om_profile *after, om_
 int om_compare(const om_profile *before, const om_profile *after, om_comparison *out)
 {
     memset(out, 0, sizeof *out);
-    int err = compare_layers(before, after, out);
+    bool layers = before->n_layers && after->n_layers;
+    if (!layers && !(before->run && after->run))
+        return om_fail(OM_ERR_ARG, "nothing to compare: expected two profiles of models, or two of runs");
+    out->fps_before = om_json_get_num(before->run, "fps", 0);
+    out->fps_after = om_json_get_num(after->run, "fps", 0);
+    int err = layers ? compare_layers(before, after, out) : OM_OK;
     return err ? err : compare_stages(before, after, out);
 }
 
@@ -132,6 +138,12 @@ void om_comparison_json(const om_profile *before, const om_profile *after, const
 {
     num(j, "latency_us_before", before->latency_us);
     num(j, "latency_us_after", after->latency_us);
+    if (before->run && after->run) {
+        num(j, "fps_before", c->fps_before);
+        num(j, "fps_after", c->fps_after);
+    }
     changes_json("layers", c->layers, c->n_layers, j);
     changes_json("stages", c->stages, c->n_stages, j);
+    om_profile_system_json("system_before", before, j);
+    om_profile_system_json("system_after", after, j);
 }

@@ -12,11 +12,12 @@ typedef struct om_tool_params {
     om_precision precision;
     om_size size;        /* as the profile was asked for */
     const char *command; /* of omma itself; NULL: this process's own */
+    om_cancel *cancel;   /* fired: the tool is asked to end, and killed after a while; NULL: never */
 } om_tool_params;
 
 /* Runs a profile of the same model on the same device under the tool, and reads what it counted.
  * OM_ERR_NOT_FOUND: the tool is not installed, and how to get it. OM_ERR_DEVICE: it failed, with its own
- * words. */
+ * words. OM_ERR_CANCELLED. Its files are in a folder of their own below $TMPDIR, which is gone afterwards. */
 int om_profile_count(om_profile *p, const om_tool_params *params);
 
 /* The tool's CSV: `ncu --csv --page raw --nvtx`, `nsys stats --report nvtx_gpu_proj_trace --format csv`.

@@ -1,12 +1,17 @@
 /* A profile of the same model under one of NVIDIA's tools: found, started, waited for, read. */
+#include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/mem.h"
 #include "profile/counters.h"
@@ -22,6 +27,12 @@ static const struct {
 } tools[] = {[OM_TOOL_NCU] = {"ncu", "--ncu", "Nsight Compute", "nsight-compute"},
              [OM_TOOL_NSYS] = {"nsys", "--nsys", "Nsight Systems", "nsight-systems"}};
 
+static bool is_program(const char *file)
+{
+    struct stat st;
+    return stat(file, &st) == 0 && S_ISREG(st.st_mode) && access(file, X_OK) == 0;
+}
+
 /* The program in $PATH, or where CUDA's toolkit puts it. om_free(); NULL: not there. */
 static char *find_program(const char *name)
 {
@@ -29,12 +40,12 @@ static char *find_program(const char *name)
     for (const char *at = path ? path : ""; *at;) {
         size_t n = strcspn(at, ":");
         char *file = om_sprintf("%.*s/%s", (int)n, at, name);
-        if (!file || access(file, X_OK) == 0) return file;
+        if (!file || is_program(file)) return file;
         om_free(file);
         at += n + (at[n] == ':');
     }
     char *file = om_sprintf("/usr/local/cuda/bin/%s", name);
-    if (file && access(file, X_OK) == 0) return file;
+    if (file && is_program(file)) return file;
     om_free(file);
     return NULL;
 }
@@ -99,8 +110,45 @@ static void put_profile(command *c, const om_profile *p, const om_tool_params *q
     put(c, "--quiet");
 }
 
+#define TICK_NS (20 * OM_NS_PER_MS)
+#define GRACE_NS (5 * OM_NS_PER_SEC)
+
+/* Until it has ended; asked to where the user wants no more of it. */
+static int wait_for(pid_t pid, om_cancel *cancel, int *status)
+{
+    int64_t asked = 0;
+    pid_t ended;
+    while ((ended = waitpid(pid, status, WNOHANG)) != pid) {
+        int64_t now = om_now_ns();
+        if (ended < 0 && errno != EINTR) return om_fail(OM_ERR_DEVICE, "a tool's end was missed");
+        if (om_cancelled(cancel) && !asked) {
+            kill(pid, SIGTERM);
+            asked = now;
+        } else if (asked && now - asked > GRACE_NS) {
+            kill(pid, SIGKILL);
+        }
+        om_cancel_sleep_until(NULL, now + TICK_NS);
+    }
+    return asked ? om_fail(OM_ERR_CANCELLED, "stopped") : OM_OK;
+}
+
+/* In the caller's group, so that a terminal's Ctrl-C reaches it; with no signal blocked, whatever this one
+ * blocks. */
+static int spawn(const command *c, const posix_spawn_file_actions_t *files, pid_t *pid)
+{
+    posix_spawnattr_t how;
+    sigset_t none;
+    if (posix_spawnattr_init(&how)) return -1;
+    sigemptyset(&none);
+    int err = posix_spawnattr_setsigmask(&how, &none) ||
+              posix_spawnattr_setflags(&how, POSIX_SPAWN_SETSIGMASK) ||
+              posix_spawn(pid, c->argv[0], files, &how, (char *const *)(const void *)c->argv, environ);
+    posix_spawnattr_destroy(&how);
+    return err;
+}
+
 /* Runs it with standard output going to `to` and standard error to `log`. */
-static int run(const command *c, const char *to, const char *log)
+static int run(const command *c, const char *to, const char *log, om_cancel *cancel)
 {
     pid_t pid;
     int status = 0;
@@ -111,10 +159,11 @@ static int run(const command *c, const char *to, const char *log)
     int err = posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0) ||
               posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, to, flags, 0600) ||
               posix_spawn_file_actions_addopen(&files, STDERR_FILENO, log, flags, 0600) ||
-              posix_spawn(&pid, c->argv[0], &files, NULL, (char *const *)(const void *)c->argv, environ);
+              spawn(c, &files, &pid);
     posix_spawn_file_actions_destroy(&files);
     if (err) return om_fail(OM_ERR_DEVICE, "%s: cannot be started", c->argv[0]);
-    while (waitpid(pid, &status, 0) < 0) continue;
+    err = wait_for(pid, cancel, &status);
+    if (err) return err;
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return OM_OK;
     return om_fail(OM_ERR_DEVICE, "%s: ended with %s %d", c->argv[0],
                    WIFEXITED(status) ? "exit code" : "signal",
@@ -138,7 +187,7 @@ static int explain(int err, om_tool tool, const char *a, const char *b)
 {
     om_str said = {0};
     char ended[300]; /* reading the files writes the slot anew */
-    if (!err) return OM_OK;
+    if (!err || err == OM_ERR_CANCELLED) return err;
     snprintf(ended, sizeof ended, "%s", om_error_message());
     add_tail(&said, a);
     add_tail(&said, b);
@@ -156,14 +205,21 @@ static int explain(int err, om_tool tool, const char *a, const char *b)
 
 /* The files of one run, in a folder of their own. */
 typedef struct work {
-    char folder[32];
+    char *folder; /* NULL: not made */
     char *table, *out, *log, *report;
 } work;
 
 static int work_init(work *w)
 {
-    snprintf(w->folder, sizeof w->folder, "/tmp/omma-tool-XXXXXX");
-    if (!mkdtemp(w->folder)) return om_fail(OM_ERR_IO, "/tmp: no folder can be made there");
+    const char *dir = getenv("TMPDIR");
+    w->folder = om_sprintf("%s/omma-tool-XXXXXX", dir && *dir ? dir : "/tmp");
+    if (!w->folder) return OM_ERR_NOMEM;
+    if (!mkdtemp(w->folder)) {
+        int err = om_fail(OM_ERR_IO, "%s: cannot make this folder: %s", w->folder, strerror(errno));
+        om_free(w->folder);
+        w->folder = NULL;
+        return err;
+    }
     w->table = om_sprintf("%s/table.csv", w->folder);
     w->out = om_sprintf("%s/out", w->folder);
     w->log = om_sprintf("%s/log", w->folder);
@@ -171,17 +227,19 @@ static int work_init(work *w)
     return w->table && w->out && w->log && w->report ? OM_OK : om_fail_nomem("names of files");
 }
 
+/* With whatever the tool has left there. */
 static void work_fini(work *w)
 {
-    char *files[] = {w->table, w->out, w->log, w->report};
-    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
-        if (files[i]) (void)unlink(files[i]);
-        om_free(files[i]);
+    DIR *d = w->folder ? opendir(w->folder) : NULL;
+    for (struct dirent *e; d && (e = readdir(d));) {
+        char *file = om_sprintf("%s/%s", w->folder, e->d_name);
+        if (file && strcmp(e->d_name, ".") && strcmp(e->d_name, "..")) (void)unlink(file);
+        om_free(file);
     }
-    char *database = om_sprintf("%s/report.sqlite", w->folder);
-    if (database) (void)unlink(database);
-    om_free(database);
-    if (w->folder[0]) (void)rmdir(w->folder);
+    if (d) closedir(d);
+    if (w->folder) (void)rmdir(w->folder);
+    char *names[] = {w->folder, w->table, w->out, w->log, w->report};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) om_free(names[i]);
 }
 
 static int read_table(om_profile *p, om_tool tool, const char *path)
@@ -218,7 +276,7 @@ static int run_ncu(om_profile *p, const om_tool_params *q, const char *program, 
     put(&c, "--log-file");
     put(&c, w->table);
     put_profile(&c, p, q);
-    if (!err) err = run(&c, w->out, w->log);
+    if (!err) err = run(&c, w->out, w->log, q->cancel);
     if (!err) err = read_table(p, q->tool, w->table);
     err = explain(err, q->tool, w->table, w->log);
     om_strlist_fini(&c.made);
@@ -245,10 +303,10 @@ static int run_nsys(om_profile *p, const om_tool_params *q, const char *program,
     put(&stats, "--format");
     put(&stats, "csv");
     put(&stats, w->report);
-    int err = run(&c, w->out, w->log);
+    int err = run(&c, w->out, w->log, q->cancel);
     err = explain(err, q->tool, w->out, w->log);
     if (!err) {
-        err = run(&stats, w->table, w->log);
+        err = run(&stats, w->table, w->log, q->cancel);
         if (!err) err = read_table(p, q->tool, w->table);
         err = explain(err, q->tool, w->table, w->log);
     }
@@ -260,7 +318,7 @@ static int run_nsys(om_profile *p, const om_tool_params *q, const char *program,
 int om_profile_count(om_profile *p, const om_tool_params *params)
 {
     om_tool tool = params->tool;
-    work w = {.folder = ""};
+    work w = {.folder = NULL};
     char *program = find_program(tools[tool].program);
     if (!program)
         return om_fail(

@@ -256,6 +256,12 @@ void om_findings_json(const om_findings *f, om_json *j)
         om_json_string(j, f->items[i].title);
         om_json_key_texts(j, "evidence", &f->items[i].evidence);
         om_json_key_texts(j, "advice", &f->items[i].advice);
+        om_json_key(j, "gains");
+        om_json_begin_array(j);
+        for (size_t k = 0; k < f->items[i].advice.n; k++)
+            if (f->items[i].gains[k] > 0) om_json_num(j, f->items[i].gains[k], 3);
+            else om_json_null(j);
+        om_json_end_array(j);
         om_json_end_object(j);
     }
     om_json_end_array(j);

@@ -53,6 +53,8 @@ typedef struct om_what_if {
     double fps_now, fps_then;
     char *why; /* how it was computed */
 } om_what_if;
+/* OM_ERR_ARG: not one of these. *stage: it is asked of a run's stage, not of a model. */
+int om_what_if_check(const char *what, bool *stage);
 int om_predict(const om_profile *p, const char *what, om_what_if *out);
 void om_what_if_fini(om_what_if *w);
 

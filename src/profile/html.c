@@ -10,7 +10,8 @@ static void add_findings(const om_findings *f, om_str *o)
     om_str_add(o, "<h2>What was found</h2>");
     for (size_t i = 0; i < f->n; i++) {
         const om_finding *x = &f->items[i];
-        om_str_addf(o, "<div class=\"finding%s\"><h3>", x->cause == OM_CAUSE_NONE ? " ok" : "");
+        om_str_addf(o, "<div class=\"finding%s\"><h3>%s: ", x->cause == OM_CAUSE_NONE ? " ok" : "",
+                    om_cause_name(x->cause));
         om_html_text(o, x->title);
         om_str_add(o, "</h3>");
         om_html_list(o, "ul", &x->evidence);
@@ -60,9 +61,8 @@ static void add_layers(const om_profile *p, om_str *o)
         om_html_cell_num(o, l->gbs, 1);
         om_html_cell_num(o, 100 * l->reach, 0);
         om_html_cell_text(o, om_roof_name(l->roof));
-        om_str_addf(o, "<td title=\"");
-        om_html_text(o, om_str_get(&members));
-        om_str_addf(o, "\">%zu</td></tr>", l->members.n);
+        om_html_cell_text(o, om_str_get(&members));
+        om_str_add(o, "</tr>");
         om_str_fini(&members);
     }
     om_str_add(o, "</tbody></table></div>");
@@ -149,6 +149,45 @@ static void add_threads(const om_json_value *run, om_str *o)
     om_str_add(o, "</tbody></table></div>");
 }
 
+#define MOST_DRAWN 32 /* streams; the JSON has all */
+
+/* Means of each stage, a row a stream; below them their histograms, to be opened. */
+static void add_streams(const om_json_value *run, om_str *o)
+{
+    const om_json_value *streams = om_json_get_list(run, "streams");
+    const om_json_value *first =
+        streams && streams->n ? om_json_get_list(&streams->children[0], "stages") : NULL;
+    if (!first || streams->n < 2) return;
+    om_str_add(
+        o,
+        "<h2>Stages by stream, mean ms</h2><div class=\"table\"><table class=\"sort\"><thead><tr><th>stream</th>");
+    for (size_t k = 0; k < first->n; k++) {
+        om_str_add(o, "<th>");
+        om_html_text(o, om_json_get_string(&first->children[k], "stage"));
+        om_str_add(o, "</th>");
+    }
+    om_str_add(o, "</tr></thead><tbody>");
+    for (size_t i = 0; i < streams->n; i++) {
+        const om_json_value *stages = om_json_get_list(&streams->children[i], "stages");
+        om_str_add(o, "<tr>");
+        om_html_cell_text(o, om_json_get_string(&streams->children[i], "name"));
+        for (size_t k = 0; stages && k < stages->n; k++)
+            om_html_cell_num(o, om_json_get_num(&stages->children[k], "mean_ms", 0), 3);
+        om_str_add(o, "</tr>");
+    }
+    om_str_add(o, "</tbody></table></div>");
+    for (size_t i = 0; i < streams->n && i < MOST_DRAWN; i++) {
+        om_str_add(o, "<details><summary>");
+        om_html_text(o, om_json_get_string(&streams->children[i], "name"));
+        om_str_add(o, "</summary>");
+        om_svg_histograms(&streams->children[i], o);
+        om_str_add(o, "</details>");
+    }
+    if (streams->n > MOST_DRAWN)
+        om_str_addf(o, "<p class=\"dim\">Histograms of %zu more are in the JSON.</p>",
+                    streams->n - MOST_DRAWN);
+}
+
 static double share_of(const om_json_value *device, const char *work)
 {
     const om_json_value *v = om_json_get(device, work);
@@ -156,7 +195,7 @@ static double share_of(const om_json_value *device, const char *work)
 }
 
 /* What the run's GPU did. */
-static void add_device(const om_json_value *d, om_str *o)
+static void add_device(const om_json_value *d, double fps, om_str *o)
 {
     if (!d || d->type != OM_JSON_OBJ) return;
     om_str_add(o, "</div><h2>The GPU</h2><div class=\"tiles\">");
@@ -168,7 +207,18 @@ static void add_device(const om_json_value *d, om_str *o)
     if (om_json_get_num(d, "gpu_percent", -1) < 0) return; /* its driver tells nothing */
     om_html_tile(o, "% busy", "%.0f", om_json_get_num(d, "gpu_percent", 0));
     om_html_tile(o, "% its decoders", "%.0f", om_json_get_num(d, "nvdec_percent", 0));
-    om_html_tile(o, "W", "%.0f", om_json_get_num(d, "gpu_power_w", 0));
+    double watts = om_json_get_num(d, "gpu_power_w", -1);
+    if (watts < 0) return;
+    om_html_tile(o, "W", "%.0f", watts);
+    if (fps > 0) om_html_tile(o, "J a frame", "%.3f", watts / fps);
+}
+
+/* Of the processor, where it tells. */
+static void add_energy(const om_json_value *power, om_str *o)
+{
+    if (!power || power->type != OM_JSON_OBJ) return;
+    om_html_tile(o, "W of the processor", "%.1f", om_json_get_num(power, "watts", 0));
+    om_html_tile(o, "J a frame", "%.3f", om_json_get_num(power, "joules_a_frame", 0));
 }
 
 static void add_run(const om_json_value *run, om_str *o)
@@ -179,13 +229,20 @@ static void add_run(const om_json_value *run, om_str *o)
     om_html_tile(o, "seconds", "%.2f", om_json_get_num(run, "seconds", 0));
     om_html_tile(o, "frames a batch", "%.2f", om_json_get_num(run, "mean_batch", 0));
     om_html_tile(o, "cores busy", "%.2f", om_json_get_num(run, "cores_busy", 0));
-    add_device(om_json_get(run, "device"), o);
+    om_html_tile(o, "MB written as input", "%.1f",
+                 om_json_get_num(om_json_get(run, "copies"), "input_bytes", 0) / 1e6);
+    om_html_tile(o, "MB read as output", "%.1f",
+                 om_json_get_num(om_json_get(run, "copies"), "output_bytes", 0) / 1e6);
+    om_html_tile(o, "times waited for the device", "%.0f", om_json_get_num(run, "syncs", 0));
+    add_energy(om_json_get(run, "power"), o);
+    add_device(om_json_get(run, "device"), om_json_get_num(run, "fps", 0), o);
     om_str_add(o, "</div><h2>A frame's way, mean times</h2><div class=\"plot\">");
     om_svg_stages(run, o);
     om_str_add(o, "</div><h2>Over time</h2><div class=\"plot\">");
     om_svg_timeline(run, o);
     om_str_add(o, "</div><h2>Stages</h2>");
     om_svg_histograms(run, o);
+    add_streams(run, o);
     add_threads(run, o);
 }
 

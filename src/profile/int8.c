@@ -65,6 +65,7 @@ int om_profile_measure_int8(const om_profile_params *params, double *latency_us)
     memset(&p, 0, sizeof p);
     *latency_us = 0;
     int err = quantise(params, &g);
+    if (!err && om_cancelled(params->cancel)) err = om_fail(OM_ERR_CANCELLED, "stopped");
     if (!err) err = temporary(&path);
     if (!err) err = om_model_save(g, path);
     om_graph_destroy(g);

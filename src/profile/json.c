@@ -164,14 +164,19 @@ static void totals_json(const om_profile *p, om_json *j)
     om_json_end_object(j);
 }
 
-void om_profile_json(const om_profile *p, om_json *j)
+void om_profile_system_json(const char *key, const om_profile *p, om_json *j)
 {
-    om_json_key_int(j, "profile", OM_PROFILE_VERSION);
-    om_json_key(j, "system");
+    om_json_key(j, key);
     om_json_begin_object(j);
     for (size_t i = 0; i < p->system_keys.n; i++)
         om_json_key_string(j, p->system_keys.items[i], p->system_values.items[i]);
     om_json_end_object(j);
+}
+
+void om_profile_json(const om_profile *p, om_json *j)
+{
+    om_json_key_int(j, "profile", OM_PROFILE_VERSION);
+    om_profile_system_json("system", p, j);
     if (p->n_layers) {
         om_json_key_string(j, "model", p->model);
         om_json_key_string(j, "device", p->device);
@@ -420,6 +425,9 @@ int om_profile_load(const char *path, om_profile *p)
                         OM_PROFILE_VERSION);
     if (!r.err) read_head(&r, root, p);
     if (!r.err) read_layers(&r, root, p);
+    if (!r.err && p->n_layers && (p->batch < 1 || !(p->latency_us > 0)))
+        r.err = om_fail(OM_ERR_FORMAT, "%s: has layers, but '%s' is not above 0", path,
+                        p->batch < 1 ? "batch" : "totals.latency_us");
     if (!r.err) read_fusions(&r, root, p);
     if (!r.err) get_texts(&r, root, "notes", &p->notes);
     if (!r.err) p->run = detach(root, "run");

@@ -75,6 +75,11 @@ static void say(const bench *b, const char *what, double share)
     if (b->params->progress) b->params->progress(b->params->user, what, share);
 }
 
+static int stopped(const bench *b)
+{
+    return om_cancelled(b->params->cancel) ? om_fail(OM_ERR_CANCELLED, "stopped") : OM_OK;
+}
+
 static int load_model(bench *b)
 {
     const om_profile_params *q = b->params;
@@ -299,6 +304,7 @@ static int measured_round(bench *b, int iterations)
         if (last) om_trace_end(OM_PROFILE_SPAN);
         if (!err) err = samples_add(&b->profiled, us);
         if (!err) err = note_times(b, s, last);
+        if (!err) err = stopped(b);
         if (last) break;
     }
     if (!b->apart) close_marked(b);
@@ -313,6 +319,7 @@ static int plain_round(bench *b, int iterations)
         double us;
         err = infer(b->plain, &us);
         if (!err) err = samples_add(&b->latency, us);
+        if (!err) err = stopped(b);
     }
     return err;
 }
@@ -524,9 +531,11 @@ int om_profile_measure(const om_profile_params *params, om_profile *p)
     if (!err && !b.apart) err = om_peaks_get(om_cpu_count(), params->fresh_peaks, &p->peaks);
     if (!err && b.apart && !b.watched) err = om_peaks_get_device(b.memory, params->fresh_peaks, &p->peaks);
     if (err == OM_ERR_UNSUPPORTED && b.apart) err = OM_OK; /* then nothing is known of its roofs */
+    if (!err) err = stopped(&b);
     say(&b, "compiling the model", 0);
     if (!err) err = om_tags_put(b.graph, &b.tags);
     if (!err) err = compile(&b, b.watched, &b.plain_plan);
+    if (!err) err = stopped(&b);
     if (!err) err = om_session_create(b.plain_plan, &b.plain);
     if (!err) err = warm_up(b.plain);
     if (!err) err = keep_outputs(&b);

@@ -27,8 +27,6 @@ static double fixed_us(const om_profile *p)
 static int predict_batch(const om_profile *p, long long batch, om_what_if *out)
 {
     if (!p->n_layers) return om_fail(OM_ERR_ARG, "what if batch=%lld: needs a model's layers", batch);
-    if (batch < 1 || batch > 1024)
-        return om_fail(OM_ERR_ARG, "what if batch=%lld: expected 1 to 1024", batch);
     double fixed = fixed_us(p), each = (p->latency_us - fixed) / p->batch;
     out->fps_now = pictures_a_second(p);
     out->fps_then = 1e6 * (double)batch / (fixed + each * (double)batch);
@@ -73,10 +71,6 @@ static int predict_int8(const om_profile *p, om_what_if *out)
 
 static int predict_precision(const om_profile *p, const char *precision, om_what_if *out)
 {
-    bool known = !strcmp(precision, "f32") || !strcmp(precision, "bf16") || !strcmp(precision, "f16") ||
-                 !strcmp(precision, "int8");
-    if (!known)
-        return om_fail(OM_ERR_ARG, "what if precision=%s: expected f32, bf16, f16 or int8", precision);
     if (!p->n_layers) return om_fail(OM_ERR_ARG, "what if precision=%s: needs a model's layers", precision);
     if (!strcmp(precision, "int8") && p->int8_us > 0) return predict_int8(p, out);
     if (!strcmp(precision, "bf16") && p->peaks.bf16_gflops <= 0)
@@ -111,13 +105,25 @@ static double engine_cpu_ms(const om_load *l)
     return fmax(0, 1e3 * l->cpu_s / l->frames - l->decode - l->gather - l->head);
 }
 
+static const char *const stage_names[] = {"source", "decode", "gather", "infer", "head", "sink"};
+#define N_STAGES (sizeof stage_names / sizeof stage_names[0])
+
+static int fail_stage(const char *stage)
+{
+    const char *near = om_suggest(stage, stage_names, N_STAGES);
+    return om_fail(
+        OM_ERR_ARG,
+        "what if %s: no such stage%s%s%s; expected batch=N, precision=P, or one of source, decode, gather, "
+        "infer, head, sink",
+        stage, near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+}
+
 static int speed_up(om_load *l, const char *stage, double factor)
 {
-    double *stages[] = {&l->source, &l->decode, &l->gather, &l->infer, &l->head, &l->sink};
-    static const char *const names[] = {"source", "decode", "gather", "infer", "head", "sink"};
+    double *stages[N_STAGES] = {&l->source, &l->decode, &l->gather, &l->infer, &l->head, &l->sink};
     double saved = 0;
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (strcmp(stage, names[i])) continue;
+    for (size_t i = 0; i < N_STAGES; i++) {
+        if (strcmp(stage, stage_names[i])) continue;
         bool works = i == 1 || i == 2 || i == 4; /* waiting costs no processor */
         saved = works ? *stages[i] * (1 - 1 / factor) : 0;
         if (i == 3) {
@@ -129,12 +135,7 @@ static int speed_up(om_load *l, const char *stage, double factor)
         l->cpu_s = fmax(0, l->cpu_s - saved * l->frames / 1e3);
         return OM_OK;
     }
-    const char *near = om_suggest(stage, names, sizeof names / sizeof names[0]);
-    return om_fail(
-        OM_ERR_ARG,
-        "what if %s: no such stage%s%s%s; expected batch=N, precision=P, or one of source, decode, gather, "
-        "infer, head, sink",
-        stage, near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+    return fail_stage(stage);
 }
 
 static int predict_stage(const om_profile *p, const char *stage, double factor, om_what_if *out)
@@ -159,29 +160,66 @@ static int predict_stage(const om_profile *p, const char *stage, double factor, 
     return out->why ? OM_OK : OM_ERR_NOMEM;
 }
 
+/* What was asked, taken apart. */
+typedef struct question {
+    char key[32]; /* "batch", "precision", or a stage */
+    const char *value;
+    long long batch;
+    double factor;
+} question;
+
+static bool known_precision(const char *name)
+{
+    return !strcmp(name, "f32") || !strcmp(name, "bf16") || !strcmp(name, "f16") || !strcmp(name, "int8");
+}
+
+static int parse(const char *what, question *q)
+{
+    const char *equals = strchr(what, '=');
+    char *end;
+    memset(q, 0, sizeof *q);
+    if (!equals || equals == what || (size_t)(equals - what) >= sizeof q->key || !equals[1])
+        return om_fail(OM_ERR_ARG, "what if '%s': expected batch=16, precision=int8 or STAGE=2x", what);
+    memcpy(q->key, what, (size_t)(equals - what));
+    q->value = equals + 1;
+    if (!strcmp(q->key, "batch")) {
+        if (om_parse_int(q->value, &q->batch))
+            return om_fail(OM_ERR_ARG, "what if '%s': expected a number of pictures", what);
+        if (q->batch < 1 || q->batch > 1024)
+            return om_fail(OM_ERR_ARG, "what if %s: expected 1 to 1024", what);
+        return OM_OK;
+    }
+    if (!strcmp(q->key, "precision")) {
+        if (known_precision(q->value)) return OM_OK;
+        return om_fail(OM_ERR_ARG, "what if %s: expected f32, bf16, f16 or int8", what);
+    }
+    size_t k = 0;
+    while (k < N_STAGES && strcmp(q->key, stage_names[k])) k++;
+    if (k == N_STAGES) return fail_stage(q->key);
+    q->factor = strtod(q->value, &end);
+    if (!(q->factor > 0 && q->factor <= 1000) || end == q->value || (strcasecmp(end, "x") && *end))
+        return om_fail(OM_ERR_ARG, "what if '%s': expected how many times faster, as in %s=2x", what, q->key);
+    return OM_OK;
+}
+
+int om_what_if_check(const char *what, bool *stage)
+{
+    question q;
+    int err = parse(what, &q);
+    *stage = !err && q.factor > 0;
+    return err;
+}
+
 int om_predict(const om_profile *p, const char *what, om_what_if *out)
 {
-    char key[32];
-    const char *equals = strchr(what, '=');
+    question q;
     memset(out, 0, sizeof *out);
-    if (!equals || equals == what || (size_t)(equals - what) >= sizeof key || !equals[1])
-        return om_fail(OM_ERR_ARG, "what if '%s': expected batch=16, precision=int8 or STAGE=2x", what);
-    memcpy(key, what, (size_t)(equals - what));
-    key[equals - what] = '\0';
+    int err = parse(what, &q);
+    if (err) return err;
     out->text = om_strdup(what);
     if (!out->text) return OM_ERR_NOMEM;
-    if (!strcmp(key, "batch")) {
-        long long batch;
-        if (om_parse_int(equals + 1, &batch))
-            return om_fail(OM_ERR_ARG, "what if '%s': expected a number of pictures", what);
-        return predict_batch(p, batch, out);
-    }
-    if (!strcmp(key, "precision")) return predict_precision(p, equals + 1, out);
-    char *end;
-    double factor = strtod(equals + 1, &end);
-    if (!(factor > 0 && factor <= 1000) || end == equals + 1 || (strcasecmp(end, "x") && *end))
-        return om_fail(OM_ERR_ARG, "what if '%s': expected how many times faster, as in %s=2x", what, key);
-    return predict_stage(p, key, factor, out);
+    if (q.batch) return predict_batch(p, q.batch, out);
+    return q.factor > 0 ? predict_stage(p, q.key, q.factor, out) : predict_precision(p, q.value, out);
 }
 
 void om_what_if_fini(om_what_if *w)

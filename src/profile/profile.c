@@ -114,8 +114,36 @@ static void add_counters(const om_counters *c, om_str *out)
         else om_str_addc(out, ',');
 }
 
+static void add_stages(const om_json_value *owner, const char *stream, om_str *out)
+{
+    static const char *const keys[] = {"mean_ms", "p50_ms", "p95_ms", "p99_ms", "max_ms"};
+    const om_json_value *stages = om_json_get_list(owner, "stages");
+    for (size_t i = 0; stages && i < stages->n; i++) {
+        const om_json_value *s = &stages->children[i];
+        om_csv_field(out, stream);
+        om_str_addf(out, ",%s,%.0f", om_json_get_string(s, "stage"), om_json_get_num(s, "count", 0));
+        for (size_t k = 0; k < sizeof keys / sizeof keys[0]; k++)
+            om_str_addf(out, ",%.5f", om_json_get_num(s, keys[k], 0));
+        om_str_addc(out, '\n');
+    }
+}
+
+/* A stream without a name: all of them. */
+static void add_run(const om_json_value *run, om_str *out)
+{
+    const om_json_value *streams = om_json_get_list(run, "streams");
+    om_str_add(out, "stream,stage,count,mean_ms,p50_ms,p95_ms,p99_ms,max_ms\n");
+    add_stages(run, "", out);
+    for (size_t i = 0; streams && i < streams->n; i++)
+        add_stages(&streams->children[i], om_json_get_string(&streams->children[i], "name"), out);
+}
+
 void om_profile_csv(const om_profile *p, om_str *out)
 {
+    if (!p->n_layers && p->run) {
+        add_run(p->run, out);
+        return;
+    }
     om_str_add(
         out,
         "layer,name,type,engine_type,implementation,precision,shape,us,percent,least_us,most_us,macs,bytes,"

@@ -6,6 +6,7 @@
 
 #include "backend/backend.h"
 #include "base/json.h"
+#include "base/thread.h"
 #include "profile/peaks.h"
 
 #define OM_PROFILE_VERSION 1
@@ -91,6 +92,7 @@ typedef struct om_profile_params {
     om_precision precision;
     bool fresh_peaks;  /* measure the machine anew */
     bool keep_outputs; /* for om_profile_agree() */
+    om_cancel *cancel; /* fired: OM_ERR_CANCELLED as soon as an inference is over; NULL: never */
     /* May be NULL: told what is going on, "measuring the machine", 0..1. */
     void (*progress)(void *user, const char *what, double share);
     void *user;
@@ -112,9 +114,11 @@ int om_profile_agree(const om_profile *reference, const om_profile *other, doubl
  */
 void om_profile_json(const om_profile *p, om_json *j);
 int om_profile_load(const char *path, om_profile *p);
+/* The machine it was measured on, as the object `key`. */
+void om_profile_system_json(const char *key, const om_profile *p, om_json *j);
 /* Takes the object `key` out of `from`: a run's account. OM_ERR_NOT_FOUND where there is none. */
 int om_profile_take_run(om_profile *p, om_json_value *from, const char *key);
-/* A row a layer, with a header. */
+/* A row a layer, with a header; of a run alone a row a stage, of all streams and of each. */
 void om_profile_csv(const om_profile *p, om_str *out);
 
 /* Sums over layers of one operator type, longest first. Returns how many; at most `max`. */

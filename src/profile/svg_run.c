@@ -75,7 +75,10 @@ static void histogram(const om_json_value *stage, size_t css, om_str *out)
             css % 8, 10 + step * (double)i, BARS_HEIGHT - high, fmax(step - 1, .5), high, low, n);
         bool first = i == 0, last = i + 1 == h->n, middle = i == h->n / 2 && h->n > 4;
         if (first || last || middle)
-            om_str_addf(out, "<text class=\"axis\" text-anchor=\"%s\" x=\"%.1f\" y=\"%.0f\">%.3g ms</text>",
+            om_str_addf(out,
+                        low < 1000
+                            ? "<text class=\"axis\" text-anchor=\"%s\" x=\"%.1f\" y=\"%.0f\">%.3g ms</text>"
+                            : "<text class=\"axis\" text-anchor=\"%s\" x=\"%.1f\" y=\"%.0f\">%.0f ms</text>",
                         first  ? "start"
                         : last ? "end"
                                : "middle",

@@ -1,4 +1,7 @@
 /* The machine and the libraries, for the head of each report. */
+#include <gnu/libc-version.h>
+#include <libavcodec/avcodec.h>
+#include <libavformat/avformat.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -10,6 +13,7 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "kernel/kernel.h"
+#include "media/media.h"
 #include "omma/version.h"
 #include "profile/profile.h"
 
@@ -33,6 +37,39 @@ static bool first_line(const char *path, char *out, size_t size)
     if (f) fclose(f);
     if (ok) out[strcspn(out, "\n")] = '\0';
     return ok;
+}
+
+#define COMMAND_MAX 65536
+
+/* How this process was called, addresses without their passwords. */
+static void tell_command(teller *t)
+{
+    char *words = NULL;
+    size_t len;
+    om_str line = {0};
+    if (om_read_file("/proc/self/cmdline", COMMAND_MAX, &words, &len)) {
+        om_error_clear();
+        return;
+    }
+    for (const char *w = words; w < words + len; w += strlen(w) + 1) {
+        char *shown = om_uri_redact(w);
+        om_str_addf(&line, "%s%s", line.len ? " " : "", shown ? shown : "");
+        om_free(shown);
+    }
+    tell(t, "command", om_str_get(&line));
+    om_str_fini(&line);
+    om_free(words);
+}
+
+static void tell_libraries(teller *t)
+{
+    char text[160];
+    unsigned codec = avcodec_version(), format = avformat_version();
+    snprintf(text, sizeof text, "%.60s (libavcodec %u.%u.%u, libavformat %u.%u.%u)", av_version_info(),
+             codec >> 16, codec >> 8 & 255, codec & 255, format >> 16, format >> 8 & 255, format & 255);
+    tell(t, "FFmpeg", text);
+    tell(t, "C library", gnu_get_libc_version());
+    if (first_line("/proc/driver/nvidia/version", text, sizeof text)) tell(t, "GPU driver", text);
 }
 
 static void tell_cpu(teller *t)
@@ -112,6 +149,7 @@ int om_system_describe(om_strlist *keys, om_strlist *values)
     om_iso_time(om_wall_us(), when);
     tell(&t, "time", when);
     tell(&t, "omma", om_version());
+    tell_command(&t);
     tell_cpu(&t);
     tell_caches(&t);
     snprintf(text, sizeof text, "%.0f MB, %.0f MB free", (double)sysconf(_SC_PHYS_PAGES) * page,
@@ -119,6 +157,7 @@ int om_system_describe(om_strlist *keys, om_strlist *values)
     tell(&t, "memory", text);
     tell_power(&t);
     tell_engines(&t);
+    tell_libraries(&t);
     if (!uname(&u)) {
         snprintf(text, sizeof text, "%.64s %.64s", u.sysname, u.release);
         tell(&t, "system", text);

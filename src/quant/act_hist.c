@@ -42,9 +42,15 @@ static bool ends(const float *v, size_t n, float *lo, float *hi)
 static void widen(om_act_hist *h)
 {
     uint64_t joined[HALF];
-    for (int i = 0; i < HALF; i++) joined[i] = h->bin[2 * i] + h->bin[2 * i + 1];
+    double mass[HALF];
+    for (int i = 0; i < HALF; i++) {
+        joined[i] = h->bin[2 * i] + h->bin[2 * i + 1];
+        mass[i] = h->mass[2 * i] + h->mass[2 * i + 1];
+    }
     memset(h->bin, 0, sizeof h->bin);
+    memset(h->mass, 0, sizeof h->mass);
     memcpy(h->bin + HALF / 2, joined, sizeof joined);
+    memcpy(h->mass + HALF / 2, mass, sizeof mass);
     h->width *= 2;
 }
 
@@ -55,7 +61,7 @@ static void reach(om_act_hist *h, double most)
     while (most >= h->width * (HALF - 1)) widen(h);
 }
 
-int om_act_hist_add(om_act_hist *h, const float *v, size_t n)
+int om_act_hist_add(om_act_hist *h, const float *v, size_t n, const om_act_matter *m)
 {
     float lo, hi;
     if (!n) return OM_OK;
@@ -72,7 +78,9 @@ int om_act_hist_add(om_act_hist *h, const float *v, size_t n)
             h->zeros++;
             continue;
         }
-        h->bin[(int)floor((double)v[i] * per) + HALF]++;
+        int at = (int)floor((double)v[i] * per) + HALF;
+        h->bin[at]++;
+        h->mass[at] += m ? (double)m->of[i / m->inner % m->n] : 1;
     }
     h->tensors++;
     return OM_OK;

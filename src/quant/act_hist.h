@@ -17,10 +17,18 @@ typedef struct om_act_hist {
     uint64_t zeros, samples;
     uint64_t tensors;
     uint64_t bin[OM_ACT_BINS];
+    double mass[OM_ACT_BINS]; /* the same, each number counted by how much an error in it matters */
 } om_act_hist;
 
-/* OM_ERR_FORMAT without a message of its own where a number is not finite; nothing was added then. */
-int om_act_hist_add(om_act_hist *h, const float *v, size_t n);
+/* How much an error in each channel matters, 1 in the mean: number i is of channel i / inner % n. */
+typedef struct om_act_matter {
+    const float *of;
+    size_t n, inner;
+} om_act_matter;
+
+/* OM_ERR_FORMAT without a message of its own where a number is not finite; nothing was added then. `m` NULL:
+ * all matter alike. */
+int om_act_hist_add(om_act_hist *h, const float *v, size_t n, const om_act_matter *m);
 /* The middle of a bin. */
 static inline double om_act_hist_center(const om_act_hist *h, int i)
 {

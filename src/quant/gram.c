@@ -6,10 +6,13 @@
 #include "omma/error.h"
 
 #define MOST_MOMENTS (1 << 19) /* of one layer: 4 MB */
-#define MOST_PLACES 512        /* of one tensor */
+#define FEW_MOMENTS (1 << 23)  /* of one with few outputs: 64 MB */
+#define FEW_PRODUCTS                                                                                         \
+    (1 << 29)           /* moments times outputs: as many rounding takes for each scale that is tried */
+#define MOST_PLACES 512 /* of one tensor */
 #define LEAST_PLACES 64
 #define PRODUCTS (1 << 23) /* of one tensor, unless that leaves too few places */
-#define ENOUGH(k) (4096 + 16 * (uint64_t)(k))
+#define ENOUGH(k) ((k) > 724 ? 4 * (uint64_t)(k) : 4096 + 16 * (uint64_t)(k))
 #define LATER 8 /* then one tensor in so many tells the rest */
 
 void om_gram_destroy(om_gram *m)
@@ -33,7 +36,8 @@ int om_gram_create(const om_graph *g, const om_node *n, const om_weight_form *f,
     *out = NULL;
     if (deconv || (conv && (g->values[n->inputs[1]].constant->shape.rank != 4 || !plain_pads(n))))
         return OM_OK;
-    if (groups < 1 || f->n % groups || k < 1 || k > MOST_MOMENTS || groups * k > MOST_MOMENTS / k)
+    if (groups < 1 || f->n % groups || k < 1 || k > MOST_MOMENTS) return OM_OK;
+    if (groups * k > MOST_MOMENTS / k && (groups > 1 || k * k > FEW_MOMENTS || k * k > FEW_PRODUCTS / f->n))
         return OM_OK;
     om_gram *m = om_calloc(1, sizeof *m);
     if (!m) return OM_ERR_NOMEM;

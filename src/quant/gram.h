@@ -37,8 +37,9 @@ void om_gram_destroy(om_gram *m);
 /* Takes some places of what the layer reads. A tensor of another form is left out. */
 void om_gram_add(om_gram *m, const om_node *n, const om_shape *weights, const om_tensor *t);
 /* Fills the rounding, weights up to `most`. `centered`: what they do to the mean is made up for by the bias.
+ * `pairs`: no two neighbours of one sign are together larger than 128, so that 255 times both fits 16 bits.
  */
-int om_gram_round(om_gram *m, const om_weight_form *f, const float *w, int most, bool centered);
+int om_gram_round(om_gram *m, const om_weight_form *f, const float *w, int most, bool centered, bool pairs);
 /* The mean of the k-th number that output channel `c` of `n` reads. */
 static inline double om_gram_mean(const om_gram *m, int64_t n, int64_t c, int64_t k)
 {

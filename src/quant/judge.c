@@ -1,6 +1,7 @@
 #include "quant/judge.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -81,6 +82,7 @@ void om_judge_fini(om_judge *j)
 {
     for (size_t i = 0; i < j->n; i++) forget(j, &j->kept[i]);
     om_free(j->kept);
+    om_free(j->turns);
     om_head_scratch_fini(&j->scratch);
     om_head_destroy(j->head);
     *j = (om_judge){0};
@@ -256,6 +258,54 @@ static size_t to_ask(const om_judge *j, size_t most)
     return n;
 }
 
+static double sure_of(const om_judged *k)
+{
+    double least = 1;
+    for (int i = 0; i < k->items; i++)
+        for (size_t d = 0; d < k->dets[i].n; d++) least = fmin(least, (double)k->dets[i].items[d].score);
+    return least;
+}
+
+static int compare_turns(const void *a, const void *b)
+{
+    const om_judge_turn *x = a, *y = b;
+    if (x->sure != y->sure) return x->sure < y->sure ? -1 : 1;
+    return x->at < y->at ? -1 : x->at > y->at;
+}
+
+static int set_turns(om_judge *j)
+{
+    if (j->n_turns == j->n) return OM_OK;
+    om_free(j->turns);
+    j->turns = om_calloc(j->n, sizeof *j->turns);
+    j->n_turns = j->turns ? j->n : 0;
+    if (!j->turns) return OM_ERR_NOMEM;
+    for (size_t i = 0; i < j->n; i++) j->turns[i] = (om_judge_turn){sure_of(&j->kept[i]), i};
+    qsort(j->turns, j->n, sizeof *j->turns, compare_turns);
+    return OM_OK;
+}
+
+static void bring_forward(om_judge *j, size_t turn)
+{
+    om_judge_turn t = j->turns[turn];
+    memmove(j->turns + 1, j->turns, turn * sizeof t);
+    j->turns[0] = t;
+}
+
+/* Until more differ than the floor allows. */
+static int run_until(om_judge *j, om_session *s, double floor, tally *t)
+{
+    double may = (1 - floor) * (double)to_ask(j, j->n) * (1 + 1e-9);
+    int err = set_turns(j);
+    for (size_t k = 0; k < j->n && !err; k++) {
+        size_t differed = t->asked - t->equal;
+        err = judge_one(j, s, &j->kept[j->turns[k].at], t);
+        if (t->asked - t->equal > differed) bring_forward(j, k);
+        if ((double)(t->asked - t->equal) > may) break;
+    }
+    return err;
+}
+
 int om_judge_run(om_judge *j, om_session *s, size_t most, double floor, om_judgement *v,
                  om_quant_output *outputs)
 {
@@ -264,11 +314,9 @@ int om_judge_run(om_judge *j, om_session *s, size_t most, double floor, om_judge
     if (!err && s->n_outputs != j->n_outputs)
         err = om_fail(OM_ERR_INTERNAL, "the int8 model has %d outputs, the float one %d", s->n_outputs,
                       j->n_outputs);
-    double all = is_share(j->metric) ? (double)to_ask(j, most) : 0;
-    for (size_t k = 0; k < j->n && k < most && !err; k++) {
-        err = judge_one(j, s, &j->kept[k], &t);
-        if (all > 0 && (double)(t.asked - t.equal) > (1 - floor) * all * (1 + 1e-9) && floor > 0) break;
-    }
+    bool until = floor > 0 && is_share(j->metric) && j->head;
+    if (!err && until) err = run_until(j, s, floor, &t);
+    for (size_t k = 0; k < j->n && k < most && !err && !until; k++) err = judge_one(j, s, &j->kept[k], &t);
     if (!err) err = conclude(j, &t, v);
     for (int i = 0; i < j->n_outputs && outputs && !err; i++) {
         const sums *o = &t.of[i];

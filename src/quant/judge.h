@@ -16,6 +16,12 @@ typedef struct om_judged {
     int items;
 } om_judged;
 
+/* Which of those that were kept is asked when, where a floor may end it early: the doubtful first. */
+typedef struct om_judge_turn {
+    double sure; /* the least that the float model says of its picture */
+    size_t at;
+} om_judge_turn;
+
 /* Zeroed is valid and empty. Thread-safety: one thread. */
 typedef struct om_judge {
     om_head *head; /* NULL: the outputs alone are compared */
@@ -23,7 +29,8 @@ typedef struct om_judge {
     om_quant_metric metric;
     double threshold; /* boxes of the float model from this score on are the truth */
     om_judged *kept;
-    size_t n, most, bytes;
+    om_judge_turn *turns; /* what differed last comes first */
+    size_t n, most, bytes, n_turns;
     int n_outputs;
 } om_judge;
 
@@ -41,8 +48,9 @@ bool om_judge_full(const om_judge *j);
 void om_judge_thin(om_judge *j);
 /* Remembers the session's input and what the float model has just made of it. */
 int om_judge_keep(om_judge *j, om_session *s, const om_geometry *geo, int items);
-/* An int8 model on the first `most` of what was kept; on fewer where it is clear before that a share stays
- * below `floor` (0: none), which the score is then too. `outputs` (or NULL) holds n_outputs, of which all but
+/* An int8 model on the first `most` of what was kept; with a `floor` (0: none) for a share, of all that was
+ * kept, those first that differed before, and only until it is clear that it stays below, as the score then
+ * does. `outputs` (or NULL) holds n_outputs, of which all but
  * the names are filled. */
 int om_judge_run(om_judge *j, om_session *s, size_t most, double floor, om_judgement *v,
                  om_quant_output *outputs);

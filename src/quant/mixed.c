@@ -1,5 +1,5 @@
-/* Which layers go back to float: each is tried alone as int8, and those that disturb the outputs most for the
- * work that they do go first. */
+/* Which layers go back to float: each, or each few of a large model, is tried alone as int8, and those that
+ * disturb the outputs most for the work that they do go first. How many graphs are compiled is bounded. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,29 +13,45 @@
 #define ALONE_JUDGED 24 /* inferences that tell what a layer does alone */
 #define TIMED_RUNS 12
 #define LEAST_GAIN 0.02 /* of what a mean layer does or saves: no layer counts for less */
-#define MOST_PRUNED 16  /* layers that are tried as int8 once more at the end */
-#define WHY_LEN 128
+#define MOST_BLOCKS 48
+#define MOST_PRUNED 24 /* trials of making some int8 once more at the end */
+#define WHY_LEN 160
 
-typedef struct candidate {
+typedef struct layer_item {
+    double float_us, int8_us; /* NAN: not measured */
+    size_t block;
+    bool takes; /* may be int8 */
+} layer_item;
+
+/* Neighbouring layers that stay float or become int8 together: one, but in large models. */
+typedef struct block {
     double noise, score; /* of the outputs, where it alone is int8; NAN: not tried */
     double float_us, int8_us, work;
-    bool takes, keep, needed; /* may be int8; stays float; was found to have to */
+    size_t layers;
+    bool keep, needed, chosen; /* stays float; was found to have to; is tried as int8 once more */
     char why[WHY_LEN];
-} candidate;
+} block;
 
 typedef struct mix {
     om_calibration *c;
-    candidate *items;
+    layer_item *layers;
     size_t n;
+    block *items;
+    size_t n_items;
     size_t *order; /* of those that were tried: the first goes back first */
     size_t n_order;
     const char **keep;
     double float_us, int8_us; /* of all layers; 0: not measured */
 } mix;
 
+static bool stays(const mix *m, size_t layer)
+{
+    return m->layers[layer].takes && m->items[m->layers[layer].block].keep;
+}
+
 static om_quant_variant variant_of(mix *m)
 {
-    for (size_t i = 0; i < m->n; i++) m->keep[i] = m->items[i].keep ? m->items[i].why : NULL;
+    for (size_t i = 0; i < m->n; i++) m->keep[i] = stays(m, i) ? m->items[m->layers[i].block].why : NULL;
     return (om_quant_variant){.method = m->c->job->params.method, .keep = m->keep};
 }
 
@@ -133,8 +149,12 @@ static int measure(mix *m)
         err = om_fail(OM_ERR_UNSUPPORTED, "--speed: the %s backend tells no times of layers",
                       m->c->backend->name);
     for (size_t i = 0; i < m->n && !err; i++) {
-        m->items[i].float_us = m->float_us > 0 ? us[i] : NAN;
-        m->items[i].int8_us = m->float_us > 0 ? us[m->n + i] : NAN;
+        layer_item *l = &m->layers[i];
+        l->float_us = m->float_us > 0 ? us[i] : NAN;
+        l->int8_us = m->float_us > 0 ? us[m->n + i] : NAN;
+        if (!l->takes) continue;
+        m->items[l->block].float_us += l->float_us;
+        m->items[l->block].int8_us += l->int8_us;
     }
     om_free(us);
     return err;
@@ -146,51 +166,51 @@ static double speed(const mix *m)
     double us = m->int8_us;
     if (m->float_us <= 0 || us <= 0) return NAN;
     for (size_t i = 0; i < m->n; i++)
-        if (m->items[i].keep) us += m->items[i].float_us - m->items[i].int8_us;
+        if (stays(m, i)) us += m->layers[i].float_us - m->layers[i].int8_us;
     return us > 0 ? m->float_us / us : NAN;
 }
 
-static int try_alone(mix *m, size_t layer)
+static int try_alone(mix *m, size_t item)
 {
     om_graph *g;
     om_judgement v;
-    for (size_t i = 0; i < m->n; i++) m->items[i].keep = i != layer;
+    for (size_t i = 0; i < m->n_items; i++) m->items[i].keep = i != item;
     om_quant_variant alone = variant_of(m);
     int err = om_quantizer_make(m->c->q, &alone, &g, NULL);
     if (err == OM_ERR_UNSUPPORTED) return OM_OK; /* its input never changes: it stays float anyway */
     if (!err) err = om_calibration_judge(m->c, g, ALONE_JUDGED, &v, NULL);
     om_graph_destroy(g);
     if (err) return err;
-    m->items[layer].noise = v.noise;
-    m->items[layer].score = v.score;
-    m->order[m->n_order++] = layer;
+    m->items[item].noise = v.noise;
+    m->items[item].score = v.score;
+    m->order[m->n_order++] = item;
     return OM_OK;
 }
 
-/* What a layer as int8 is good for: multiplications where a floor is asked for, for they are the same
+/* What a block as int8 is good for: multiplications where a floor is asked for, for they are the same
  * whatever else the machine does; microseconds where a speed is. 0: not known. */
-static double use_of(const mix *m, size_t layer)
+static double use_of(const mix *m, size_t item)
 {
-    const candidate *x = &m->items[layer];
+    const block *x = &m->items[item];
     if (m->c->job->floor > 0) return x->work;
     return m->float_us > 0 ? x->float_us - x->int8_us : 0;
 }
 
-static double disturbs(const mix *m, size_t layer)
+static double disturbs(const mix *m, size_t item)
 {
-    return isnan(m->items[layer].noise) ? 0 : m->items[layer].noise;
+    return isnan(m->items[item].noise) ? 0 : m->items[item].noise;
 }
 
-/* The first to go back: of the noise for the use, that of no layer below a part of the mean. */
-static double worth(const mix *m, size_t layer)
+/* The first to go back: of the noise for the use, that of none below a part of the mean. */
+static double worth(const mix *m, size_t item)
 {
     double all = m->float_us;
     if (m->c->job->floor > 0) {
         all = 0;
-        for (size_t i = 0; i < m->n; i++) all += m->items[i].work;
+        for (size_t i = 0; i < m->n_items; i++) all += m->items[i].work;
     }
-    double least = LEAST_GAIN * all / (double)m->n;
-    return all > 0 ? disturbs(m, layer) / fmax(use_of(m, layer), least) : disturbs(m, layer);
+    double least = LEAST_GAIN * all / (double)m->n_items;
+    return all > 0 ? disturbs(m, item) / fmax(use_of(m, item), least) : disturbs(m, item);
 }
 
 /* By insertion: equal ones keep their order. */
@@ -204,20 +224,31 @@ static void sort_order(mix *m)
         }
 }
 
+static void say_why(block *b)
+{
+    double db = -10 * log10(fmax(b->noise, 1e-20));
+    if (b->layers == 1)
+        snprintf(b->why, sizeof b->why, "it disturbs most for its work (alone %.1f dB at the outputs)", db);
+    else
+        snprintf(b->why, sizeof b->why,
+                 "it and its neighbours disturb most for their work (these %zu alone %.1f dB at the outputs)",
+                 b->layers, db);
+}
+
 static int find_sensitivity(mix *m)
 {
-    size_t of = 0, tried = 0;
-    for (size_t i = 0; i < m->n; i++) of += m->items[i].takes;
-    for (size_t i = 0; i < m->n; i++) {
-        if (!m->items[i].takes) continue;
+    bool single = true;
+    for (size_t i = 0; i < m->n_items; i++) single = single && m->items[i].layers == 1;
+    for (size_t i = 0; i < m->n_items; i++) {
         int err = try_alone(m, i);
         if (err) return err;
-        om_calibration_progress(m->c, "how much a layer disturbs: layer", ++tried, of);
+        om_calibration_progress(
+            m->c, single ? "how much a layer disturbs: layer" : "how much some layers disturb: part", i + 1,
+            m->n_items);
     }
-    for (size_t i = 0; i < m->n; i++) {
+    for (size_t i = 0; i < m->n_items; i++) {
         m->items[i].keep = false;
-        snprintf(m->items[i].why, WHY_LEN, "it disturbs most for its work (alone %.1f dB at the outputs)",
-                 -10 * log10(fmax(m->items[i].noise, 1e-20)));
+        say_why(&m->items[i]);
     }
     sort_order(m);
     return OM_OK;
@@ -234,51 +265,74 @@ static int score_of_first(mix *m, size_t k, double floor, double *score)
     return err;
 }
 
-/* Of the layers that went back, those that do most work for what they disturb are tried as int8 again. */
+/* Up to `most` of what stays float and may be int8, by the work that it does for what it disturbs. */
+static size_t choose_some(mix *m, size_t most)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < m->n_items; i++) m->items[i].chosen = false;
+    for (; n < most; n++) {
+        size_t dearest = m->n_items;
+        double least = 0;
+        for (size_t i = 0; i < m->n_items; i++) {
+            const block *x = &m->items[i];
+            double cost = fmax(x->work, 1) / fmax(disturbs(m, i), 1e-12);
+            if (x->keep && !x->needed && !x->chosen && cost > least) least = cost, dearest = i;
+        }
+        if (dearest == m->n_items) break;
+        m->items[dearest].chosen = true;
+    }
+    return n;
+}
+
+static void set_chosen(mix *m, bool keep)
+{
+    for (size_t i = 0; i < m->n_items; i++)
+        if (m->items[i].chosen) m->items[i].keep = keep;
+}
+
+/* Some of what went back is tried as int8 again: many at once, fewer where that is too much. */
 static int prune(mix *m, double floor)
 {
-    for (int round = 0; round < MOST_PRUNED; round++) {
-        size_t dearest = m->n;
-        double most = 0;
+    size_t some = 0;
+    for (size_t i = 0; i < m->n_items; i++) some += m->items[i].keep;
+    some = some > 4 ? some / 4 : 1;
+    for (size_t round = 0; round < MOST_PRUNED; round++) {
         om_judgement v;
-        for (size_t i = 0; i < m->n; i++) {
-            const candidate *x = &m->items[i];
-            double cost = fmax(x->work, 1) / fmax(disturbs(m, i), 1e-12);
-            if (x->keep && !x->needed && cost > most) most = cost, dearest = i;
-        }
-        if (dearest == m->n) break;
-        candidate *x = &m->items[dearest];
-        x->keep = false;
+        size_t n = choose_some(m, some);
+        if (!n) break;
+        set_chosen(m, false);
         om_quant_variant less = variant_of(m);
         int err = om_calibration_try(m->c, &less, floor, &v);
         if (err) return err;
-        om_calibration_progress(m->c, "int8 after all: layer", (size_t)round + 1, MOST_PRUNED);
+        om_calibration_progress(m->c, "int8 after all: trial", round + 1, MOST_PRUNED);
         if (v.score >= floor) continue;
-        x->keep = x->needed = true;
+        set_chosen(m, true);
+        for (size_t i = 0; i < m->n_items && n == 1; i++)
+            if (m->items[i].chosen) m->items[i].needed = true;
+        some = n > 1 ? n / 2 : 1;
     }
     return OM_OK;
 }
 
-/* The fewest of the order that keep the floor: by doubling, then by halves. */
+/* The fewest of the order that keep the floor: by doubling, then by halves. Where none do, as near to float
+ * as it comes. */
 static int keep_floor(mix *m, double floor, double plain)
 {
-    size_t fails = 0, passes = 0, best = 0, last = m->n_order ? m->n_order - 1 : 0;
-    double score, best_score = plain;
+    size_t fails = 0, passes = 0, last = m->n_order ? m->n_order - 1 : 0;
+    double score;
     int err = OM_OK;
     if (plain >= floor) return score_of_first(m, 0, floor, &score);
     for (size_t k = 1; k <= last && !passes && !err; k = k * 2 > last && k < last ? last : k * 2) {
         err = score_of_first(m, k, floor, &score);
-        om_calibration_progress(m->c, "floats for the floor: layers", k, m->n_order);
-        if (score > best_score) best_score = score, best = k;
+        om_calibration_progress(m->c, "floats for the floor: first", k, m->n_order);
         if (score >= floor) passes = k;
         else fails = k;
     }
-    if (err) return err;
-    if (!passes) return score_of_first(m, best, 0, &score); /* as near as it comes */
+    if (err || !passes) return err ? err : score_of_first(m, last, 0, &score);
     while (passes - fails > 1 && !err) {
         size_t k = fails + (passes - fails) / 2;
         err = score_of_first(m, k, floor, &score);
-        om_calibration_progress(m->c, "floats for the floor: layers", k, m->n_order);
+        om_calibration_progress(m->c, "floats for the floor: first", k, m->n_order);
         if (score >= floor) passes = k;
         else fails = k;
     }
@@ -290,7 +344,7 @@ static int keep_floor(mix *m, double floor, double plain)
 static void keep_speed(mix *m, double goal)
 {
     for (size_t i = 0; i < m->n_order; i++) {
-        candidate *x = &m->items[m->order[i]];
+        block *x = &m->items[m->order[i]];
         x->keep = true;
         if (!(speed(m) >= goal)) x->keep = false;
         if (!x->keep && x->float_us > x->int8_us) break;
@@ -322,35 +376,47 @@ static int make(mix *m, om_graph **out)
     om_quant_variant v = variant_of(m);
     int err = om_quantizer_make(m->c->q, &v, out, r);
     for (size_t i = 0; i < m->n && !err; i++) {
-        const candidate *x = &m->items[i];
+        const block *x = &m->items[m->layers[i].block];
         om_quant_layer *l = &r->layers[i];
+        l->float_us = m->layers[i].float_us;
+        l->int8_us = m->layers[i].int8_us;
+        r->mixed += stays(m, i);
+        if (!m->layers[i].takes) continue;
         l->alone_db = isnan(x->noise) ? NAN : -10 * log10(fmax(x->noise, 1e-20));
         l->alone_score = x->score;
-        l->float_us = x->float_us;
-        l->int8_us = x->int8_us;
-        r->mixed += x->keep;
     }
     return err;
+}
+
+/* Layers that may be int8, as evenly into blocks as their number allows. */
+static void set_blocks(mix *m)
+{
+    size_t of = 0, at = 0;
+    for (size_t i = 0; i < m->n; i++) of += m->layers[i].takes = om_quantizer_takes(m->c->q, i);
+    m->n_items = of < MOST_BLOCKS ? of : MOST_BLOCKS;
+    for (size_t i = 0; i < m->n_items; i++) m->items[i].noise = m->items[i].score = NAN;
+    for (size_t i = 0; i < m->n; i++) {
+        if (!m->layers[i].takes) continue;
+        block *b = &m->items[m->layers[i].block = at++ * m->n_items / of];
+        b->work += om_quantizer_work(m->c->q, i);
+        b->layers++;
+    }
 }
 
 int om_quant_mix(om_calibration *c, om_graph **out)
 {
     mix m = {.c = c, .n = om_quantizer_layers(c->q)};
-    m.items = om_calloc(m.n, sizeof *m.items);
-    m.order = om_calloc(m.n, sizeof *m.order);
+    m.layers = om_calloc(m.n, sizeof *m.layers);
+    m.items = om_calloc(MOST_BLOCKS, sizeof *m.items);
+    m.order = om_calloc(MOST_BLOCKS, sizeof *m.order);
     m.keep = om_calloc(m.n, sizeof *m.keep);
-    int err = m.items && m.order && m.keep ? OM_OK : OM_ERR_NOMEM;
-    for (size_t i = 0; i < m.n && !err; i++)
-        m.items[i] = (candidate){.noise = NAN,
-                                 .score = NAN,
-                                 .float_us = NAN,
-                                 .int8_us = NAN,
-                                 .work = om_quantizer_work(c->q, i),
-                                 .takes = om_quantizer_takes(c->q, i)};
+    int err = m.layers && m.items && m.order && m.keep ? OM_OK : OM_ERR_NOMEM;
+    if (!err) set_blocks(&m);
     if (!err) err = measure(&m);
     if (!err) err = find_sensitivity(&m);
     if (!err) err = choose(&m);
     if (!err) err = make(&m, out);
+    om_free(m.layers);
     om_free(m.items);
     om_free(m.order);
     om_free(m.keep);

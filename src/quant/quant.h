@@ -23,11 +23,16 @@ typedef enum om_quant_target {
     OM_QUANT_CUDA /* activations s8 around zero */
 } om_quant_target;
 
-extern const om_choice om_quant_method_choices[], om_quant_target_choices[], om_quant_bits_choices[];
+/* What of the layers becomes int8: one alone is computed in floats, and shows what it does to the model. */
+typedef enum om_quant_parts { OM_QUANT_BOTH, OM_QUANT_WEIGHTS, OM_QUANT_ACTIVATIONS } om_quant_parts;
+
+extern const om_choice om_quant_method_choices[], om_quant_target_choices[], om_quant_bits_choices[],
+    om_quant_parts_choices[];
 
 typedef struct om_quant_params {
     om_quant_method method;
     om_quant_target target;
+    om_quant_parts parts;
     double percent;    /* of the numbers that PERCENTILE keeps */
     bool correct_bias; /* what rounding of weights adds on average is taken off the bias */
     int weight_bits; /* 8, or 7: for processors that add pairs of products in 16 bits; 0: as this one needs */

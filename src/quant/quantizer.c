@@ -23,9 +23,16 @@ const om_choice om_quant_target_choices[] = {
 };
 
 const om_choice om_quant_bits_choices[] = {
-    {"auto", 0, "7 for the CPU where this one has no VNNI, else 8"},
+    {"auto", 0, "8; for the CPU where this one has no VNNI as much of it as does not overflow, else 7"},
     {"8", 8, "all of a byte"},
     {"7", 7, "half of its range"},
+    {NULL, 0, NULL},
+};
+
+const om_choice om_quant_parts_choices[] = {
+    {"both", OM_QUANT_BOTH, "weights and activations"},
+    {"weights", OM_QUANT_WEIGHTS, "a model of a quarter of the size, which computes in floats"},
+    {"activations", OM_QUANT_ACTIVATIONS, "to see what their grids do alone, in floats"},
     {NULL, 0, NULL},
 };
 
@@ -79,6 +86,8 @@ static void drop(om_quantizer *q)
         om_free(q->acts[i].hist);
         om_free(q->acts[i].sum);
         om_free(q->acts[i].ends);
+        om_free(q->acts[i].power);
+        om_free(q->acts[i].matters);
     }
     void *owned[] = {q->role, q->layer_of, q->act_of, q->layers, q->acts};
     for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++) om_free(owned[i]);
@@ -135,6 +144,7 @@ int om_quantizer_create(om_graph *g, const om_quant_params *p, om_quantizer **ou
     q->g = g;
     q->p = p;
     q->weight_bits = weight_bits(p);
+    q->pairs = !p->weight_bits && q->weight_bits == 7;
     q->equalised = !p->equalise;
     q->levels_of = OM_NO_VALUE;
     int err = om_graph_sort(g);
@@ -189,21 +199,30 @@ static int add_sums(om_act *a, const om_tensor *t)
 
 static int add_ends(om_act *a, const om_tensor *t)
 {
+    int rank = t->shape.rank, axis = a->last ? rank - 1 : 1;
     const float *v = t->data;
-    if (t->shape.rank < 3) return OM_OK;
-    int64_t outer = t->shape.dim[0], n = t->shape.dim[1], inner = 1;
-    for (int i = 2; i < t->shape.rank; i++) inner *= t->shape.dim[i];
+    if (rank < (a->last ? 2 : 3)) return OM_OK;
+    int64_t outer = 1, n = t->shape.dim[axis], inner = 1;
+    for (int i = 0; i < axis; i++) outer *= t->shape.dim[i];
+    for (int i = axis + 1; i < rank; i++) inner *= t->shape.dim[i];
     if (!a->ends) {
         a->n_ends = n;
         a->ends = om_calloc((size_t)n, 2 * sizeof *a->ends);
-        if (!a->ends) return OM_ERR_NOMEM;
+        a->power = om_calloc((size_t)n, sizeof *a->power);
+        if (!a->ends || !a->power) return OM_ERR_NOMEM;
     }
     if (a->n_ends != n) return OM_OK;
-    for (int64_t i = 0; i < outer * n * inner; i++) {
-        float *ends = a->ends + 2 * (i / inner % n);
-        ends[0] = fminf(ends[0], v[i]);
-        ends[1] = fmaxf(ends[1], v[i]);
+    for (int64_t row = 0; row < outer * n; row++, v += inner) {
+        float *ends = a->ends + 2 * (row % n);
+        double power = 0;
+        for (int64_t i = 0; i < inner; i++) {
+            ends[0] = fminf(ends[0], v[i]);
+            ends[1] = fmaxf(ends[1], v[i]);
+            power += (double)v[i] * (double)v[i];
+        }
+        a->power[row % n] += power;
     }
+    a->n_power += outer * inner;
     return OM_OK;
 }
 
@@ -216,6 +235,16 @@ static void add_places(om_quantizer *q, int act, const om_tensor *t)
     }
 }
 
+static int add_numbers(om_act *a, const om_tensor *t)
+{
+    int rank = t->shape.rank, axis = a->last ? rank - 1 : 1;
+    size_t n = (size_t)om_shape_count(&t->shape);
+    om_act_matter m = {.of = a->matters, .n = (size_t)a->n_matters, .inner = 1};
+    bool known = a->matters && rank >= 2 && t->shape.dim[axis] == a->n_matters;
+    for (int i = axis + 1; i < rank; i++) m.inner *= (size_t)t->shape.dim[i];
+    return om_act_hist_add(a->hist, t->data, n, known ? &m : NULL);
+}
+
 int om_quantizer_observe(om_quantizer *q, size_t i, const om_tensor *t, const char *what)
 {
     om_act *a = &q->acts[i];
@@ -223,7 +252,7 @@ int om_quantizer_observe(om_quantizer *q, size_t i, const om_tensor *t, const ch
     if (t->dtype != OM_DTYPE_F32 || n < 0)
         return om_fail(OM_ERR_INTERNAL, "tensor '%s' came as %s, not as f32", om_quantizer_tap(q, i),
                        om_dtype_name(t->dtype));
-    int err = om_act_hist_add(a->hist, t->data, (size_t)n);
+    int err = add_numbers(a, t);
     if (err == OM_ERR_FORMAT)
         return om_fail(err,
                        "%s: the float model makes numbers that are not finite of it, first in tensor '%s'",

@@ -19,13 +19,16 @@ typedef struct om_act {
     int value;
     om_act_hist *hist;
     bool last;      /* channels are the last dimension, not the second */
+    float *matters; /* how much an error in each channel does to the layers that read it; NULL: not known */
+    int64_t n_matters;
     bool wants_sum; /* a layer whose bias is corrected reads it */
     double *sum;    /* of each channel */
     int64_t n_channels, per_channel;
-    float *ends; /* least and largest of each channel, until the channels were equalised */
-    int64_t n_ends;
-    om_span own, range;   /* its own; the group's */
-    uint64_t own_tensors; /* seen when `own` was chosen, by this method; 0: not yet */
+    float *ends;             /* least and largest of each channel, until the channels were equalised */
+    double *power;           /* and sum of squares */
+    int64_t n_ends, n_power; /* channels; numbers in each of them */
+    om_span own, range;      /* its own; the group's */
+    uint64_t own_tensors;    /* seen when `own` was chosen, by this method; 0: not yet */
     om_quant_method own_method;
     om_grid grid;
     int group; /* an act of the same grid; itself for the first of them */
@@ -53,6 +56,7 @@ struct om_quantizer {
     int n_acts;
     int n_nodes; /* before the rewrite added any */
     int weight_bits;
+    bool pairs;     /* 8 after all where no two neighbours' products overflow 16 bits */
     bool equalised; /* or not to be */
     int levels_of;  /* the value that holds a picture's levels, or OM_NO_VALUE */
     om_span levels; /* from the least of them to the largest */
@@ -76,8 +80,8 @@ int om_quant_nothing(const om_quantizer *q);
 int om_quant_select(om_quantizer *q);
 /* The same from the start, after nodes were added; everything that was observed is forgotten. */
 int om_quant_select_anew(om_quantizer *q);
-/* A depthwise layer's input made even by a multiplication, where that is worth it: 1; 0: it is not. `uses`:
- * of each value. The graph has to be sorted and selected anew. */
+/* A layer's input made even by a multiplication, where that is worth it: 1; 0: it is not. `uses`: of each
+ * value. The graph has to be sorted and selected anew. */
 int om_quant_smooth(om_quantizer *q, const om_layer *l, const int *uses);
 /* Of a layer whose input has a grid: signal to noise of what the rounding of its weights does to its output.
  */

@@ -93,6 +93,7 @@ void om_quant_report_json(const om_quant_job *job, const om_quant_report *r, om_
     om_json_key_string(j, "model", job->model);
     om_json_key_string(j, "method", om_quant_choice_name(om_quant_method_choices, (int)job->params.method));
     om_json_key_string(j, "target", om_quant_choice_name(om_quant_target_choices, (int)job->params.target));
+    om_json_key_string(j, "parts", om_quant_choice_name(om_quant_parts_choices, (int)job->params.parts));
     om_json_key_int(j, "equalised", (int64_t)r->equalised);
     om_json_key_int(j, "weight_bits", r->weight_bits);
     om_json_key_int(j, "frames", (int64_t)r->frames);

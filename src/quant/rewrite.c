@@ -132,9 +132,10 @@ static void round_weights(weights *w, int most, double *noise, double *signal)
 
 /* Errors that cancel for what was seen, in the channels of which something was, unless the bias asks for a
  * wider grid. */
-static int fit_weights(weights *w, om_gram *m, int most, bool centered, double *noise, double *signal)
+static int fit_weights(weights *w, om_gram *m, int most, bool centered, bool pairs, double *noise,
+                       double *signal)
 {
-    int err = om_gram_round(m, &w->form, w->w, most, centered);
+    int err = om_gram_round(m, &w->form, w->w, pairs ? 127 : most, centered, pairs);
     for (int64_t c = 0; c < w->form.n && !err; c++) {
         int64_t k = c * m->k;
         double widest = (double)m->scale[c] * w->act_scale * 1e9;
@@ -186,6 +187,18 @@ static void correct_bias(weights *w, const om_quantizer *q, const om_layer *l)
     }
 }
 
+/* The weights alone are int8: the bias stays float, corrected. */
+static int put_float_bias(om_quantizer *q, const om_layer *l, const weights *w)
+{
+    om_shape shape = om_shape_make(1, w->form.n);
+    float *bias = om_alloc((size_t)w->form.n * sizeof *bias);
+    if (!bias) return OM_ERR_NOMEM;
+    for (int64_t c = 0; c < w->form.n; c++) bias[c] = (float)w->bias[c];
+    int v = om_graph_add_const(q->g, NULL, OM_DTYPE_F32, &shape, bias);
+    om_free(bias);
+    return v < 0 ? v : om_quant_set_input(q->g, l->node, 2, v);
+}
+
 /* The int32 bias lies on the grid of the products that it is added to. */
 static int put_bias(om_quantizer *q, const om_layer *l, weights *w, int scale_shape_of)
 {
@@ -234,6 +247,17 @@ static int put_weights(om_quantizer *q, const om_layer *l, weights *w)
     return om_node_set_int(&g->nodes[g->values[v].producer], "axis", w->form.axis);
 }
 
+/* Engines multiply numbers that lie next to each other: of layers with a window of one place those are
+ * neighbouring channels in all of them. */
+static bool has_pairs(const om_quantizer *q, const om_layer *l)
+{
+    const om_node *n = &q->g->nodes[l->node];
+    const om_shape *w = &q->g->values[n->inputs[1]].constant->shape;
+    for (int i = 2; i < w->rank; i++)
+        if (w->dim[i] != 1) return false;
+    return q->pairs && l->gram->groups == 1;
+}
+
 /* The layer's weights and bias as they will be; signal to noise of what the weights do to its output. */
 static int fill_weights(weights *w, const om_quantizer *q, const om_layer *l, double *db)
 {
@@ -243,7 +267,8 @@ static int fill_weights(weights *w, const om_quantizer *q, const om_layer *l, do
     if (err < 0) return err;
     choose_scales(w, most);
     round_weights(w, most, &noise, &signal);
-    if (l->gram && l->gram->n) err = fit_weights(w, l->gram, most, corrected, &noise, &signal);
+    if (l->gram && l->gram->n)
+        err = fit_weights(w, l->gram, most, corrected, has_pairs(q, l), &noise, &signal);
     if (err >= 0 && corrected) correct_bias(w, q, l);
     *db = noise > 0 && signal > 0 ? fmin(200, 10 * log10(signal / noise)) : 200;
     return err;
@@ -264,7 +289,8 @@ static int quantise_layer(om_quantizer *q, om_layer *l)
     bool biased = strcmp(q->g->nodes[l->node].op, "MatMul") != 0, some = w.b != NULL;
     for (int64_t c = 0; c < w.form.n && err >= 0; c++) some = some || w.bias[c] != 0;
     /* The bias first: once constants are added, the old weights may be nobody's. */
-    if (err >= 0 && biased && some) err = put_bias(q, l, &w, from);
+    bool floats = q->p->parts == OM_QUANT_WEIGHTS;
+    if (err >= 0 && biased && some) err = floats ? put_float_bias(q, l, &w) : put_bias(q, l, &w, from);
     if (err >= 0) err = put_weights(q, l, &w);
     weights_fini(&w);
     return err;
@@ -273,7 +299,7 @@ static int quantise_layer(om_quantizer *q, om_layer *l)
 int om_quant_rewrite(om_quantizer *q)
 {
     int err = OM_OK;
-    for (int i = 0; i < q->n_layers && err >= 0; i++)
+    for (int i = 0; i < q->n_layers && err >= 0 && q->p->parts != OM_QUANT_ACTIVATIONS; i++)
         if (q->layers[i].quantised) err = quantise_layer(q, &q->layers[i]);
-    return err < 0 ? err : place_acts(q);
+    return err < 0 || q->p->parts == OM_QUANT_WEIGHTS ? err : place_acts(q);
 }

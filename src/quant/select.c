@@ -8,6 +8,8 @@
 #include "base/mem.h"
 #include "quant/quantizer.h"
 
+#define GATE_STEPS 8 /* nodes between a mean over all places and what multiplies channels by it */
+
 bool om_quant_is(const om_graph *g, int node, const char *op)
 {
     if (node < 0) return false;
@@ -156,6 +158,32 @@ static void leave_out(om_layer *l, const char *why)
     snprintf(l->why, sizeof l->why, "%s", why);
 }
 
+/* What is read by node `node`, followed back to a mean over all places. */
+static int mean_before(const om_graph *g, int node)
+{
+    static const char *const between[] = {"Conv",   "Relu",    "LeakyRelu", "Sigmoid",   "HardSigmoid",
+                                          "Clip",   "Reshape", "Squeeze",   "Unsqueeze", "Flatten",
+                                          "MatMul", "Gemm",    "Add",       "Mul",       NULL};
+    for (int steps = 0; steps < GATE_STEPS; steps++) {
+        int in = g->nodes[node].n_inputs ? g->nodes[node].inputs[0] : OM_NO_VALUE;
+        node = in < 0 ? -1 : g->values[in].producer;
+        if (om_quant_is(g, node, "GlobalAveragePool")) return node;
+        if (!among(g, node, between)) return -1;
+    }
+    return -1;
+}
+
+/* A layer that says by how much whole channels are multiplied: of next to no work, and its error is in every
+ * place. */
+static bool makes_gate(const om_graph *g, int node)
+{
+    int mean = mean_before(g, node);
+    for (int i = 0; i < g->n_nodes && mean >= 0; i++)
+        for (int k = 0; k < g->nodes[i].n_inputs && om_quant_is(g, i, "Mul"); k++)
+            if (g->nodes[i].inputs[k] == g->nodes[mean].inputs[0]) return true;
+    return false;
+}
+
 static int keep_named(om_quantizer *q)
 {
     const om_graph *g = q->g;
@@ -214,6 +242,36 @@ static int add_act(om_quantizer *q, int value)
     return q->n_acts++;
 }
 
+/* An error in a channel is multiplied by the weights that read it. */
+static int add_matters(om_act *a, const om_graph *g, const om_node *n)
+{
+    const om_const *w = g->values[n->inputs[1]].constant;
+    bool conv = !strcmp(n->op, "Conv");
+    int64_t groups = conv ? om_node_attr_int(n, "group", 1) : 1, step = 1;
+    int axis = conv || (!strcmp(n->op, "Gemm") && om_node_attr_int(n, "transB", 0));
+    int64_t channels = w->shape.dim[axis] * groups, count = om_shape_count(&w->shape);
+    for (int i = axis + 1; i < w->shape.rank; i++) step *= w->shape.dim[i];
+    if (a->matters && a->n_matters != channels) return OM_OK;
+    if (!a->matters) {
+        a->matters = om_calloc((size_t)channels, sizeof *a->matters);
+        a->n_matters = channels;
+        if (!a->matters) return OM_ERR_NOMEM;
+    }
+    const float *v = w->data;
+    int64_t each = channels / groups, per_group = count / groups;
+    for (int64_t i = 0; i < count; i++) a->matters[i / per_group * each + i / step % each] += v[i] * v[i];
+    return OM_OK;
+}
+
+/* 1 in the mean. */
+static void even_matters(om_act *a)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < a->n_matters; i++) sum += (double)a->matters[i];
+    for (int64_t i = 0; i < a->n_matters; i++)
+        a->matters[i] = sum > 0 ? (float)((double)a->matters[i] * (double)a->n_matters / sum) : 1;
+}
+
 static int add_layer_acts(om_quantizer *q)
 {
     for (int i = 0; i < q->n_layers; i++) {
@@ -223,14 +281,16 @@ static int add_layer_acts(om_quantizer *q)
         int a = add_act(q, n->inputs[0]);
         if (a < 0) return a;
         l->act = a;
+        int err = add_matters(&q->acts[a], q->g, n);
+        if (err < 0) return err;
         om_weight_form form;
         if (q->p->fit_rounding && om_weight_form_of(q->g, n, &form)) {
-            int err = om_gram_create(q->g, n, &form, &l->gram);
+            err = om_gram_create(q->g, n, &form, &l->gram);
             if (err < 0) return err;
         }
+        q->acts[a].last = !strcmp(n->op, "Gemm") || !strcmp(n->op, "MatMul");
         if (!q->p->correct_bias || !strcmp(n->op, "ConvTranspose") || !strcmp(n->op, "MatMul")) continue;
         q->acts[a].wants_sum = true;
-        q->acts[a].last = !strcmp(n->op, "Gemm");
     }
     return OM_OK;
 }
@@ -260,10 +320,14 @@ int om_quant_select(om_quantizer *q)
     if (err >= 0 && !q->p->whole) err = mark_head(q, head);
     for (int i = 0; i < q->n_layers && err >= 0; i++)
         if (head[q->layers[i].node]) leave_out(&q->layers[i], "before an output");
+    for (int i = 0; i < q->n_layers && err >= 0 && !q->p->whole; i++)
+        if (q->layers[i].quantised && makes_gate(g, q->layers[i].node))
+            leave_out(&q->layers[i], "it makes a gate of whole channels");
     if (err >= 0) err = keep_named(q);
     for (int i = 0; i < g->n_nodes && err >= 0; i++)
         q->role[i] = head[i] && q->layer_of[i] < 0 ? OM_ROLE_FLOAT : role_of(q, i);
     if (err >= 0) err = add_layer_acts(q);
+    for (int i = 0; i < q->n_acts && err >= 0; i++) even_matters(&q->acts[i]);
     if (err >= 0) err = add_passed_acts(q);
     om_free(head);
     return err;

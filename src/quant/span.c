@@ -34,7 +34,7 @@ void om_grid_error(const om_act_hist *h, const om_grid *g, double *noise, double
     *noise = *signal = 0;
     for (int i = 0; i < OM_ACT_BINS; i++) {
         if (!h->bin[i]) continue;
-        double x = om_act_hist_center(h, i), d = x - on_grid(g, x), n = (double)h->bin[i];
+        double x = om_act_hist_center(h, i), d = x - on_grid(g, x), n = h->mass[i];
         *noise += n * (fine || x < low || x > high ? d * d : step * step / 12);
         *signal += n * x * x;
     }

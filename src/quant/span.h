@@ -22,7 +22,8 @@ typedef struct om_grid {
 om_span om_span_choose(const om_act_hist *h, om_quant_method method, double percent, bool symmetric);
 /* u8 with a zero point, or s8 around zero. A range without extent has none: scale 0. */
 om_grid om_grid_make(om_span r, bool symmetric);
-/* Mean square error of what was seen, put on the grid, and mean square of what was seen. */
+/* Mean square error of what was seen, put on the grid, and mean square of what was seen, each number counted
+ * by how much an error in it matters. */
 void om_grid_error(const om_act_hist *h, const om_grid *g, double *noise, double *signal);
 
 #endif

@@ -17,11 +17,7 @@ static const char header[] =
 static int csv_open(om_sink *s)
 {
     om_csv *c = s->priv;
-    int err = om_file_out_open(&c->file, s->target, s->params.append);
-    if (!err && !c->file.whole && !(s->params.append && !c->file.regular))
-        err = om_file_out_line(&c->file, header, sizeof(header) - 1);
-    if (err) om_file_out_discard(&c->file);
-    return err;
+    return om_file_out_open(&c->file, s->target, s->params.append, header);
 }
 
 /* "x y x y ...": numbers parted by spaces need no quotes. */

@@ -14,7 +14,7 @@ typedef struct om_jsonl {
 static int jsonl_open(om_sink *s)
 {
     om_jsonl *j = s->priv;
-    return om_file_out_open(&j->file, s->target, s->params.append);
+    return om_file_out_open(&j->file, s->target, s->params.append, NULL);
 }
 
 static void record(om_json *j, const om_result *r)

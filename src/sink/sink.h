@@ -7,6 +7,7 @@
 #include "base/queue.h"
 #include "base/thread.h"
 #include "frame/result.h"
+#include "kernel/font.h"
 
 typedef struct om_sink om_sink;
 
@@ -34,9 +35,10 @@ typedef struct om_sink_ops {
 
 typedef struct om_sink_params {
     om_sink_policy policy;
-    int queue;    /* results; 0: 64 (4 where frames are wanted) */
-    int flush_ms; /* at most this long until a written record is readable; 0: 500 */
-    bool append;  /* with OM_SINK_APPENDS: what the target holds stays */
+    int queue;           /* results; 0: 64 (4 where frames are wanted) */
+    int flush_ms;        /* at most this long until a written record is readable; 0: 500 */
+    bool append;         /* with OM_SINK_APPENDS: what the target holds stays */
+    const om_font *font; /* the caller's, for as long as the sink lives; NULL: none */
 } om_sink_params;
 
 /* Thread-safety: offer and stats from any thread; open, finish and destroy from the owner. */

@@ -63,7 +63,7 @@ static int video_write(om_sink *s, const om_result *r)
     if (err) return err;
     om_trails_draw(&v->trails, &copy->image);
     om_draw_answers(&copy->image, &r->answers, r->seq);
-    om_draw_dets(&copy->image, &r->dets, &r->labels);
+    om_draw_dets(&copy->image, &r->dets, &r->labels, s->params.font);
     err = om_encoder_write(v->encoder, &copy->image, r->pts_ns - v->first_pts_ns);
     om_frame_unref(copy);
     return err;

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "sink/file_out.h"
 #include "sink/registry.h"
 
@@ -22,21 +23,22 @@ typedef struct om_webvtt {
 static int vtt_open(om_sink *s)
 {
     om_webvtt *v = s->priv;
-    int err = om_file_out_open(&v->file, s->target, false);
-    if (!err) err = om_file_out_line(&v->file, "WEBVTT\n\n", 8);
-    if (err) om_file_out_discard(&v->file);
     v->step_ns = OM_LAST_CUE_NS;
-    return err;
+    return om_file_out_open(&v->file, s->target, false, "WEBVTT\n\n");
 }
 
 /* Text of a cue is markup: three characters have to be written otherwise, and a line is a line. */
 static void escaped(om_str *out, const char *text)
 {
-    for (; *text; text++) {
+    for (size_t n; *text; text += n) {
+        size_t len = om_utf8_length((const unsigned char *)text, strnlen(text, 4));
+        n = len ? len : 1;
         if (*text == '&') om_str_add(out, "&amp;");
         else if (*text == '<') om_str_add(out, "&lt;");
         else if (*text == '>') om_str_add(out, "&gt;");
-        else om_str_addc(out, (unsigned char)*text < ' ' ? ' ' : *text);
+        else if (!len) om_str_add(out, "\xef\xbf\xbd"); /* no UTF-8, as the file has to be */
+        else if (len == 1) om_str_addc(out, (unsigned char)*text < ' ' ? ' ' : *text);
+        else om_str_addn(out, text, len);
     }
 }
 

@@ -23,13 +23,15 @@ typedef struct om_trace_event {
     char phase;
 } om_trace_event;
 
+#define OM_TRACE_LABEL 64
+
 /* One thread's events. `next`, `tid`, `thread` never change once the ring is in the list. */
 typedef struct om_trace_ring {
     struct om_trace_ring *next;
     long tid;
-    char thread[16];
-    pthread_mutex_t lock;   /* guards the rest; contended only while an export copies */
-    om_trace_event *events; /* grows up to max, then wraps */
+    char thread[16 + 1 + OM_TRACE_LABEL]; /* its name, and its label behind it */
+    pthread_mutex_t lock;                 /* guards the rest; contended only while an export copies */
+    om_trace_event *events;               /* grows up to max, then wraps */
     size_t cap, max, head, count;
 } om_trace_ring;
 

@@ -1,5 +1,7 @@
 #include "trace/trace.h"
 
+#include <stdio.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -24,6 +26,7 @@ static atomic_uint generation = 1;
 static _Thread_local struct {
     om_trace_ring *ring;
     unsigned generation;
+    char label[OM_TRACE_LABEL];
 } mine;
 
 om_trace_ring *om_trace_rings(void)
@@ -94,7 +97,11 @@ static om_trace_ring *my_ring(void)
     pthread_mutex_init(&ring->lock, NULL);
     ring->tid = syscall(SYS_gettid);
     ring->max = (size_t)atomic_load(&ring_events);
-    pthread_getname_np(pthread_self(), ring->thread, sizeof ring->thread);
+    pthread_getname_np(pthread_self(), ring->thread, sizeof ring->thread - sizeof mine.label - 1);
+    if (*mine.label) {
+        size_t n = strlen(ring->thread);
+        snprintf(ring->thread + n, sizeof ring->thread - n, " %s", mine.label);
+    }
     pthread_mutex_lock(&list_lock);
     ring->next = rings;
     rings = ring;
@@ -132,6 +139,15 @@ static void put(om_trace_event event)
         ring->head = (ring->head + 1) % ring->cap;
     }
     pthread_mutex_unlock(&ring->lock);
+}
+
+void om_trace_label(const char *text)
+{
+    snprintf(mine.label, sizeof mine.label, "%s", text);
+    size_t n = strlen(mine.label);
+    bool cut = n < strlen(text);
+    while (cut && n && ((unsigned char)text[n] & 0xc0) == 0x80) n--; /* whole characters */
+    mine.label[n] = '\0';
 }
 
 void om_trace_set_tool(const om_trace_tool *t)

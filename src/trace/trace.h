@@ -23,6 +23,10 @@ int64_t om_trace_kept_ns(void);
 /* Frees the rings. Call after all traced threads have ended. */
 void om_trace_fini(void);
 
+/* What the calling thread's track is called besides the thread's name, a stream's; copied, 63 bytes at most.
+ * Before its first span. */
+void om_trace_label(const char *text);
+
 /* `name` must be a literal (kept by pointer). `id` shows beside it (a stream, a sequence number); -1: none.
  */
 void om_trace_emit_begin(const char *name, int64_t id);

@@ -54,7 +54,8 @@ typedef struct om_launched {
     const om_job *job;
     bool alone;
     int copy;
-    char *dir; /* owned */
+    char *dir;         /* owned */
+    om_strlist before; /* what an earlier launch left there */
     int runs, restarts, failures;
     bool gave_up, stopped;
     double seconds;
@@ -66,13 +67,14 @@ typedef struct om_launch_result {
     size_t n, cap, failed;
     bool stopped;
     char *dir; /* owned */
+    int lock;  /* of that folder, held until om_launch_result_fini() */
 } om_launch_result;
 void om_launch_result_fini(om_launch_result *r);
 
 /* Runs everything to its end, or until the token fires; then all is stopped. Nothing that was started
  * outlives this call, nor the calling process however that ends. Call from the process's main thread:
  * children die with the thread that started them. The process becomes the parent of its orphaned descendants.
- */
+ * OM_ERR_IO where another launch is at work in the same folder. */
 int om_launch_run(const om_launch_config *c, const om_launch_params *p, om_launch_result *r);
 /* Reads what the jobs wrote; summary.json, summary.csv and summary.html in the folder. */
 int om_launch_report(const om_launch_config *c, const om_launch_result *r);

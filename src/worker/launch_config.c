@@ -153,7 +153,10 @@ static int load_keys(loading *l, om_job *job, const yaml_node_t *n)
 
 static bool good_name(const char *name)
 {
-    return *name && *name != '.' && !strchr(name, '/') && strlen(name) < 100;
+    static const char *const own[] = {"summary.json", "summary.csv", "summary.html"};
+    bool ours = false;
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) ours = ours || !strcmp(name, own[i]);
+    return *name && *name != '.' && !ours && !strchr(name, '/') && strlen(name) < 100;
 }
 
 static int settle_job(loading *l, om_job *job, const yaml_node_t *n)
@@ -179,19 +182,58 @@ static void job_fini(om_job *job)
     om_strlist_fini(&job->env);
 }
 
+static void drop_first(om_strlist *l, size_t n)
+{
+    for (size_t i = 0; i < n; i++) om_free(l->items[i]);
+    memmove(l->items, l->items + n, (l->n - n) * sizeof *l->items);
+    l->n -= n;
+}
+
+/* The job's own keys over the defaults'. Flags of one command are none of another's. */
+static int load_both(loading *l, om_job *job, const yaml_node_t *n, const yaml_node_t *defaults)
+{
+    int err = load_keys(l, job, defaults);
+    size_t given = job->args.n;
+    char *command = om_strdup(job->command ? job->command : "");
+    if (!command) err = OM_ERR_NOMEM;
+    if (!err) err = load_keys(l, job, n);
+    if (!err && given && job->command && strcmp(command, job->command)) drop_first(&job->args, given);
+    om_free(command);
+    return err;
+}
+
 static int load_job(loading *l, const yaml_node_t *n, const yaml_node_t *defaults)
 {
     om_launch_config *c = l->c;
     om_job job;
     memset(&job, 0, sizeof job);
     int err = om_options_init(om_job_option_table, &job);
-    if (!err) err = load_keys(l, &job, defaults);
-    if (!err) err = load_keys(l, &job, n);
+    if (!err) err = load_both(l, &job, n, defaults);
     if (!err) err = settle_job(l, &job, n);
     if (!err) err = om_grow((void **)&c->jobs, &c->cap, c->n + 1, sizeof *c->jobs);
     if (err) job_fini(&job);
     else c->jobs[c->n++] = job;
     return err;
+}
+
+/* Copies have folders "a.1", "a.2", which another job may be called as well. */
+static int check_folders(const loading *l)
+{
+    const om_launch_config *c = l->c;
+    for (size_t i = 0; i < c->n; i++)
+        for (size_t k = 0; k < c->n; k++) {
+            const om_job *many = &c->jobs[i], *other = &c->jobs[k];
+            size_t len = strlen(many->name);
+            long long number;
+            if (many->copies < 2 || strncmp(other->name, many->name, len) || other->name[len] != '.')
+                continue;
+            const char *digits = other->name + len + 1;
+            if (*digits < '1' || *digits > '9' || om_parse_int(digits, &number) || number > many->copies)
+                continue;
+            return om_fail(OM_ERR_ARG, "%s:%d: name: '%s' is also the folder of a copy of '%s'", l->y.path,
+                           other->line, other->name, many->name);
+        }
+    return OM_OK;
 }
 
 static int load_jobs(loading *l, const yaml_node_t *n, const yaml_node_t *defaults)
@@ -207,7 +249,7 @@ static int load_jobs(loading *l, const yaml_node_t *n, const yaml_node_t *defaul
     for (size_t i = 0; i < l->c->n; i++) all += l->c->jobs[i].copies;
     if (!err && all > MOST_PROCESSES)
         err = om_fail(OM_ERR_ARG, "%s: %d processes; at most %d", l->y.path, all, MOST_PROCESSES);
-    return err;
+    return err ? err : check_folders(l);
 }
 
 static int load_document(loading *l)

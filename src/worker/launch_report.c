@@ -6,6 +6,7 @@
 #include "base/csv.h"
 #include "base/error.h"
 #include "base/mem.h"
+#include "profile/profile.h"
 #include "worker/launch.h"
 #include "worker/launch_stats.h"
 #include "worker/page.h"
@@ -15,7 +16,8 @@
 typedef struct report {
     const om_launch_config *c;
     const om_launch_result *r;
-    om_launch_stats *stats; /* one an item */
+    om_launch_stats *stats;  /* one an item */
+    om_strlist keys, values; /* of the system */
 } report;
 
 static const char *label(const om_launched *i, char out[160])
@@ -158,6 +160,10 @@ static void add_json(const report *p, om_str *out)
     om_json_key(&j, "stopped");
     om_json_bool(&j, p->r->stopped);
     om_json_key_int(&j, "failed", (int64_t)p->r->failed);
+    om_json_key(&j, "system");
+    om_json_begin_object(&j);
+    for (size_t i = 0; i < p->keys.n; i++) om_json_key_string(&j, p->keys.items[i], p->values.items[i]);
+    om_json_end_object(&j);
     om_json_key(&j, "processes");
     om_json_begin_array(&j);
     for (size_t i = 0; i < p->r->n; i++) add_item(p, i, &j);
@@ -287,6 +293,19 @@ static void add_table(const report *p, om_str *out)
     om_str_add(out, "</tbody></table></div>");
 }
 
+static void add_system(const report *p, om_str *out)
+{
+    om_str_add(out, "<h2>System</h2><div class=\"table\"><table class=\"facts\"><tbody>");
+    for (size_t i = 0; i < p->keys.n; i++) {
+        om_str_add(out, "<tr><td>");
+        om_html_text(out, p->keys.items[i]);
+        om_str_add(out, "</td><td>");
+        om_html_text(out, p->values.items[i]);
+        om_str_add(out, "</td></tr>");
+    }
+    om_str_add(out, "</tbody></table></div>");
+}
+
 static void add_page(const report *p, om_str *out)
 {
     char below[300];
@@ -296,6 +315,7 @@ static void add_page(const report *p, om_str *out)
     add_distributions(p, out);
     add_interference(p, out);
     add_table(p, out);
+    add_system(p, out);
     om_page_end(out);
 }
 
@@ -315,11 +335,15 @@ int om_launch_report(const om_launch_config *c, const om_launch_result *r)
 {
     report p = {.c = c, .r = r, .stats = om_calloc(r->n + 1, sizeof *p.stats)};
     int err = p.stats ? OM_OK : OM_ERR_NOMEM;
-    for (size_t i = 0; i < r->n && !err; i++) err = om_launch_stats_read(&p.stats[i], r->items[i].dir);
+    if (!err) err = om_system_describe(&p.keys, &p.values);
+    for (size_t i = 0; i < r->n && !err; i++)
+        err = om_launch_stats_read(&p.stats[i], r->items[i].dir, &r->items[i].before);
     if (!err) err = write_one(&p, "json", add_json);
     if (!err) err = write_one(&p, "csv", add_csv);
     if (!err) err = write_one(&p, "html", add_page);
     for (size_t i = 0; i < r->n && p.stats; i++) om_launch_stats_fini(&p.stats[i]);
     om_free(p.stats);
+    om_strlist_fini(&p.keys);
+    om_strlist_fini(&p.values);
     return err;
 }

@@ -1,9 +1,11 @@
 /* Starts, watches, restarts and stops what a launch consists of. */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -13,6 +15,7 @@
 #include "base/mem.h"
 #include "worker/child.h"
 #include "worker/launch.h"
+#include "worker/launch_stats.h"
 #include "worker/picture_writer.h"
 
 #define TICK_NS (20 * OM_NS_PER_MS)
@@ -275,13 +278,17 @@ static int add_process(launch *l, const om_job *job, int copy, bool alone, bool 
     *i = (om_launched){.job = job, .alone = alone, .copy = copy};
     i->dir = both ? om_sprintf("%s/%s/%s", r->dir, alone ? "alone" : "together", name)
                   : om_sprintf("%s/%s", r->dir, name);
-    if (!i->dir) return OM_ERR_NOMEM;
+    if (!i->dir) {
+        r->n++;
+        return OM_ERR_NOMEM;
+    }
+    err = om_launch_files_note(i->dir, &i->before);
     l->all[l->n++] = (process){.item = r->n++,
                                .state = WAITING,
                                .due_ns = om_now_ns() + (alone ? 0 : (int64_t)(job->start_s * 1e9)),
                                .backoff_s = job->backoff_s,
                                .left = alone ? 1 : job->repeat};
-    return OM_OK;
+    return err;
 }
 
 static int run_alone(launch *l, const om_launch_config *c)
@@ -315,10 +322,23 @@ static int find_self(launch *l)
 
 void om_launch_result_fini(om_launch_result *r)
 {
-    for (size_t i = 0; i < r->n; i++) om_free(r->items[i].dir);
+    for (size_t i = 0; i < r->n; i++) {
+        om_free(r->items[i].dir);
+        om_strlist_fini(&r->items[i].before);
+    }
     om_free(r->items);
     om_free(r->dir);
+    if (r->lock > 0) close(r->lock);
     memset(r, 0, sizeof *r);
+}
+
+/* Two at work in one folder would count each other's rows. Where locks are not known there is none. */
+static int lock_folder(om_launch_result *r)
+{
+    r->lock = open(r->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (r->lock < 0 || flock(r->lock, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return OM_OK;
+    return om_fail(OM_ERR_IO,
+                   "%s: another launch is at work in this folder; expected one of its own (-o DIR)", r->dir);
 }
 
 int om_launch_run(const om_launch_config *c, const om_launch_params *p, om_launch_result *r)
@@ -331,6 +351,7 @@ int om_launch_run(const om_launch_config *c, const om_launch_params *p, om_launc
     r->dir = om_strdup(p->output ? p->output : c->output ? c->output : "launched");
     int err = l.all && r->dir ? find_self(&l) : OM_ERR_NOMEM;
     if (!err) err = om_folder_make(r->dir);
+    if (!err) err = lock_folder(r);
     if (!err) err = om_watchdog_start(&l.watchdog);
     if (!err && p->alone) err = run_alone(&l, c);
     if (!err && !om_cancelled(p->cancel)) err = run_together(&l, c);

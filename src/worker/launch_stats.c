@@ -3,8 +3,10 @@
 #include <errno.h>
 #include <glob.h>
 #include <math.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/error.h"
 #include "base/mem.h"
@@ -97,13 +99,69 @@ static void settle(om_launch_stats *s)
     s->steps_per_s = s->phases[3].mean > 0 ? 1e3 / s->phases[3].mean : 0;
 }
 
+/* What tells a file from one of the same name that was written since. om_free(); NULL: not there. */
+static char *mark_of(const char *path)
+{
+    struct stat st;
+    if (stat(path, &st)) return NULL;
+    return om_sprintf("%jd.%09ld %jd %ju %s", (intmax_t)st.st_mtim.tv_sec, st.st_mtim.tv_nsec,
+                      (intmax_t)st.st_size, (uintmax_t)st.st_ino, path);
+}
+
+static bool was_there(const char *path, const om_strlist *before)
+{
+    char *mark = before && before->n ? mark_of(path) : NULL;
+    bool found = false;
+    for (size_t i = 0; mark && i < before->n && !found; i++) found = !strcmp(mark, before->items[i]);
+    om_free(mark);
+    return found;
+}
+
+/* The tables of a folder; globfree(). */
+static int find_tables(const char *dir, glob_t *found)
+{
+    om_str pattern = {0};
+    memset(found, 0, sizeof *found);
+    for (const char *p = dir; *p; p++) { /* a folder's name is no pattern */
+        if (strchr("*?[\\", *p)) om_str_addc(&pattern, '\\');
+        om_str_addc(&pattern, *p);
+    }
+    om_str_add(&pattern, "/M_*_metrics.csv");
+    int err = pattern.failed ? om_fail_nomem("a job's tables") : OM_OK;
+    if (!err && glob(om_str_get(&pattern), 0, NULL, found) == GLOB_NOSPACE)
+        err = om_fail_nomem("a job's tables");
+    om_str_fini(&pattern);
+    return err;
+}
+
+static int note(const char *path, om_strlist *out)
+{
+    char *mark = mark_of(path);
+    int err = mark ? om_strlist_add(out, mark) : OM_OK;
+    om_free(mark);
+    return err;
+}
+
+int om_launch_files_note(const char *dir, om_strlist *out)
+{
+    glob_t found;
+    char *report = om_sprintf("%s/report.json", dir);
+    int err = report ? find_tables(dir, &found) : OM_ERR_NOMEM;
+    if (!err) err = note(report, out);
+    for (size_t i = 0; report && i < found.gl_pathc && !err; i++) err = note(found.gl_pathv[i], out);
+    if (report) globfree(&found);
+    om_free(report);
+    return err;
+}
+
 /* A pipeline's own summary; one that is not there or is none is no error. */
-static void read_report(om_launch_stats *s, const char *dir)
+static void read_report(om_launch_stats *s, const char *dir, const om_strlist *before)
 {
     char *path = om_sprintf("%s/report.json", dir), *text = NULL;
     om_json_value *v = NULL;
     size_t len;
-    if (path && !om_read_file(path, FILE_MAX, &text, &len) && !om_json_parse(text, len, &v)) {
+    bool ours = path && !was_there(path, before);
+    if (ours && !om_read_file(path, FILE_MAX, &text, &len) && !om_json_parse(text, len, &v)) {
         const om_json_value *totals = v->type == OM_JSON_OBJ ? om_json_get(v, "totals") : NULL;
         const om_json_value *latency =
             totals && totals->type == OM_JSON_OBJ ? om_json_get(totals, "latency_ms") : NULL;
@@ -120,25 +178,17 @@ static void read_report(om_launch_stats *s, const char *dir)
     om_error_clear();
 }
 
-int om_launch_stats_read(om_launch_stats *s, const char *dir)
+int om_launch_stats_read(om_launch_stats *s, const char *dir, const om_strlist *before)
 {
-    glob_t found = {0};
-    int err = OM_OK;
+    glob_t found;
     memset(s, 0, sizeof *s);
     s->loss = s->frames = s->fps = s->latency_p50 = s->latency_p95 = s->latency_p99 = NAN;
-    om_str pattern = {0};
-    for (const char *p = dir; *p; p++) { /* a folder's name is no pattern */
-        if (strchr("*?[\\", *p)) om_str_addc(&pattern, '\\');
-        om_str_addc(&pattern, *p);
-    }
-    om_str_add(&pattern, "/M_*_metrics.csv");
-    if (pattern.failed) err = om_fail_nomem("a job's tables");
-    int bad = err ? GLOB_NOSPACE : glob(om_str_get(&pattern), 0, NULL, &found);
-    om_str_fini(&pattern);
-    for (size_t i = 0; !bad && i < found.gl_pathc && !err; i++) err = read_file(s, found.gl_pathv[i]);
+    int err = find_tables(dir, &found);
+    for (size_t i = 0; i < found.gl_pathc && !err; i++)
+        if (!was_there(found.gl_pathv[i], before)) err = read_file(s, found.gl_pathv[i]);
     globfree(&found);
     if (!err) settle(s);
-    if (!err) read_report(s, dir);
+    if (!err) read_report(s, dir, before);
     if (err) om_launch_stats_fini(s);
     return err;
 }

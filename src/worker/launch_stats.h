@@ -23,8 +23,11 @@ typedef struct om_launch_stats {
     double frames, fps, latency_p50, latency_p95, latency_p99;
 } om_launch_stats;
 
-/* All M_*_metrics.csv of a folder, and its report.json. */
-int om_launch_stats_read(om_launch_stats *s, const char *dir);
+/* What of these files is in a folder already, before a job begins; no folder: nothing. */
+int om_launch_files_note(const char *dir, om_strlist *out);
+/* All M_*_metrics.csv of a folder, and its report.json, but for those that are as they were `before` (NULL:
+ * none). */
+int om_launch_stats_read(om_launch_stats *s, const char *dir, const om_strlist *before);
 void om_launch_stats_fini(om_launch_stats *s);
 
 #endif

@@ -70,7 +70,7 @@ int om_metrics_row_add(om_metrics *m, const om_metrics_row *row)
 
 void om_metrics_log(om_metrics *m, const char *text)
 {
-    char time[OM_ISO_TIME_SIZE], line[1600];
+    char time[OM_ISO_TIME_SIZE], line[8400];
     om_iso_time(om_wall_us(), time);
     int n = snprintf(line, sizeof line, "%s %s\n", time, text);
     if (n >= (int)sizeof line) {

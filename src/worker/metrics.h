@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define OM_METRICS_PATH 4352 /* a folder's longest, and a name */
+
 typedef struct om_metrics_row {
     int64_t step;
     int64_t read_ns, prep_ns, exec_ns, total_ns;
@@ -19,7 +21,7 @@ typedef struct om_metrics_row {
 typedef struct om_metrics {
     int csv, log; /* -1: not open */
     bool split;   /* rows have the columns of a model in two parts */
-    char csv_path[512], log_path[512];
+    char csv_path[OM_METRICS_PATH], log_path[OM_METRICS_PATH];
 } om_metrics;
 
 /* DIR/M_{model}_P_{pid}_metrics.csv and .log, begun anew. */

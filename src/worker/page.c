@@ -28,6 +28,7 @@ static const char style[] =
     ".table{overflow-x:auto;border:1px solid var(--line);border-radius:6px}table{border-collapse:collapse;width:100%;font-size:13px}"
     "th,td{padding:4px 7px;text-align:right;white-space:nowrap;border-bottom:1px solid var(--line)}th{background:var(--card)}"
     "td:first-child,th:first-child{text-align:left;max-width:420px;overflow:hidden;text-overflow:ellipsis}"
+    ".facts td{text-align:left;white-space:normal;overflow-wrap:anywhere}.facts td:first-child{white-space:nowrap}"
     "tr.bad td{color:var(--c5)}</style>";
 
 void om_page_begin(om_str *out, const char *title, const char *below)

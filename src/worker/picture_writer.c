@@ -1,16 +1,15 @@
 #include "worker/picture_writer.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/cpu.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/queue.h"
 #include "base/thread.h"
@@ -41,28 +40,17 @@ static void job_free(job *j)
     om_free(j);
 }
 
-static int write_all(int fd, const uint8_t *data, size_t size)
-{
-    for (size_t done = 0; done < size;) {
-        ssize_t n = write(fd, data + done, size - done);
-        if (n < 0 && errno != EINTR) return errno;
-        if (n > 0) done += (size_t)n;
-    }
-    return 0;
-}
-
-/* Renamed when whole. Not synced: of thousands of pictures none is worth a wait for the disk. */
+/* Not synced: of thousands of pictures none is worth a wait for the disk. */
 int om_file_put(const char *path, const void *data, size_t size)
 {
-    char *part = om_sprintf("%s.part", path);
-    if (!part) return OM_ERR_NOMEM;
-    int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    int bad = fd < 0 ? errno : write_all(fd, data, size);
-    if (fd >= 0 && close(fd) && !bad) bad = errno;
-    if (!bad && rename(part, path)) bad = errno;
-    if (bad && fd >= 0) unlink(part);
-    om_free(part);
-    return bad ? om_fail(om_err_from_errno(bad), "%s: cannot write: %s", path, strerror(bad)) : OM_OK;
+    om_outfile f;
+    int err = om_outfile_open(&f, path);
+    if (err) return err;
+    f.lazy = true;
+    err = om_outfile_write(&f, data, size);
+    if (!err) return om_outfile_commit(&f);
+    om_outfile_abort(&f);
+    return err;
 }
 
 static void fail(om_picture_writer *w, int err)

@@ -80,10 +80,16 @@ static int run_first(om_rig *r, om_split_job *job, int n, const om_geometry *geo
     return err;
 }
 
+static int stopped(const sweep *s)
+{
+    return om_cancelled(s->p->cancel) ? om_fail(OM_ERR_CANCELLED, "stopped") : OM_OK;
+}
+
 static int pass(sweep *s, om_split *split, om_rig *r, const om_geometry *geo)
 {
     om_split_job *job;
-    int err = om_split_job_get(split, &job);
+    int err = stopped(s);
+    if (!err) err = om_split_job_get(split, &job);
     if (err) return err;
     err = run_first(r, job, s->n, geo);
     if (!err) return om_split_submit(split, job, r);
@@ -179,7 +185,8 @@ static int measure_whole(sweep *s)
     for (int i = -WARM; i < s->steps && !err; i++) {
         int64_t at = om_now_ns();
         if (!i) begin = at;
-        err = om_rig_execute(&s->base, s->n, geo, dets);
+        err = stopped(s);
+        if (!err) err = om_rig_execute(&s->base, s->n, geo, dets);
         if (i >= 0) v[i] = ms(om_now_ns() - at);
         for (int k = 0; k < s->n; k++) om_dets_clear(&dets[k]);
     }
@@ -404,6 +411,7 @@ static int run(sweep *s)
     for (int i = 0; i < s->n_points && !err && !om_cancelled(s->p->cancel); i++) {
         outcome *o = &s->outcomes[s->n_done];
         err = measure(s, &s->points[i], o);
+        if (err == OM_ERR_CANCELLED) break; /* half a measurement is none */
         if (err) return om_fail_prefix(err, "split behind '%s'", s->points[i].name);
         s->n_done++;
         say(s, "split %d of %d: '%s': %.2f + %.2f + %.2f ms, latency %.2f ms, %.1f fps, %.3f MB", i + 1,
@@ -411,7 +419,7 @@ static int run(sweep *s)
             (double)o->point.bytes / 1e6);
     }
     if (!om_cancelled(s->p->cancel)) err = measure_whole(s);
-    if (err) return err;
+    if (err && err != OM_ERR_CANCELLED) return err;
     if (s->whole.fps > 0) say(s, "unsplit: latency %.2f ms, %.1f fps", s->whole.latency_ms, s->whole.fps);
     err = write_one(s, "csv", add_csv);
     if (!err) err = write_one(s, "json", add_json);
@@ -425,7 +433,7 @@ int om_sweep_run(const om_sweep_params *p, om_frame *const *frames, int n)
     s->p = p;
     s->frames = frames;
     s->n = n;
-    s->steps = p->steps < MOST_STEPS ? p->steps : MOST_STEPS;
+    s->steps = p->steps < MOST_STEPS ? (int)p->steps : MOST_STEPS;
     int err = run(s);
     om_split_points_free(s->points, s->n_points);
     om_rig_fini(&s->base);

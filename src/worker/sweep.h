@@ -2,13 +2,16 @@
 #ifndef OM_WORKER_SWEEP_H
 #define OM_WORKER_SWEEP_H
 
+#include <stdint.h>
+
 #include "worker/split.h"
 
 typedef struct om_sweep_params {
     const om_rig_params *rig; /* of the model and its first part */
     const char *device;       /* of the second part */
     const cpu_set_t *first, *second;
-    int max, steps; /* splits at most; batches a measurement */
+    int max;       /* splits at most */
+    int64_t steps; /* batches a measurement; at most 1000 */
     bool amp;
     const char *dir; /* split_MODEL.csv, .json, .html go there */
     om_cancel *cancel;

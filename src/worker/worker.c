@@ -115,7 +115,7 @@ static int sweep(worker *w)
                          .first = &w->cores,
                          .second = &w->second,
                          .max = w->o->split_max,
-                         .steps = w->o->max_steps ? (int)w->o->max_steps : 10,
+                         .steps = w->o->max_steps ? w->o->max_steps : 10,
                          .amp = w->o->use_amp,
                          .dir = w->o->output,
                          .cancel = w->cancel,
@@ -128,6 +128,12 @@ static int sweep(worker *w)
     return err;
 }
 
+/* A wish to stop is no error, wherever it comes. */
+static int unless_stopped(const worker *w, int err)
+{
+    return err == OM_ERR_CANCELLED && om_cancelled(w->cancel) ? OM_OK : err;
+}
+
 static int run_worker(worker *w)
 {
     om_worker_result *out = w->result;
@@ -137,11 +143,12 @@ static int run_worker(worker *w)
     om_worker_say_system(w);
     w->learns = w->o->mode == OM_WORKER_RETRAIN;
     if (w->learns || w->o->split_sweep) err = om_worker_open_feed(w); /* it tells the classes */
-    if (!err && w->o->split_sweep) return sweep(w);
+    if (!err && w->o->split_sweep) return unless_stopped(w, sweep(w));
     if (!err) err = om_worker_make_rig(w);
     if (!err && !w->feed) err = om_worker_open_feed(w);
+    err = unless_stopped(w, err);
     if (err) return err;
-    err = om_worker_run_all(w);
+    if (!om_cancelled(w->cancel)) err = om_worker_run_all(w);
     if (!err && !out->steps && !om_cancelled(w->cancel))
         err = om_fail(
             OM_ERR_FORMAT, "%s: ended after %llu frames, before the first measured step (--warmup %lld)",

@@ -6,6 +6,7 @@
 #include "base/option.h"
 #include "base/thread.h"
 #include "train/optimizer.h"
+#include "worker/metrics.h"
 #include "worker/prep_level.h"
 
 enum { OM_WORKER_INFERENCE, OM_WORKER_RETRAIN };
@@ -34,7 +35,7 @@ typedef struct om_worker_result {
     double fps;        /* frames a second of them */
     double mean_ms[4]; /* read, prep, exec, total */
     double loss;       /* of the last step that learnt; NAN: none did */
-    char csv[512], log[512];
+    char csv[OM_METRICS_PATH], log[OM_METRICS_PATH];
 } om_worker_result;
 
 /* OM_ERR_ARG where the options do not agree with each other. */

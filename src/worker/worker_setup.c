@@ -11,7 +11,7 @@
 
 void om_worker_say(worker *w, const char *fmt, ...)
 {
-    char text[1400];
+    char text[8192]; /* paths are long */
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
@@ -96,14 +96,18 @@ void om_worker_say_system(worker *w)
     om_strlist_fini(&values);
 }
 
-/* Others that work on the GPU make what is measured here theirs, too. */
+/* Others that work on the GPU make what is measured here theirs, too. Asked before this worker does anything
+ * there. */
 static void warn_busy_gpu(worker *w)
 {
     om_device_usage u;
-    om_device *gpu = w->o->prep_on_gpu ? w->rig.prep : w->rig.infer;
+    om_device *gpu = NULL;
     if (!w->o->prep_on_gpu && !w->o->infer_on_gpu) return;
-    if (!om_device_usage_get(gpu, &u) && u.compute_percent >= 10)
+    om_backend_list(); /* the device comes with a plug-in */
+    if (!om_device_open(w->o->gpu, &gpu) && !om_device_usage_get(gpu, &u) && u.compute_percent >= 10)
         om_worker_say(w, "warning: %s is busy already: %.0f%%", gpu->id, u.compute_percent);
+    om_device_close(gpu);
+    om_error_clear(); /* what is wrong with it is said when it is needed */
 }
 
 om_rig_params om_worker_rig_params(const worker *w)
@@ -197,13 +201,13 @@ static void say_rig(worker *w)
 int om_worker_make_rig(worker *w)
 {
     om_rig_params p = om_worker_rig_params(w);
+    warn_busy_gpu(w);
     int err = om_rig_load(&w->rig, &p);
     if (!err && w->learns) err = make_learner(w);
     if (!err && w->o->split_point) err = make_split(w);
     if (!err) err = om_rig_compile(&w->rig, &p);
     if (err) return err;
     say_rig(w);
-    warn_busy_gpu(w);
     w->seen = om_calloc(OM_WORKER_CLASSES, sizeof *w->seen);
     return w->seen ? OM_OK : OM_ERR_NOMEM;
 }

@@ -2,7 +2,8 @@
  * looks like to the pipeline.   flaky:N   is lost at submit N;   flaky:1000+B   has memory for batches of B
  * at most. It holds 2 MB of its memory a plan, and of each session and gather a megabyte and 16 kB an item.
  * OMMA_TEST_FLAKY names a file: a device that is lost writes "1" into it; while it holds a number above 0,
- * opening the device fails and takes one away; at 0 the device works for good. */
+ * opening the device fails and takes one away; at 0 the device works for good. With OMMA_TEST_BUSY=N it says
+ * that others keep it N percent busy. */
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +21,7 @@
 #define UPLOAD_BYTES ((size_t)16 << 10)
 
 static atomic_int submits_left;
-static atomic_bool is_lost;
+static atomic_bool is_lost, worked;
 static int largest_batch;
 static const om_backend_ops *null_ops;
 
@@ -125,8 +126,16 @@ static void session_fini(om_session *s)
 
 static int submit(om_session *s, int n)
 {
+    atomic_store(&worked, true);
     if (atomic_fetch_sub(&submits_left, 1) <= 1 && !atomic_exchange(&is_lost, true)) set_trouble(1);
     return atomic_load(&is_lost) ? lost() : null_ops->submit(s, n);
+}
+
+/* OMMA_TEST_BUSY percent by others; all of it once something was submitted. */
+static int usage(om_device *d, om_device_usage *out)
+{
+    out->compute_percent = atomic_load(&worked) ? 100 : atof(getenv("OMMA_TEST_BUSY"));
+    return OM_OK;
 }
 
 /* What was in flight goes down with it. */
@@ -153,6 +162,7 @@ const om_plugin *omma_plugin(void)
     device.open = open_device;
     device.lost = device_lost;
     device.gather = gather;
+    if (getenv("OMMA_TEST_BUSY")) device.usage = usage;
     backend = *null_ops;
     backend.name = "flaky";
     backend.plan_priv_size += sizeof(bool);

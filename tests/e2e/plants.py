@@ -72,7 +72,7 @@ def tiny(path, rng):
     weights["axes"] = np.array([2, 3], np.int64)
     nodes.append(helper.make_node("Slice", [at, "start", "end", "axes"], ["small"], name="small"))
     at = "small"
-    for i in range(int(rng.integers(400, 1200))):
+    for i in range(int(rng.integers(1000, 2500))):
         nodes.append(helper.make_node("CumSum", [at, "axis"], [f"n{i}"], name=f"n{i}")
                      if i % 2 else helper.make_node("Softmax", [at], [f"n{i}"], name=f"n{i}", axis=1 + i % 3))
         at = f"n{i}"

@@ -2,6 +2,7 @@
 import json
 import os
 import random
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import onnx
 import pytest
 from conftest import ffmpeg, packets, records
 from onnx import TensorProto, helper, numpy_helper
+from test_run import books
 
 SHAPES = Path(__file__).resolve().parents[1] / "data/shapes.onnx"
 GOOD = "pattern:160x120:frames=25"
@@ -123,6 +125,44 @@ def test_flipped_bits(omma, media, tmp_path, kind, seed):
         books(stream)
         assert sum(x["stream"] == stream["name"] for x in rows) == stream["inferred"]
     assert figures["streams"][1]["inferred"] == 25
+
+
+@pytest.mark.sanitize
+@pytest.mark.parametrize("size", [
+    "1x1", "17x4001", *(pytest.param(s, marks=pytest.mark.long) for s in ("2x2", "3x3", "1x2000", "2000x1", "7680x4320"))])
+def test_pictures_of_every_size(omma, tmp_path, size):
+    """From a point to 8K: looked at, drawn, written; a video's sides are even."""
+    clip, drawn, report = tmp_path / "c.avi", tmp_path / "drawn.mp4", tmp_path / "report.json"
+    ffmpeg("-f", "lavfi", "-i", f"color=red:size={size}:rate=10,format=rgb24", "-frames:v", 3, "-c:v", "png" if size != "7680x4320" else "mjpeg", clip)
+    omma("run", "-m", SHAPES, "-i", clip, "--track", "iou", "-o", f"video:{drawn}", "-o", f"jsonl:{tmp_path}/r.jsonl", "--report", report)
+    books(json.loads(report.read_text())["totals"])
+    rows, (width, height) = records(tmp_path / "r.jsonl"), map(int, size.split("x"))
+    assert len(rows) == 3 and {(r["width"], r["height"]) for r in rows} == {(width, height)}
+    for o in (o for r in rows for o in r["objects"]):
+        x, y, w, h = o["box"]
+        assert x >= -1 and y >= -1 and x + w <= width + 1 and y + h <= height + 1, o
+    shown = subprocess.run(["ffprobe", "-v", "error", "-show_entries", "stream=width,height", "-of", "csv=p=0", str(drawn)], check=True,
+                           capture_output=True, text=True).stdout.strip()
+    assert shown == f"{width + width % 2},{height + height % 2}" and packets(drawn) == 3
+
+
+@pytest.mark.sanitize
+@pytest.mark.parametrize("kind, args", [
+    ("nut", ["-output_ts_offset", "-3"]), ("ts", ["-output_ts_offset", "95440"]),  # just before 33 bits are full
+    *(pytest.param(*p, marks=pytest.mark.long) for p in [("mkv", ["-output_ts_offset", "-3"]), ("avi", ["-r", "1000"]), ("h264", []),
+                                                         ("mkv", ["-vf", "setpts=N*1000/TB"])])])
+def test_times_that_are_odd(omma, tmp_path, kind, args):
+    """Below zero, about to wrap, a rate that is absurd or none: times rise from the first picture on, as a file and as a camera."""
+    clip, report = tmp_path / f"c.{kind}", tmp_path / "report.json"
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=size=96x64:rate=25", "-frames:v", 20, "-c:v", "libx264", "-bf", 2, "-fps_mode", "passthrough", *args, clip)
+    n = packets(clip)
+    for live in ([], ["--live", "--duration", "3s"]):
+        r = omma("run", "-m", SHAPES, "-d", "null", "-i", clip, "-o", f"jsonl:{tmp_path}/r.jsonl", "--report", report, *live)
+        rows = records(tmp_path / "r.jsonl")
+        books(json.loads(report.read_text())["totals"])
+        pts = [row["pts"] for row in rows]
+        assert pts == sorted(set(pts)) and pts[0] >= 0 and r.seconds < 30, (live, pts)
+        assert live or len(rows) == n, (n, rows)
 
 
 @pytest.mark.sanitize
@@ -251,6 +291,18 @@ def test_a_quotient_that_no_integer_holds(omma, tmp_path, kind):
              helper.make_node("Mul", ["images", "f"], ["out"])]
     model = model_of(nodes, [picture()], [value()], [least, numpy_helper.from_array(np.array([-1], kind), "minus")])
     refused(omma, model, tmp_path, "divides", f"{np.iinfo(kind).min} / -1")
+
+
+@pytest.mark.sanitize
+@pytest.mark.parametrize("op", ["Div", "Mod"])
+@pytest.mark.parametrize("known", [True, False])
+def test_a_division_of_integers_by_zero(omma, tmp_path, op, known):
+    """Said by the node's name, whether what is divided is known or not, and not in some engine's own words."""
+    nodes = [helper.make_node("Cast", ["images"], ["i"], to=TensorProto.INT64),
+             helper.make_node(op, ["five" if known else "i", "zero"], ["c"], "divides"), helper.make_node("Cast", ["c"], ["f"], to=TensorProto.FLOAT),
+             helper.make_node("Mul", ["images", "f"], ["out"])]
+    numbers = [numpy_helper.from_array(np.array([n], np.int64), name) for n, name in ((5, "five"), (0, "zero"))]
+    refused(omma, model_of(nodes, [picture()], [value()], numbers), tmp_path, "divides", "by 0")
 
 
 @pytest.mark.sanitize
@@ -412,7 +464,9 @@ def test_config(omma, tmp_path, text, words):
     "quantize {model} -c {none} -o {good} --html", "eval -m {model} -r {model} -i {none} --json",
     "eval -m {model} -t {none} --save-detections", "detect -m {model} {none} --json", "train {none} -m {model} -o",
     "train {none} -m {model} -o {good} --checkpoint", "train {none} -m {model} -o {good} --cache",
-    "bench -m {model} -i {none} --json", "faces search {none} {none} -m {model} --json"])
+    "train {none} -m {model} -o {good} --report", "profile {model} --json", "profile {model} --csv", "profile {model} --html",
+    "profile {model} --ladder f32 --json", "profile --compare {none} {none} --json", "profile --from {none} --html",
+    "profile --pipeline {none}.yaml --csv", "bench -m {model} -i {none} --json", "faces search {none} {none} -m {model} --json"])
 def test_outputs_are_looked_at_before_the_work(omma, tmp_path, flags):
     """What is read is not there either, and that would be said later."""
     words = flags.format(model=tmp_path / "none.onnx", none=tmp_path / "none", good=tmp_path / "good").split()

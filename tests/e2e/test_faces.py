@@ -3,6 +3,7 @@
 The embedding is a made one, a coarse picture of the upright face: what is tested is the way there and back, not the model.
 """
 import json
+import struct
 import subprocess
 
 import cv2
@@ -159,6 +160,59 @@ def test_what_does_not_fit(omma, faces, embedding, tmp_path, yolov3_tiny):
         (tmp_path / "broken").write_bytes(broken)
         r = omma("faces", "list", tmp_path / "broken", code=1)
         assert len(r.err.splitlines()) == 1 and says in r.err and "broken" in r.err
+
+
+def fnv(data):
+    h = 0xcbf29ce484222325
+    for byte in data:
+        h = (h ^ byte) * 0x100000001b3 & 0xffffffffffffffff
+    return h
+
+
+def gallery_file(path, names, vectors, model):
+    """As docs/faces.md has it."""
+    text = b"".join(n.encode() + b"\0" for n in names)
+    data = b"ommagal\n" + struct.pack("<IIIIQ", 1, vectors.shape[1], len(names), len(text), fnv(model.read_bytes())) + text
+    data += b"\0" * (-len(text) % 4) + vectors.astype("<f4").tobytes()
+    path.write_bytes(data + struct.pack("<Q", fnv(data)))
+    return path
+
+
+@pytest.mark.sanitize
+def test_ten_thousand_people_and_nobody(omma, tmp_path):
+    """Beside numpy's search; a gallery without anybody is said to be one."""
+    model, picture = coarse(tmp_path / "e.onnx", cell=56), tmp_path / "p.png"
+    random = np.random.default_rng(3)
+    known = random.normal(size=(10000, 12))
+    known /= np.linalg.norm(known, axis=1, keepdims=True)
+    cv2.imwrite(str(picture), cv2.resize(random.integers(0, 255, (2, 2, 3)).astype(np.uint8), (112, 112), interpolation=cv2.INTER_NEAREST))
+    big = gallery_file(tmp_path / "big", [f"Nr. {i}" for i in range(10000)], known, model)
+    cells = cv2.resize(cv2.imread(str(picture)), (2, 2), interpolation=cv2.INTER_AREA)[..., ::-1].astype(float) - 127.5
+    v = (cells - cells.mean((0, 1))).transpose(2, 0, 1).ravel()
+    likeness = known @ (v / np.linalg.norm(v))
+    said = json.loads(omma("faces", "search", big, picture, "-m", model, "--json", "-", "--top", "5", "--threshold", "-1").out)
+    matches = said["images"][0]["faces"][0]["matches"]
+    assert [m["name"] for m in matches] == [f"Nr. {i}" for i in np.argsort(-likeness)[:5]]
+    assert np.allclose([m["score"] for m in matches], np.sort(likeness)[::-1][:5], atol=0.001)
+    assert len(json.loads(omma("faces", "list", big, "--json", "-").out)["names"]) == 10000
+    r = omma("faces", "search", gallery_file(tmp_path / "none", [], known[:0], model), picture, "-m", model)
+    assert "none: nobody is in it" in r.err and len(r.err.splitlines()) == 1
+
+
+@pytest.mark.sanitize
+def test_one_picture_twice(omma, tmp_path):
+    """Of one name it adds nothing; of two names that is said."""
+    model = coarse(tmp_path / "e.onnx")
+    for name in "ab":
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.random.default_rng(ord(name)).integers(0, 255, (112, 112, 3)).astype(np.uint8))
+    gallery, flags = tmp_path / "g", ["-m", model]
+    r = omma("faces", "enrol", gallery, "Ada", tmp_path / "a.png", tmp_path / "b.png", tmp_path / "a.png", *flags)
+    assert r.out.count("is there already") == 1
+    assert "is there already" in omma("faces", "enrol", gallery, "Ada", tmp_path / "b.png", *flags).out
+    r = omma("faces", "enrol", gallery, "Eve", tmp_path / "a.png", *flags)
+    assert "a.png: the same picture is enrolled as 'Ada'" in r.err and len(r.err.splitlines()) == 1
+    names = json.loads(omma("faces", "list", gallery, "--json", "-").out)["names"]
+    assert names == [{"name": "Ada", "pictures": 2}, {"name": "Eve", "pictures": 1}]
 
 
 @pytest.mark.sanitize

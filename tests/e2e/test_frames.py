@@ -181,7 +181,7 @@ def test_a_full_disk_is_told(omma, tmp_path):
         (tmp_path / "f" / f"pattern_{i:06d}_{i / 25:.6f}.jpg").mkdir()
     result = omma("frames", "pattern:64x48:frames=40", "-o", tmp_path / "f", code=1)
     assert "cannot write" in result.err
-    assert not list((tmp_path / "f").glob("*.part"))
+    assert not list((tmp_path / "f").glob("*.tmp"))
 
 
 def test_a_stop_leaves_whole_pictures(omma, tmp_path):

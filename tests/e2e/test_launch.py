@@ -93,6 +93,56 @@ def test_alone_and_together(omma, tmp_path):
     assert (tmp_path / "here/together/b.2/output.log").exists() and "Interference" in (tmp_path / "here/summary.html").read_text()
 
 
+def test_the_file_in_the_documentation_runs(omma, tmp_path, media):
+    """As it stands there, but for the number of steps: flags that are defaults of workers are not given to a run."""
+    text = (ROOT / "docs/workers.md").read_text().split("```yaml\n")[1].split("```")[0]
+    (tmp_path / "l.yaml").write_text(text.replace("max-steps: 200", "max-steps: 3").replace("cores: 1", f"cores: {CORES[-1]}").replace("2s", "100ms"))
+    for name in ("walk.mp4", "gate.mp4"):
+        (tmp_path / name).symlink_to(media / "carphone_pristine.mp4")
+    (tmp_path / "yolov8n.onnx").symlink_to(SHAPES)
+    omma("launch", "l.yaml", "-q", cwd=tmp_path)
+    _, found = summary(tmp_path, "results")
+    assert {k[0]: (p["status"], p["steps"]) for k, p in found.items()} == {
+        "resnet": ("exit 0", 3), "learner": ("exit 0", 3), "cameras": ("exit 0", 0)}
+    assert found["cameras", 1, False]["frames"] > 0
+
+
+def test_a_folder_is_used_again(omma, tmp_path):
+    """What an earlier launch left there stays, and is not counted again; a run that fails does not show the one before."""
+    path = write(tmp_path, [job("w", steps=5), {"name": "r", "command": "run", "args": ["-m", str(SHAPES), "-d", "null", "pattern:64x48:frames=9"]}])
+    for _ in range(2):
+        omma("launch", path, "-q")
+        _, found = summary(tmp_path)
+        assert found["w", 1, False]["steps"] == 5 and found["r", 1, False]["frames"] == 9
+    assert len(list((tmp_path / "out/w").glob("*.csv"))) == 2
+    write(tmp_path, [job("w", steps=5, args={"model-name": "none"}), {"name": "r", "command": "run", "args": ["-m", "none", "pattern:"]}])
+    omma("launch", path, "-q", code=1)
+    _, found = summary(tmp_path)
+    assert found["w", 1, False]["steps"] == 0 and "frames" not in found["r", 1, False]
+
+
+def test_two_launches_share_no_folder(omma, tmp_path):
+    path = write(tmp_path, [job("a", steps=0)])
+    process = omma.start("launch", path)
+    try:
+        wait_for(lambda: pids(tmp_path / "out"), process)
+        done = omma("launch", path, code=1)
+        assert "another launch is at work in this folder" in done.err and done.err.count("\n") == 1
+        omma("launch", write(tmp_path, [job("a", steps=3)]), "-o", tmp_path / "other", "-q")
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    omma("launch", path, "-q")
+    assert summary(tmp_path)[1]["a", 1, False]["steps"] == 3
+
+
+def test_the_summary_says_where_it_ran(omma, tmp_path):
+    omma("launch", write(tmp_path, [job("a", steps=2)]), "-q")
+    report, _ = summary(tmp_path)
+    assert report["system"]["processor"] and report["system"]["FFmpeg"] and "launch" in report["system"]["command"]
+    assert report["system"]["processor"] in (tmp_path / "out/summary.html").read_text()
+
+
 def test_start_repeat_env_prefix(omma, tmp_path):
     script = f'echo "$WORD" >> {tmp_path}/said; date +%s.%N >> {tmp_path}/times; exec "$@"'
     path = tmp_path / "prefix"
@@ -214,6 +264,8 @@ def test_killed_launch_leaves_nothing(omma, tmp_path):
     ("jobs:\n  - {name: a}\n  - {name: a}\n", ":3: a second job is called 'a'"),
     ("jobs:\n  - {cores: 0-9999}\n", ":2: core list '0-9999': there is no core"),
     ("jobs:\n  - {name: a/b}\n", ":2: name: expected a folder's name"),
+    ("jobs:\n  - {name: summary.json}\n", ":2: name: expected a folder's name"),
+    ("jobs:\n  - {name: a, copies: 3}\n  - {name: a.3}\n", ":3: name: 'a.3' is also the folder of a copy of 'a'"),
     ("jobs:\n  - {restart: often}\n", ":2: option 'restart'"),
     ("jobs:\n  - {args: 5}\n", ":2: args: expected a map of flags, or a list of words"),
     ("jobs:\n  - {env: [A]}\n", ":2: env: expected a map"),

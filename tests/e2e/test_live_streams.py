@@ -18,6 +18,7 @@ from conftest import PATIENCE, SANITIZED, ffmpeg, records, wait_for
 SHAPES = Path(__file__).resolve().parents[1] / "data/shapes.onnx"
 NULL = ("-m", SHAPES, "-d", "null")
 ENDLESS = "pattern:64x48@25:frames=0"
+HANGS = ["run", *NULL[:2], "-d", "null:1500000", "--in-flight", "1", "--live", "--warn-stall", "300ms", "-o", "null:"]
 
 
 class Run:
@@ -367,6 +368,19 @@ def latencies(metrics):
                 if re.match("omma_latency_seconds" + what, line):
                     figures[i] += float(line.split()[-1])
     return figures
+
+
+def test_a_detector_that_hangs_is_told_of(omma):
+    """Pictures come, the model gives none back: said once, and when it goes on."""
+    r = omma(*HANGS, "-i", "pattern:64x48@25:frames=60")
+    said = [line for line in r.err.splitlines() if "stream 'pattern'" in line]
+    assert "has given no frame for" in said[0] and "goes on" in said[1], r
+
+
+@pytest.mark.long
+def test_a_stream_that_has_ended_does_not_go_on(omma):
+    r = omma(*HANGS, "-i", "pattern:64x48@25:frames=20", "-i", "pattern:64x48@2:frames=6")
+    assert "has given no frame for" in r.err and r.err.count("goes on") < r.err.count("has given no"), r
 
 
 @pytest.mark.long

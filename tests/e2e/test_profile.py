@@ -14,7 +14,7 @@ import pytest
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 import plants
-from conftest import DEPS, ROOT
+from conftest import DEPS, ROOT, wait_for
 
 QUICK = ("--iterations", "3")
 SHAPES = ROOT / "tests/data/shapes.onnx"
@@ -129,6 +129,8 @@ def test_rows_and_page(profile, session_dir):
     assert page.startswith("<!doctype html>") and page.rstrip().endswith("</html>")
     assert page.count("<svg") >= 2 and "src=" not in page and "http" not in page, "needs no other file"
     assert all(layer["name"].replace("&", "&amp;") in page for layer in profile["layers"])
+    assert all(op in page for layer in profile["layers"] for op in layer["operators"]), "what was fused is named"
+    assert all(f"<h3>{found['cause']}: " in page for found in profile["findings"])
 
 
 def test_the_machine_is_measured_once(profile, omma, small, tmp_path):
@@ -149,7 +151,12 @@ def test_compare_and_predict(omma, profile, session_dir, tmp_path):
     assert "2.00x" in done.out
     changed = json.loads((tmp_path / "c.json").read_text())["layers"][0]
     assert changed["name"] == first["name"] and changed["after"] == pytest.approx(changed["before"] / 2, rel=1e-3)
-    done = omma("profile", "--from", before, "--what-if", "batch=4", "--what-if", "precision=int8")
+    done = omma("profile", "--from", before, "--what-if", "batch=4", "--what-if", "precision=int8", "--json", tmp_path / "w.json")
+    said = json.loads((tmp_path / "w.json").read_text())["what_if"]
+    assert [w["change"] for w in said] == ["batch=4", "precision=int8"] and said[0]["images_s"] >= said[0]["images_s_now"] > 0 and said[0]["why"]
+    bad = omma("profile", "--from", before, "--what-if", "batch=2", "--what-if", "precision=bf16", "--json", tmp_path / "w.json", code=None)
+    if bad.code:  # a machine without bf16: what can be told is
+        assert "bf16" in bad.err and "if batch=2" in bad.out and len(json.loads((tmp_path / "w.json").read_text())["what_if"]) == 1
     assert re.search(r"if batch=4: [\d.]+ a second", done.out) and "if precision=int8" in done.out
 
 
@@ -180,10 +187,28 @@ def test_ladder_says_what_it_skips(omma, small, tmp_path):
     ([SHAPES, "--ladder", "f31"], "f31"), (["--from", SHAPES], "JSON"), (["--compare", "a.json"], "AFTER.json"),
     ([SHAPES, "--iterations", "1"], "iterations"), ([SHAPES, "--ncu"], "--device cuda:0"), ([SHAPES, "--nsys", "-d", "cpu"], "not cpu"),
     ([SHAPES, "--ncu", "--nsys", "-d", "cuda:0"], "one of them"), (["--from", SHAPES, "--ncu", "-d", "cuda:0"], "--from"),
+    ([SHAPES, "--json", "-", "--csv", "-"], "only one of them"), ([SHAPES, "--json", "same", "--html", "same"], "would both write same"),
+    (["--from", "a.json", "--compare", "b.json"], "--from and --compare: one of them"),
+    ([SHAPES, "--ladder", "f32", "--pipeline", "c.yaml"], "--ladder and --pipeline: one of them"),
+    ([SHAPES, "--ladder", "f32", "--csv", "x.csv"], "--csv does not go with --ladder"),
+    ([SHAPES, "--ladder", "f32", "--precision", "bf16"], "--precision does not go with --ladder"),
+    (["--compare", "a.json", "b.json", "--html", "x.html"], "--html does not go with --compare"),
+    (["--compare", "a.json", "b.json", "--what-if", "batch=2"], "--what-if does not go with --compare"),
+    (["--from", "a.json", "--batch", "4"], "--batch does not go with --from"),
+    (["--pipeline", "c.yaml", "--device", "cpu"], "--device does not go with --pipeline"),
+    ([SHAPES, "--int8-model", SHAPES], "--int8-model does not go with a model"),
+    ([SHAPES, "--what-if", "batch"], "expected batch=16"), ([SHAPES, "--what-if", "batch=0"], "expected 1 to 1024"),
+    ([SHAPES, "--what-if", "precision=f31"], "expected f32"), ([SHAPES, "--what-if", "dcode=2x"], "did you mean 'decode'"),
+    ([SHAPES, "--what-if", "decode=0x"], "how many times faster"), ([SHAPES, "--what-if", "decode=2x"], "needs a run: --run"),
+    ([SHAPES, "--ladder", "f32", "--int8-model", SHAPES], "int8 is not among --ladder f32"), (["--pipeline", SHAPES], "expected a configuration"),
+    ([SHAPES, "--ladder", "f32,int8", "--int8-model", "none.onnx"], "--int8-model: none.onnx: cannot open"),
+    ([SHAPES, "--run", SHAPES], "JSON"), ([SHAPES, "--what-if", "decode=nan"], "how many times faster"),
 ])
-def test_bad_words(omma, args, says):
-    done = omma("profile", *args, code=None)
+def test_bad_words(omma, args, says, tmp_path):
+    """Said before anything is measured, and nothing is left."""
+    done = omma("profile", *args, code=None, cwd=tmp_path, timeout=20)
     assert done.code in (1, 2) and says in done.err and "\n" not in done.err.strip()
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["depthwise", *(pytest.param(name, marks=pytest.mark.long) for name in plants.MODELS
@@ -243,6 +268,8 @@ def test_arrows_follow_each_frame(run_profile, session_dir):
     for e in [*steps[:50], *(e for e in events if e["ph"] == "s")][:80]:
         assert any(tid == e["tid"] and begin <= e["ts"] <= end for tid, begin, end in spans), "an arrow stands in a span"
     assert sum(e["ph"] == "b" for e in events) == sum(e["ph"] == "e" for e in events) > 0
+    tracks = {e["args"]["name"] for e in events if e["name"] == "thread_name"}
+    assert {f"om-s{i} {stream['name']}" for i, stream in enumerate(run_profile["streams"])} <= tracks, "a stream's track has its name"
 
 
 def test_the_last_seconds_are_dumped_on_a_signal(omma, tmp_path):
@@ -335,9 +362,123 @@ def test_a_run_and_its_model_together(omma, run_profile, profile, session_dir, t
 
 
 def test_a_configuration_is_profiled(omma, tmp_path):
-    (tmp_path / "c.yaml").write_text(f"model: {SHAPES}\nstreams: ['{PATTERN}']\nsinks: ['null:']\n")
-    done = omma("profile", "--pipeline", tmp_path / "c.yaml")
-    assert "A frame's way" in done.out and "What was found" in done.out
+    """With every file that is asked for, the table beside them, and predictions; nothing else is left."""
+    config, files = tmp_path / "c.yaml", [tmp_path / name for name in ("p.json", "p.csv", "p.html")]
+    config.write_text(f"model: {SHAPES}\nstreams: ['{PATTERN}', '{PATTERN}']\nsinks: ['null:']\n")
+    there = tmp_path / "tmp"
+    there.mkdir()
+    done = omma("profile", "--pipeline", config, "--json", files[0], "--csv", files[1], "--html", files[2], "--what-if", "infer=2x",
+                env={**os.environ, "TMPDIR": str(there)})
+    assert "A frame's way" in done.out and "What was found" in done.out and "if infer=2x" in done.out
+    assert json.loads(files[0].read_text())["run"]["frames"] == 120 and "A frame" in files[2].read_text()
+    assert not list(there.iterdir())
+    done = omma("profile", "--pipeline", config, "--json", "-", env={**os.environ, "TMPDIR": str(there)})
+    assert json.loads(done.out)["run"]["frames"] == 120
+    config.write_text(f"model: {SHAPES}\nstreams: [none.mp4]\nsinks: ['null:']\n")
+    omma("profile", "--pipeline", config, code=1, env={**os.environ, "TMPDIR": str(there)})
+    assert not list(there.iterdir())
+
+
+def test_each_stream_has_its_stages(omma, run_profile, session_dir, tmp_path):
+    """Histograms of each in the JSON, rows in the CSV, drawings on the page, a table in the terminal at any width."""
+    for stream in run_profile["streams"]:
+        for stage in stream["stages"]:
+            assert sum(n for _, n in stage.get("histogram", [])) == stage["count"]
+    names = [stream["name"] for stream in run_profile["streams"]]
+    files = tmp_path / "r.csv", tmp_path / "r.html"
+    done = omma("profile", "--from", session_dir / "run.json", "--csv", files[0], "--html", files[1])
+    table = done.out.split("By stream, mean ms\n")[1].splitlines()
+    assert table[0].split() == ["stream", "frames", *(s["stage"] for s in run_profile["stages"])]
+    assert [line.split()[0] for line in table[1:3]] == names
+    with open(files[0], newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    assert [row["stream"] for row in rows] == [name for name in ("", *names) for _ in run_profile["stages"]]
+    for row, stage in zip(rows, run_profile["stages"]):
+        assert row["stage"] == stage["stage"] and float(row["p99_ms"]) == pytest.approx(stage["p99_ms"], abs=1e-4)
+    page = files[1].read_text()
+    assert page.count("<details>") == 2 and all(f"<summary>{name}</summary>" in page for name in names)
+
+
+def test_the_table_says_what_was_fused(omma, profile, session_dir):
+    out = omma("profile", "--from", session_dir / "small.json", "--all").out
+    line = next(line for line in out.splitlines() if re.match(r" *\d+  first ", line))
+    assert {"Mul", "Sigmoid"} <= set(line.split("  ")[-1].split(" + ")), line
+
+
+def test_two_runs_are_compared(omma, run_profile, session_dir, tmp_path):
+    """Their rates, stages that only one has, and machines that differ; a run and a model have nothing in common."""
+    after = json.loads((session_dir / "run.json").read_text())
+    after["run"]["fps"] *= 2
+    gone = after["run"]["stages"].pop(4)
+    after["run"]["stages"].append({**gone, "stage": "later"})
+    after["system"]["processor"] = "another one"
+    (tmp_path / "after.json").write_text(json.dumps(after))
+    done = omma("profile", "--compare", session_dir / "run.json", tmp_path / "after.json", "--json", tmp_path / "c.json")
+    assert re.search(r"the run: [\d.]+ frames a second before, [\d.]+ frames a second after: 2.00 times", done.out)
+    assert re.search(r"gather .* gone", done.out) and re.search(r"later .* new", done.out)
+    assert "processor: " in done.out and "another one after" in done.out
+    c = json.loads((tmp_path / "c.json").read_text())
+    assert c["fps_after"] == pytest.approx(2 * c["fps_before"], rel=1e-3) and c["system_after"]["processor"] == "another one"
+    assert {s["name"]: s["after"] for s in c["stages"]}["gather"] is None and len(c["stages"]) == len(run_profile["stages"]) + 1
+    done = omma("profile", "--compare", session_dir / "small.json", session_dir / "run.json", code=2)
+    assert "nothing to compare" in done.err
+
+
+def test_every_report_says_where_it_was_made(omma, small, profile, run_profile, session_dir, tmp_path):
+    keys = {"processor", "cores", "vector extensions", "caches", "memory", "power mode", "GPU", "FFmpeg", "command", "system", "omma"}
+    done = omma("profile", small, *QUICK, "--ladder", "f32", "--json", tmp_path / "l.json")
+    for text in (done.out, omma("profile", "--from", session_dir / "small.json").out):
+        system = text.split("\nSystem\n")[1]
+        assert all(f"  {key} " in system for key in keys if key != "GPU")
+    ladder = json.loads((tmp_path / "l.json").read_text())
+    for found in (profile["system"], ladder["system"], json.loads((session_dir / "run.json").read_text())["system"]):
+        assert keys - {"GPU"} <= set(found), found
+    assert profile["system"]["command"].endswith(f"--html {session_dir / 'small.html'}")
+    page = (session_dir / "small.html").read_text()
+    assert all(f"<td>{key}</td>" in page for key in keys if key != "GPU")
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_a_terminal_is_never_too_narrow(omma, profile, run_profile, session_dir, width):
+    """In a terminal of that many columns no line of any table or text is longer."""
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    for words in (["--from", session_dir / "small.json", "--run", session_dir / "run.json", "--what-if", "batch=4", "--what-if", "infer=2x"],
+                  ["--compare", session_dir / "small.json", session_dir / "small.json"]):
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, width, 0, 0))
+        process = omma.start("profile", *words, stdout=theirs)
+        os.close(theirs)
+        text = b""
+        try:
+            while piece := os.read(ours, 65536):
+                text += piece
+        except OSError:
+            pass  # the other side is closed
+        os.close(ours)
+        assert process.wait(timeout=60) == 0
+        process.stderr.close()
+        lines = text.decode().replace("\r", "").splitlines()
+        assert len(lines) > 10 and max(map(len, lines)) <= width, max(lines, key=len)
+
+
+def test_ctrl_c_leaves_nothing(omma, yolov8n, tmp_path):
+    """While the form in int8 is measured, whose file is in the folder for passing ones."""
+    there = tmp_path / "tmp"
+    there.mkdir()
+    process = omma.start("profile", yolov8n, "--iterations", "3", "--what-if", "precision=int8", "--json", tmp_path / "p.json",
+                         env={**os.environ, "TMPDIR": str(there)})
+    try:
+        wait_for(lambda: list(there.iterdir()), process, 200)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=100)
+    finally:
+        process.kill()
+    assert process.returncode == 130 and "stopped" in err and not out
+    assert not list(there.iterdir()) and not (tmp_path / "p.json").exists()
 
 
 @pytest.mark.parametrize("delay,right", [("source:30", "source-bound"), ("decode:30", "decode-bound")])
@@ -462,11 +603,14 @@ def test_int8_comes_true(omma, name, tmp_path):
 
 
 @pytest.mark.long
-def test_a_faster_stage_comes_true(omma, tmp_path, monkeypatch):
-    """A decoder of twice the speed: within 15% of what is then measured."""
-    def fps(delay, path):
-        monkeypatch.setenv("OMMA_TEST_DELAY", f"decode:{delay}")
-        omma("run", "-m", SHAPES, "-i", "pattern:320x240@25:frames=150", "-o", "null:", "--device", "null", "--profile", path)
+@pytest.mark.parametrize("stage", ["source", "decode", "gather", "infer"])
+def test_a_faster_stage_comes_true(omma, tmp_path, monkeypatch, stage):
+    """A stage of twice the speed: within 15% of what is then measured."""
+    def fps(ms, path):
+        if stage != "infer":
+            monkeypatch.setenv("OMMA_TEST_DELAY", f"{stage}:{ms}")
+        omma("run", "-m", SHAPES, "-i", "pattern:320x240@25:frames=150", "-o", "null:", "--device",
+             f"null:{1000 * ms}" if stage == "infer" else "null", "--profile", path)
         done = json.loads(path.read_text())
         if done["findings"][0]["cause"] == "cpu-contended":
             pytest.skip("other programs take the cores")
@@ -474,8 +618,8 @@ def test_a_faster_stage_comes_true(omma, tmp_path, monkeypatch):
 
     def measure():
         before = fps(20, tmp_path / "slow.json")
-        done = omma("profile", "--from", tmp_path / "slow.json", "--what-if", "decode=2x")
-        said = float(re.search(r"if decode=2x: ([\d.]+)", done.out)[1])
+        done = omma("profile", "--from", tmp_path / "slow.json", "--what-if", f"{stage}=2x")
+        said = float(re.search(rf"if {stage}=2x: ([\d.]+)", done.out)[1])
         after = fps(10, tmp_path / "fast.json")
         return said, after, fps(20, tmp_path / "again.json") / before
 

@@ -470,3 +470,152 @@ def test_texts_are_judged_by_many(omma, media, tmp_path):
         assert 0.5 < report["score"] <= 1 and report["score"] * judged == pytest.approx(round(report["score"] * judged), abs=1e-3)
     model = onnx.load(tmp_path / "q.onnx")
     assert any(n.op_type == "Add" and "levels" in n.name for n in model.graph.node)  # -1 to 1: zero between two levels
+
+
+# ---- channels, gates, parts ----
+
+def wide(path):
+    """An ordinary convolution behind a hard swish, with channels that differ 300 times; and a MatMul over the last dimension."""
+    rng = np.random.default_rng(6)
+    sizes = np.logspace(-1, 1.5, 16).astype(np.float32)
+
+    def tensor(name, values):
+        return numpy_helper.from_array(np.asarray(values, np.float32), name)
+
+    made = [tensor("w1", rng.normal(size=(16, 3, 1, 1)) * sizes[:, None, None, None]), tensor("b1", rng.normal(size=16)),
+            tensor("w2", rng.normal(size=(12, 16, 1, 1)) / sizes[:, None, None]), tensor("w3", rng.normal(size=(12, 8)) / np.logspace(-1.2, 1.2, 12)[:, None]),
+            tensor("by", np.logspace(-1.2, 1.2, 12)), tensor("w4", rng.normal(size=(8, 4)))]
+    nodes = [helper.make_node("Conv", ["x", "w1", "b1"], ["a"], name="expand"), helper.make_node("HardSwish", ["a"], ["h"]),
+             helper.make_node("Conv", ["h", "w2"], ["p"], name="project"), helper.make_node("Sigmoid", ["p"], ["s"]),
+             helper.make_node("Transpose", ["s"], ["t"], perm=[0, 2, 3, 1]), helper.make_node("Mul", ["t", "by"], ["m"]),
+             helper.make_node("MatMul", ["m", "w3"], ["k"], name="mix"), helper.make_node("MatMul", ["k", "w4"], ["y"], name="last")]
+    graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 48, 64])],
+                              [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 48, 64, 4])], made)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8), path)
+    return path
+
+
+def test_evens_channels_that_are_summed(omma, work, others, tmp_path):
+    """ONNX Runtime is the witness; OpenVINO joins what is added with the grid behind it, and agrees."""
+    figures = {}
+    for flag in ("--equalise", "--no-equalise"):
+        omma("quantize", wide(tmp_path / "m.onnx"), "-o", tmp_path / "q.onnx", "--calib", work / "cal", flag, *RAW, "--weight-bits", 7,
+             "--report", tmp_path / "q.json", "-q")
+        model = onnx.load(tmp_path / "q.onnx")
+        onnx.checker.check_model(model, full_check=True)
+        figures[flag] = decibels(tmp_path / "m.onnx", tmp_path / "q.onnx", corners(others))
+        evened = [n for n in model.graph.node if n.op_type == "Mul" and "evened" in n.output[0]]
+        assert len(evened) == (2 if flag == "--equalise" else 0)
+        assert json.loads((tmp_path / "q.json").read_text())["outputs"][0]["db"] > figures[flag] - 3
+    assert figures["--equalise"] > figures["--no-equalise"] + 2, figures
+
+
+def test_gates_stay_float(omma, work, others, tmp_path):
+    rng = np.random.default_rng(8)
+
+    def tensor(name, *shape):
+        return numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name)
+
+    nodes = [helper.make_node("Conv", ["x", "w1"], ["a"], name="first"), helper.make_node("Relu", ["a"], ["r"]),
+             helper.make_node("GlobalAveragePool", ["r"], ["g"]), helper.make_node("Conv", ["g", "w2"], ["h"], name="squeeze"),
+             helper.make_node("Relu", ["h"], ["i"]), helper.make_node("Conv", ["i", "w3"], ["j"], name="excite"),
+             helper.make_node("Sigmoid", ["j"], ["k"]), helper.make_node("Mul", ["r", "k"], ["m"]),
+             helper.make_node("Conv", ["m", "w4"], ["n"], name="project"), helper.make_node("GlobalAveragePool", ["n"], ["o"]),
+             helper.make_node("Conv", ["o", "w5"], ["p"], name="classes"), helper.make_node("Conv", ["p", "w6"], ["y"], name="last")]
+    made = [tensor("w1", 8, 3, 3, 3), tensor("w2", 4, 8, 1, 1), tensor("w3", 8, 4, 1, 1), tensor("w4", 8, 8, 1, 1), tensor("w5", 8, 8, 1, 1),
+            tensor("w6", 4, 8, 1, 1)]
+    graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 48, 64])],
+                              [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4, 1, 1])], made)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), tmp_path / "m.onnx")
+    for more, gates in (([], "float"), (["--whole"], "int8")):
+        omma("quantize", tmp_path / "m.onnx", "-o", tmp_path / "q.onnx", "--calib", work / "cal", *RAW, *more, "--report", tmp_path / "q.json", "-q")
+        layers = {x["name"]: x for x in json.loads((tmp_path / "q.json").read_text())["layers"]}
+        assert [layers[n]["precision"] for n in ("first", "squeeze", "excite", "project", "classes")] == ["int8", gates, gates, "int8", "int8"]
+        assert more or all("gate" in layers[n]["why"] for n in ("squeeze", "excite"))
+        assert decibels(tmp_path / "m.onnx", tmp_path / "q.onnx", corners(others)) > 20
+
+
+def test_parts(omma, work, others, tmp_path):
+    """Weights alone and activations alone are computed in floats, and each disturbs less than both."""
+    figures = {}
+    for part in ("both", "weights", "activations"):
+        omma("quantize", mobile(tmp_path / "m.onnx"), "-o", tmp_path / "q.onnx", "--calib", work / "cal", "--parts", part, *RAW,
+             "--report", tmp_path / "q.json", "-q")
+        model = onnx.load(tmp_path / "q.onnx")
+        onnx.checker.check_model(model, full_check=True)
+        kinds = {i.name: i.data_type for i in model.graph.initializer}
+        grids = [n for n in model.graph.node if n.op_type == "QuantizeLinear"]
+        weights = [n for n in model.graph.node if n.op_type == "DequantizeLinear" and kinds.get(n.input[0]) == TensorProto.INT8]
+        assert (bool(grids), len(weights)) == (part != "weights", 0 if part == "activations" else 3)
+        assert json.loads((tmp_path / "q.json").read_text())["parts"] == part
+        figures[part] = decibels(tmp_path / "m.onnx", tmp_path / "q.onnx", corners(others))
+    assert min(figures["weights"], figures["activations"]) > figures["both"] > 20, figures
+
+
+@pytest.mark.long
+def test_mixed_of_many_layers(omma, work, tmp_path):
+    """More layers than are tried one by one: neighbours go together, and each trial is told apart from what it is made of."""
+    rng, nodes, made, at = np.random.default_rng(9), [], [], "x"
+    for i in range(60):
+        shape = (8, 3 if i == 0 else 8, 3, 3)
+        made.append(numpy_helper.from_array((rng.normal(size=shape) / 6).astype(np.float32), f"w{i}"))
+        nodes += [helper.make_node("Conv", [at, f"w{i}"], [f"c{i}"], name=f"layer{i}", pads=[1, 1, 1, 1]), helper.make_node("Relu", [f"c{i}"], [f"r{i}"])]
+        at = f"r{i}"
+    graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 24, 32])],
+                              [helper.make_tensor_value_info(at, TensorProto.FLOAT, [1, 8, 24, 32])], made)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), tmp_path / "m.onnx")
+    flags = ["--calib", work / "cal", *RAW, "--report", tmp_path / "q.json", "-q"]
+    omma("quantize", tmp_path / "m.onnx", "-o", tmp_path / "q.onnx", *flags)
+    plain = json.loads((tmp_path / "q.json").read_text())["score"]
+    floor = 1 - (1 - plain) / 3
+    omma("quantize", tmp_path / "m.onnx", "-o", tmp_path / "q.onnx", "--mixed", "--floor", floor, *flags)
+    report = json.loads((tmp_path / "q.json").read_text())
+    assert report["score"] >= floor > report["plain_score"] and 0 < report["mixed"] < 59
+    alone = [x["alone_db"] for x in report["layers"] if "alone_db" in x]
+    assert len(alone) == 59 and len(set(alone)) == 48
+    assert any("neighbours" in x["why"] for x in report["layers"] if x["precision"] == "float")
+
+
+def test_neighbours_do_not_overflow(omma, work, tmp_path):
+    """Inputs at the upper end of their grid, weights of one sign: on a processor without VNNI products are added in 16 bits two by two. What
+    OpenVINO makes of it is what ONNX Runtime makes of it in floats."""
+    rng = np.random.default_rng(10)
+
+    def tensor(name, low, high, *shape):
+        return numpy_helper.from_array(rng.uniform(low, high, size=shape).astype(np.float32), name)
+
+    made = [tensor("w1", 0.3, 0.34, 32, 3, 1, 1), tensor("w2", 0.8, 1, 16, 32, 1, 1), tensor("w3", -1, 1, 4, 16, 1, 1)]
+    nodes = [helper.make_node("Conv", ["x", "w1"], ["a"], name="expand"), helper.make_node("Relu", ["a"], ["r"]),
+             helper.make_node("Conv", ["r", "w2"], ["p"], name="project"), helper.make_node("Conv", ["p", "w3"], ["y"], name="last")]
+    graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 48, 64])],
+                              [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4, 48, 64])], made)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), tmp_path / "m.onnx")
+    (tmp_path / "white").mkdir()
+    for i in range(16):
+        cv2.imwrite(str(tmp_path / f"white/{i:02}.png"), rng.integers(246, 256, (48, 64, 3)).astype(np.uint8))
+    omma("quantize", tmp_path / "m.onnx", "-o", tmp_path / "q.onnx", "--calib", tmp_path / "white", *RAW, "--report", tmp_path / "q.json", "-q")
+    report = json.loads((tmp_path / "q.json").read_text())
+    quantised = [v for k, v in constants(onnx.load(tmp_path / "q.onnx")).items() if v.dtype == np.int8 and v.size > 32]
+    assert len(quantised) == 2 and report["outputs"][0]["db"] > 35
+    if report["weight_bits"] == 7:
+        for w in quantised:
+            w = w.reshape(w.shape[:2]).astype(int)
+            same = np.sign(w[:, 1:]) == np.sign(w[:, :-1])
+            assert (np.abs(w[:, 1:] + w[:, :-1])[same] <= 128).all()
+
+
+@pytest.mark.long
+def test_mixed_reader(omma, media, tmp_path):
+    """Texts: trials end early, and what is told of the model that was chosen is of all pictures."""
+    models, rng = media.parent / "models", np.random.default_rng(12)
+    (tmp_path / "plates").mkdir()
+    for i in range(80):
+        plate = np.full((32, 96, 3), (150, 60, 20), np.uint8)
+        cv2.putText(plate, "".join(rng.choice(list("ABCDEFGH0123456789"), 6)), (4, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.7, (255,) * 3, 2, cv2.LINE_AA)
+        cv2.imwrite(str(tmp_path / f"plates/{i:02d}.png"), np.clip(plate + rng.normal(0, 12, plate.shape), 0, 255).astype(np.uint8))
+    omma("quantize", models / "plate-rec.onnx", "-o", tmp_path / "q.onnx", "--calib", tmp_path / "plates", "--frames", 16, "--check", tmp_path / "plates",
+         "--method", "entropy", "--no-equalise", "--no-fit-rounding", "--mixed", "--floor", 0.95, "-q", "--report", tmp_path / "q.json")
+    report = json.loads((tmp_path / "q.json").read_text())
+    assert report["judged"] == 80 and report["score"] >= 0.95 > report["plain_score"]
+    assert report["score"] * 80 == pytest.approx(round(report["score"] * 80), abs=1e-3)
+    assert 0 < report["mixed"] < len(report["layers"]) and 0 < report["int8_share"] < 1

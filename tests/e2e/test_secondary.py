@@ -241,6 +241,13 @@ def test_a_second_opinion_meets_the_objects(omma, tmp_path):
     (f"model={CLASSIFY},crop=quad", ["crop", "boxes"]),
     (f"model={CLASSIFY},each=track", ["--track"]),
     (f"model={CLASSIFY},head=ctc", ["classify", "ctc"]),
+    (f"model={DATA / 'ctc.onnx'}", ["ctc", "alphabet"]),
+    (f"model={DATA / 'ctc.onnx'},alphabet={DATA / 'make_small.py'}", ["4 classes", "make_small.py", "characters"]),
+    (f"model={CLASSIFY},labels={DATA / 'make_small.py'}", ["make_small.py", "class names", "10 classes"]),
+    (f"model={CLASSIFY},gallery={DATA / 'make_small.py'}", ["classify", "embeddings"]),
+    (f"model={DATA / 'boxes.onnx'},head=embedding,gallery={DATA / 'make_small.py'}", ["boxes"]),
+    (f"model={CLASSIFY},min-size=-3x5", ["min-size", "-3x5"]),
+    (f"model={CLASSIFY},budget=0", ["budget"]),
     (f"model={DATA / 'none.onnx'}", ["none.onnx"]),
     (f"model={CLASSIFY},save-crops=/proc/none", ["/proc/none"]),
 ])

@@ -3,6 +3,7 @@ import csv
 import fcntl
 import json
 import os
+import signal
 import subprocess
 import termios
 import threading
@@ -41,6 +42,18 @@ def test_csv_quotes_what_is_odd(omma, tmp_path):
     assert {r["class"] for r in rows} == {"red, the first", '"green"', "blaü"}
     by_place = sorted((r["stream"], int(r["seq"]), r["class"], float(r["x"]), float(r["w"])) for r in rows)
     assert by_place == sorted((s, q, o["class"], o["box"][0], o["box"][2]) for s, q, o in objects)
+
+
+@pytest.mark.sanitize
+def test_names_of_another_encoding(omma, tmp_path):
+    """Bytes that are no UTF-8 leave files that are."""
+    (tmp_path / "names.txt").write_bytes("rot\ngrün\nblaü\n".encode("latin-1"))
+    files = [tmp_path / f"r.{kind}" for kind in ("jsonl", "csv", "vtt")]
+    omma("run", "-m", SHAPES, "--labels", tmp_path / "names.txt", "-i", "pattern:320x240:frames=4",
+         *(x for f in files for x in ("-o", f"{f.suffix[1:]}:{f}")))
+    for file in files:
+        text = file.read_bytes().decode()
+        assert "gr\ufffdn" in text and "bla\ufffd" in text, file
 
 
 @pytest.mark.sanitize
@@ -203,6 +216,67 @@ def test_disk_that_fills_up(omma, tmp_path, small_disk, kind):
 
 
 @pytest.mark.sanitize
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "vtt"])
+def test_a_file_that_is_moved_or_cut_goes_on(omma, tmp_path, kind):
+    """As logrotate does it, by another name or by copying and cutting: nothing is lost, every file stands for itself."""
+    out, old, copy, other = tmp_path / f"r.{kind}", tmp_path / "old", tmp_path / "copy", tmp_path / "all.jsonl"
+    p = omma.start("run", "-m", SHAPES, "-i", "pattern:160x120@100:frames=0", "--live", "--track", "iou", "-o", f"{kind}:{out}", "-o",
+                   f"jsonl:{other}")
+    try:
+        size = lambda path: path.stat().st_size if path.exists() else 0
+        wait_for(lambda: size(out) > 600, p)
+        out.rename(old)
+        wait_for(lambda: size(out) > 600, p)
+        p.send_signal(signal.SIGSTOP)  # nothing is written between the copy and the cut
+        copy.write_bytes(out.read_bytes())
+        os.truncate(out, 0)
+        p.send_signal(signal.SIGCONT)
+        wait_for(lambda: size(out) > 600, p)
+        err = stops_at_once(p)
+    finally:
+        p.kill()
+    assert p.returncode == 0 and not complaints(err), err
+    assert err.count("goes on in a new one") == 1 and f"{out}: was moved" in err, err
+    texts = [f.read_text() for f in (old, copy, out)]
+    assert all("\0" not in t for t in texts)
+    if kind == "jsonl":
+        rows = [json.loads(line) for t in texts for line in t.splitlines()]
+        assert rows == records(other) and len(rows) > 20
+    elif kind == "csv":
+        assert all(t.startswith("stream,seq,") and t.count("stream,seq,") == 1 for t in texts)
+        seqs = [int(line.split(",")[1]) for t in texts for line in t.splitlines() if not line.startswith("stream,")]
+        assert seqs == sorted(seqs) and set(seqs) == {r["seq"] for r in records(other) if r["objects"]}
+    else:
+        assert all(t.startswith("WEBVTT\n\n") and t.count("WEBVTT") == 1 for t in texts)
+
+
+@pytest.mark.sanitize
+def test_a_folder_that_goes_away(omma, tmp_path):
+    """Said once; the other sinks go on, and so does this one when the folder is back."""
+    folder, other = tmp_path / "disk", tmp_path / "all.jsonl"
+    folder.mkdir()
+    out, video = folder / "r.jsonl", folder / "v.mp4"
+    p = omma.start("run", "-m", SHAPES, "-d", "null", "-i", "pattern:160x120@100:frames=0", "--live", "-o", f"jsonl:{out}", "-o", f"jsonl:{other}",
+                   "-o", f"video:{video}", stderr=(tmp_path / "err").open("w"))
+    said = lambda words: words in (tmp_path / "err").read_text()
+    try:
+        wait_for(lambda: out.exists() and out.stat().st_size and video.stat().st_size > 5000, p)
+        for file in (out, video):
+            file.unlink()
+        folder.rmdir()
+        wait_for(lambda: said("cannot be made anew") and said("v.mp4: was removed"), p)
+        folder.mkdir()
+        wait_for(lambda: out.exists() and out.stat().st_size, p)
+        stops_at_once(p)
+    finally:
+        p.kill()
+    err = (tmp_path / "err").read_text()
+    assert p.returncode == 0 and err.count("r.jsonl") == 2 and err.count("v.mp4") == 1, err
+    back = records(out)
+    assert back and back == records(other)[-len(back):]
+
+
+@pytest.mark.sanitize
 def test_a_report_on_a_full_disk(omma, small_disk):
     (small_disk / "filler").write_bytes(bytes(65536))
     r = omma("run", "-m", SHAPES, "-d", "null", "-i", "pattern:64x48:frames=5", "-o", "null:", "--report", small_disk / "r.json", code=1)
@@ -240,6 +314,24 @@ def test_drawn_video(omma, tmp_path):
             assert not (plain[0] | plain[1]).all(), (seq, i, column.tolist())
             seen += 1
     assert seen > 5
+
+
+def test_letters_of_a_font(omma, tmp_path):
+    """A character of the user's font is drawn pixel for pixel; without it there is a box; a font that is none is told of first."""
+    (tmp_path / "names.txt").write_text("京\n京\n京\n", encoding="utf-8")
+    (tmp_path / "full.hex").write_text("4EAC:" + "F" * 64 + "\n")
+    run = ["run", "-m", SHAPES, "--labels", tmp_path / "names.txt", "-i", "pattern:640x480:frames=1:seed=3", "-q"]
+    bright = {}
+    for name, font in (("with", ["--font", tmp_path / "full.hex"]), ("without", [])):
+        omma(*run, "-o", f"video:{tmp_path}/{name}.mp4", *font)
+        [picture] = frames_of(tmp_path / f"{name}.mp4", 640, 480)
+        bright[name] = picture
+    changed = np.abs(bright["with"] - bright["without"]).max(axis=2) > 60
+    assert 3 * 20 < changed.sum() < 3 * 400
+    (tmp_path / "bad.hex").write_text("4EAC:FF\n")
+    for font, says in (("bad.hex", "bad.hex:1: no line of a .hex font"), ("none.hex", "none.hex: cannot open")):
+        r = omma(*run, "-o", "null:", "--font", tmp_path / font, code=None)
+        assert r.code in (1, 2) and len(r.err.splitlines()) == 1 and says in r.err, r
 
 
 @pytest.mark.sanitize

@@ -106,6 +106,14 @@ def test_sweep(omma, tmp_path):
     assert page.count("<svg") == 3 and "http" not in page.replace("http://www.w3.org", "")
 
 
+def test_a_sweep_of_any_length(omma, tmp_path):
+    """More steps than are of use, and than a number of 32 bits holds."""
+    omma("worker", "-m", CLASSIFY, "-i", "pattern:64x48:frames=4", "--split-sweep", "--split-max", 1, "--max-steps", 2**32, "--device", "null:0",
+         "-o", tmp_path, "-q")
+    report = json.loads((tmp_path / "split_classify.json").read_text())
+    assert report["steps"] == 1000 and report["unsplit"]["latency_ms"] >= 0 and len(report["splits"]) == 1
+
+
 @pytest.mark.parametrize("args, words", [
     (["--split-point", "layr3"], "no layer, tensor or module is called 'layr3'"),
     (["--split-point", "classify:men"], "did you mean 'mean'"),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import BUILD, ROOT, free_port, wait_for
+from live import Cameras, h264
 
 SHAPES = ROOT / "tests/data/shapes.onnx"
 NULL = ["--device", "null:3000"]
@@ -107,6 +108,24 @@ def test_threads_follow_the_cores(omma, media, tmp_path):
     assert "summary:" in log(tmp_path)
 
 
+def test_a_stop_is_no_error_wherever_it_comes(omma, media, tmp_path):
+    """While a model is loaded, a video opened, a split measured that would take minutes."""
+    for i, wait in enumerate((0.15, 0.25, 0.4, 0.6)):
+        process = omma.start("worker", "-m", "mobilenet_v2", "-i", media / "bikes.mp4", "-o", tmp_path / str(i))
+        wait_for(lambda: list((tmp_path / str(i)).glob("*.log")), process)
+        time.sleep(wait)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 0 and "omma worker: " not in err, err
+    process = omma.start("worker", "-m", "mobilenet_v2", "-i", "pattern:frames=4", "--split-sweep", "--max-steps", 1000, "-d", "null:100000",
+                         "-o", tmp_path / "s")
+    wait_for(lambda: "sweep: " in "".join(p.read_text() for p in (tmp_path / "s").glob("*.log")), process)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0 and (tmp_path / "s/split_mobilenet_v2.json").exists(), err
+
+
 def test_killed_rows_are_whole(omma, tmp_path):
     for i in range(3):
         folder = tmp_path / str(i)
@@ -183,6 +202,30 @@ def test_inputs_that_are_not_there(omma, tmp_path):
         server.server_close()
 
 
+def test_inputs_over_the_network(omma, tmp_path):
+    """A file of a web server, and a camera of a real RTSP server."""
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args):
+            super().__init__(*args, directory=str(tmp_path))
+
+        def log_message(self, *args):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    cameras = Cameras([h264(tmp_path / "clip.h264", "160x120")])
+    try:
+        for kind, uri in (("http", f"http://127.0.0.1:{server.server_address[1]}/clip.h264"), ("rtsp", cameras.url())):
+            omma("worker", "-m", SHAPES, "-i", uri, *NULL, "-b", 2, "--max-steps", 4, "-o", tmp_path / kind, "-q")
+            found = rows(tmp_path / kind)
+            assert len(found) == 4
+            check_sums(found)
+    finally:
+        cameras.close()
+        server.shutdown()
+        server.server_close()
+
+
 @pytest.mark.race
 def test_trace_has_each_phase(omma, tmp_path):
     omma("worker", "-m", SHAPES, "-i", "pattern:64x48:frames=9", *NULL, "--trace", tmp_path / "t.json", "-o", tmp_path)
@@ -244,6 +287,40 @@ def test_placements(omma, tmp_path, prep, infer):
     check_sums(found)
     if not infer:
         assert "found: red 10, green 10, blue 10" in result.err
+
+
+@pytest.mark.parametrize("flag", ["--infer-on-gpu", "--prep-on-gpu"])
+@pytest.mark.parametrize("busy", [0, 40])
+def test_a_gpu_that_others_use_is_told(omma, tmp_path, flag, busy):
+    """Asked before the worker itself tries kernels out on it: its own work is nobody else's."""
+    result = omma("worker", "-m", SHAPES, "-i", "pattern:320x240:frames=12", flag, "--enable-compile", "--gpu", "flaky:900", "-o", tmp_path,
+                  env={**os.environ, "OMMA_TEST_BUSY": str(busy), "OMMA_PLUGINS": f"{BUILD}/tests/conform:{BUILD}/src/backend/openvino"})
+    assert ("warning: flaky:900 is busy already: 40%" in result.err) == (busy == 40), result.err
+
+
+def test_the_whole_configuration_is_logged(omma, tmp_path):
+    """However long its paths are."""
+    folder = tmp_path / ("f" * 200) / ("g" * 200) / ("h" * 200)
+    folder.mkdir(parents=True)
+    for name in ("a" * 200, "b" * 200):
+        (folder / name).write_text("rot\ngruen\nblau\n")
+    omma("worker", "-m", SHAPES, "-i", "pattern:64x48:frames=9", *NULL, "--labels", folder / ("a" * 200), "--trace", folder / ("b" * 200),
+         "-o", tmp_path / "w")
+    config = next(line for line in log(tmp_path / "w").splitlines() if "config: " in line)
+    assert f"labels={folder}/{'a' * 200} " in config and f"trace={folder}/{'b' * 200} " in config and config.endswith("log-level=warn")
+
+
+@pytest.mark.parametrize("flag", ["--save", "--checkpoint", "--trace"])
+def test_files_are_tried_before_the_first_step(omma, tmp_path, flag):
+    """Not after hours of training."""
+    words = ["worker", "-m", ROOT / "tests/data/classify.onnx", "-i", "pattern:64x48:frames=0", "--mode", "retrain", "-o", tmp_path / "w"]
+    for path, why in ((tmp_path / "none/x", "No such file"), (tmp_path, "is a directory")):
+        done = omma(*words, flag, path, code=1, timeout=30)
+        assert done.err.count("\n") == 1 and f"{flag}: {path}: cannot write: {why}" in done.err
+    if flag != "--save":
+        done = omma(*words, flag, tmp_path / "same", "--save", tmp_path / "same", code=2, timeout=30)
+        assert "would both write" in done.err
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("flag", ["--infer-on-gpu", "--prep-on-gpu"])

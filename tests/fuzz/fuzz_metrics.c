@@ -58,7 +58,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     show(data[1] & 1);
     put_file(data + 2, size - 2);
     om_mem_fail_after(data[0] ? data[0] : -1);
-    int err = om_launch_stats_read(&s, dir);
+    int err = om_launch_stats_read(&s, dir, NULL);
     om_mem_fail_after(-1);
     if (!err) check(&s);
     om_launch_stats_fini(&s);

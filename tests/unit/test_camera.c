@@ -57,8 +57,8 @@ static void test_live_line_follows_arrivals_over_leaps(void **state)
     assert_int_equal(om_timeline_map_live(&t, 560 * s + f, now += 60 * s),
                      8 * f + 60 * s); /* ahead, as time is */
     assert_int_equal(om_timeline_map_live(&t, 560 * s + f, now += f),
-                     8 * f + 60 * s + 1); /* twice the same */
-    int64_t last = 8 * f + 60 * s + 1;
+                     8 * f + 60 * s + 1000); /* twice the same */
+    int64_t last = 8 * f + 60 * s + 1000;
     uint32_t random = 1;
     for (int i = 0; i < 10000; i++) { /* whatever comes, it rises */
         random = random * 1664525 + 1013904223;
@@ -69,6 +69,34 @@ static void test_live_line_follows_arrivals_over_leaps(void **state)
     }
 }
 
+/* A clock that stands, or runs backwards: after half a second the time that passes counts, and the camera's
+ * own again once it rises. One that is set back a little is waited for. */
+static void test_live_line_over_clocks_that_stand(void **state)
+{
+    int64_t s = OM_NS_PER_SEC, f = 40 * OM_NS_PER_MS;
+    for (int64_t step = -f; step <= 0; step += f) {
+        om_timeline t;
+        om_timeline_init(&t, 25);
+        int64_t now = 1000 * s, ts = 77 * s, last = om_timeline_map_live(&t, ts, now), at = 0;
+        for (int i = 1; i <= 250; i++) {
+            int64_t next = om_timeline_map_live(&t, ts += step, now += f);
+            assert_true(next > last);
+            if (i > 25) assert_in_range(next - i * f, 0, 20000);
+            last = next;
+        }
+        at = last;
+        for (int i = 1; i <= 50; i++)
+            assert_int_equal(om_timeline_map_live(&t, ts += 2 * f, now += f), at + 2 * i * f);
+    }
+    om_timeline t;
+    om_timeline_init(&t, 25);
+    int64_t now = 1000 * s;
+    for (int i = 0; i < 10; i++) om_timeline_map_live(&t, i * f, now += f);
+    assert_int_equal(om_timeline_map_live(&t, 7 * f, now += f), 9 * f + 1000);
+    assert_int_equal(om_timeline_map_live(&t, 8 * f, now += f), 9 * f + 2000);
+    assert_int_equal(om_timeline_map_live(&t, 10 * f, now += 2 * f), 10 * f);
+}
+
 static void test_live_line_without_any_time(void **state)
 {
     om_timeline t;
@@ -76,8 +104,8 @@ static void test_live_line_without_any_time(void **state)
     int64_t now = 5;
     assert_int_equal(om_timeline_map_live(&t, OM_NO_TIME, now), 0);
     assert_int_equal(om_timeline_map_live(&t, OM_NO_TIME, now += 200), 200);
-    assert_int_equal(om_timeline_map_live(&t, OM_NO_TIME, now), 201); /* a burst */
-    assert_int_equal(om_timeline_map_live(&t, OM_NO_TIME, now += 1000), 1201);
+    assert_int_equal(om_timeline_map_live(&t, OM_NO_TIME, now), 1200); /* a burst */
+    assert_int_equal(om_timeline_map_live(&t, OM_NO_TIME, now += 1000), 2200);
 }
 
 static void expect_login(const char *uri, const char *expected)
@@ -193,6 +221,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pauses_double_up_to_a_bound),
         cmocka_unit_test(test_live_line_follows_arrivals_over_leaps),
+        cmocka_unit_test(test_live_line_over_clocks_that_stand),
         cmocka_unit_test(test_live_line_without_any_time),
         cmocka_unit_test(test_credentials_fit_hosts),
         cmocka_unit_test(test_bad_credentials_are_named_and_not_shown),

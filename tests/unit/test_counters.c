@@ -232,6 +232,70 @@ static void a_tool_is_run_and_read(void **state)
     om_profile_fini(&p);
 }
 
+/* A stand-in that takes Nsight Systems' options, runs the program, and projects ranges onto kernels out of
+ * its SQLite export: the last inference counts, and nothing of it is left on the disk. */
+static void nsys_is_called_and_read_as_its_guide_says(void **state)
+{
+    static const char body[] =
+        "dir=$(dirname \"$0\")\n"
+        "printf '#!/bin/sh\\n[ \"$1 $2\" = \"profile model with a space.onnx\" ]\\n' >$dir/omma-itself; chmod +x "
+        "$dir/omma-itself\n"
+        "/usr/bin/python3 " TEST_DATA
+        "/../e2e/nsys_standin.py \"$@\"; code=$?; rm $dir/omma-itself; exit $code\n";
+    char parent[] = "/tmp/omma-counters-XXXXXX";
+    om_profile p;
+    make(&p);
+    assert_non_null(mkdtemp(parent));
+    setenv("TMPDIR", parent, 1);
+    setenv("STANDIN_KERNELS",
+           "[[[\"step#0 @0@\",[100]],[\"step#2 @1@\",[200]]],"
+           "[[\"step#0 @0@\",[4.5]],[\"step#1 x\",[50]],[\"step#2 @1@\",[3,2.25]]]]",
+           1);
+    int err = count_with("nsys", body, OM_TOOL_NSYS, &p);
+    if (err) fail_msg("%s", om_error_message());
+    assert_string_equal(p.counted_by, "nsys");
+    assert_int_equal(p.layers[0].counters.kernels, 1);
+    near(p.layers[0].counters.us, 4.5);
+    assert_int_equal(p.layers[1].counters.kernels, 2);
+    near(p.layers[1].counters.us, 5.25);
+    setenv("STANDIN_KERNELS", "[]", 1);
+    assert_int_equal(count_with("nsys", body, OM_TOOL_NSYS, &p), OM_ERR_FORMAT);
+    assert_non_null(strstr(om_error_message(), "does not contain NVTX event data"));
+    assert_int_equal(rmdir(parent), 0);
+    unsetenv("TMPDIR");
+    unsetenv("STANDIN_KERNELS");
+    om_profile_fini(&p);
+}
+
+/* A folder of that name is no program, nor is a tool waited for that nobody wants any more. */
+static void a_tool_is_ended_with_the_profile(void **state)
+{
+    om_profile p;
+    om_cancel stop;
+    om_tool_params q = {.tool = OM_TOOL_NCU, .command = "omma-itself", .cancel = &stop};
+    char dir[64], path[256], file[128];
+    char *before = om_strdup(getenv("PATH"));
+    make(&p);
+    assert_int_equal(om_cancel_init(&stop), OM_OK);
+    om_cancel_fire(&stop);
+    put_program(dir, "ncu", "exec sleep 600\n");
+    snprintf(path, sizeof path, "%s:/usr/bin:/bin", dir);
+    setenv("PATH", path, 1);
+    assert_int_equal(om_profile_count(&p, &q), OM_ERR_CANCELLED);
+    snprintf(file, sizeof file, "%s/ncu", dir);
+    unlink(file);
+    if (access("/usr/local/cuda/bin/ncu", X_OK)) {
+        assert_int_equal(mkdir(file, 0755), 0);
+        assert_int_equal(om_profile_count(&p, &q), OM_ERR_NOT_FOUND);
+        rmdir(file);
+    }
+    rmdir(dir);
+    setenv("PATH", before, 1);
+    om_free(before);
+    om_cancel_fini(&stop);
+    om_profile_fini(&p);
+}
+
 static void a_tool_that_fails_is_quoted(void **state)
 {
     om_profile p;
@@ -270,7 +334,7 @@ static void counters_are_in_the_files(void **state)
     assert_true(fd >= 0);
     close(fd);
     strcpy(p.counted_by, "ncu");
-    p.layers_us = 20;
+    p.layers_us = p.latency_us = 20;
     p.to_host_us = 7;
     p.layers[1].counters = (om_counters){.kernels = 2,
                                          .us = 9,
@@ -373,6 +437,8 @@ int main(void)
         cmocka_unit_test(nsys_tables_are_folded_into_layers),
         cmocka_unit_test(numbers_that_are_none_are_left_out),
         cmocka_unit_test(a_tool_is_run_and_read),
+        cmocka_unit_test(nsys_is_called_and_read_as_its_guide_says),
+        cmocka_unit_test(a_tool_is_ended_with_the_profile),
         cmocka_unit_test(a_tool_that_fails_is_quoted),
         cmocka_unit_test(a_tool_that_is_not_there_is_named),
         cmocka_unit_test(counters_are_in_the_files),

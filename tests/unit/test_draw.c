@@ -8,6 +8,9 @@
 #include <cmocka.h>
 
 #include "base/error.h"
+#include "base/mem.h"
+#include "base/utf8.h"
+#include "folder.h"
 #include "kernel/draw.h"
 #include "kernel/draw_font.h"
 
@@ -97,7 +100,7 @@ static void everything_is_clipped(void **state)
                 om_draw_rect(&f->image, far[i], far[j], 30, far[(i + 3 * j) % n], 3, c);
                 om_draw_line(&f->image, far[i], far[j], far[j], far[i], 3, c);
                 om_draw_disc(&f->image, far[i], far[j], 5, c);
-                om_draw_text(&f->image, far[i], far[j], 12, "clip", c);
+                om_draw_text(&f->image, far[i], far[j], 12, "clip", NULL, c);
                 om_point path[] = {{(float)far[i], (float)far[j]}, {(float)far[j], 5}, {6, (float)far[i]}};
                 om_draw_path(&f->image, path, 3, true, 3, c);
                 om_draw_polygon(&f->image, path, 3, c);
@@ -191,33 +194,253 @@ static void every_character_is_drawn(void **state)
         for (int c = 33; c < 127; c++) {
             char text[2] = {(char)c, 0};
             om_frame *f = blank(OM_PIX_I420, 2 * h, h + 8);
-            int width = om_draw_text(&f->image, 0, 2, h, text, (om_color){255, 255, 255, 255});
-            assert_int_equal(width, om_draw_text_width(h, text));
+            int width = om_draw_text(&f->image, 0, 2, h, text, NULL, (om_color){255, 255, 255, 255});
+            assert_int_equal(width, om_draw_text_width(h, text, NULL));
             assert_true(touched(f, 0, 2, width + 1, h + 4) > 0);
             assert_int_equal(touched(f, 0, 0, 2 * h, 1), 0);
             assert_int_equal(touched(f, width + 2, 0, 2 * h, h + 8), 0);
             om_frame_unref(f);
         }
     }
-    assert_true(om_draw_text_width(20, "a b") > om_draw_text_width(20, "ab"));
-    assert_int_equal(om_draw_text_width(20, ""), 0);
+    assert_true(om_draw_text_width(20, "a b", NULL) > om_draw_text_width(20, "ab", NULL));
+    assert_int_equal(om_draw_text_width(20, "", NULL), 0);
+}
+
+static void assert_well_formed(const om_glyph *g)
+{
+    for (int i = 0; i < g->n; i++)
+        for (const char *p = g->parts[i].strokes; *p; p += *p == ' ' ? 1 : 2) {
+            if (*p == ' ') continue;
+            assert_non_null(strchr("0123456789abc", p[0]));
+            assert_non_null(strchr("123456789abcdef", p[1]));
+        }
 }
 
 /* Each glyph is well formed, and no two look alike. */
 static void glyphs_differ(void **state)
 {
-    for (int c = ' '; c <= '~'; c++) {
-        const char *glyph = om_font_glyph((unsigned char)c);
-        for (const char *p = glyph; *p; p += *p == ' ' ? 1 : 2) {
-            if (*p == ' ') continue;
-            assert_true(p[0] >= '0' && p[0] <= '8');
-            assert_non_null(strchr("0123456789abcdef", p[1]));
-            assert_true(p[1] != 0);
+    om_glyph g, h;
+    for (uint32_t c = ' '; c <= '~'; c++) {
+        assert_true(om_font_glyph(c, &g));
+        assert_int_equal(g.n, 1);
+        assert_well_formed(&g);
+        for (uint32_t other = ' '; other < c; other++) {
+            om_font_glyph(other, &h);
+            assert_string_not_equal(g.parts[0].strokes, h.parts[0].strokes);
         }
-        for (int other = ' '; other < c; other++)
-            assert_string_not_equal(glyph, om_font_glyph((unsigned char)other));
     }
-    assert_string_equal(om_font_glyph(200), om_font_glyph(7));
+    assert_false(om_font_glyph(7, &g));
+    assert_false(om_font_glyph(0x6f22, &h));
+    assert_string_equal(g.parts[0].strokes, h.parts[0].strokes);
+}
+
+#define CELL 32
+
+/* The luma of a text in a cell of its own. */
+static om_frame *written(const char *text, const om_font *font)
+{
+    om_frame *f = blank(OM_PIX_GRAY8, 4 * CELL, CELL + 4);
+    om_draw_text(&f->image, 2, 2, CELL, text, font, (om_color){255, 255, 255, 255});
+    return f;
+}
+
+static bool look_alike(const char *a, const char *b, const om_font *font)
+{
+    om_frame *x = written(a, font), *y = written(b, font);
+    bool same = true;
+    for (int row = 0; row < CELL + 4 && same; row++)
+        same = !memcmp(x->image.plane[0] + (ptrdiff_t)row * x->image.stride[0],
+                       y->image.plane[0] + (ptrdiff_t)row * y->image.stride[0], 4 * CELL);
+    om_frame_unref(x);
+    om_frame_unref(y);
+    return same;
+}
+
+static const char *utf8(uint32_t c)
+{
+    static char text[8];
+    text[om_utf8_encode(c, text)] = '\0';
+    return text;
+}
+
+/* All letters of Latin-1, Latin Extended-A, modern Greek, Cyrillic and Vietnamese, within their cells. */
+static void letters_beyond_ascii(void **state)
+{
+    static const uint32_t ranges[][2] = {{0xa1, 0x17f},    {0x386, 0x386},   {0x388, 0x38a},  {0x38c, 0x38c},
+                                         {0x38e, 0x3a1},   {0x3a3, 0x3ce},   {0x400, 0x45f},  {0x490, 0x493},
+                                         {0x1ea0, 0x1ef9}, {0x2013, 0x2014}, {0x20ac, 0x20ac}};
+    for (size_t r = 0; r < sizeof ranges / sizeof *ranges; r++)
+        for (uint32_t c = ranges[r][0]; c <= ranges[r][1]; c++) {
+            om_glyph g;
+            if (!om_font_glyph(c, &g)) fail_msg("U+%04X is lacking", c);
+            assert_well_formed(&g);
+            assert_in_range((int)g.width, 0, 14);
+            om_frame *f = written(utf8(c), NULL);
+            int width = om_draw_text_width(CELL, utf8(c), NULL);
+            assert_true(touched(f, 2, 2, 2 + width, CELL + 4) > 0);
+            if (touched(f, 0, 0, 4 * CELL, 2) || touched(f, 3 + width, 0, 4 * CELL, CELL + 4))
+                fail_msg("U+%04X leaves its cell", c);
+            om_frame_unref(f);
+        }
+    static const char *const pairs[][2] = {{"Ä", "A"}, {"ä", "a"}, {"ö", "o"}, {"Ö", "Ó"}, {"é", "è"},
+                                           {"ñ", "n"}, {"ř", "r"}, {"ş", "s"}, {"ž", "ź"}, {"Б", "В"},
+                                           {"й", "и"}, {"ё", "е"}, {"Ш", "Щ"}, {"ώ", "ω"}, {"Σ", "Ξ"},
+                                           {"ế", "ê"}, {"ø", "o"}, {"ß", "b"}};
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
+        assert_false(look_alike(pairs[i][0], pairs[i][1], NULL));
+}
+
+/* One character, however it is written. */
+static void characters_of_several_forms(void **state)
+{
+    assert_true(look_alike("\u00fc", "u\u0308", NULL)); /* put together, and letter with mark */
+    assert_true(look_alike("\u0439", "\u0438\u0306", NULL));
+    assert_true(look_alike("\u1ebf", "e\u0302\u0301", NULL));
+    assert_true(look_alike("i\u0301", "\u00ed", NULL));  /* the dot is gone */
+    assert_true(look_alike("\uff21\uff11", "A1", NULL)); /* as wide as Chinese */
+    assert_true(look_alike("A\u00a0B\u200b", "A B", NULL));
+    assert_true(look_alike("\ufeff"
+                           "AB",
+                           "AB", NULL));
+    assert_int_equal(om_draw_text_width(CELL, "\u200b\ufe0f", NULL), 0);
+    for (int n = 0; n < 9; n++) { /* more marks than a letter can carry */
+        char text[32] = "a";
+        for (int i = 0; i < n; i++) strcat(text, "\u0301");
+        om_frame_unref(written(text, NULL));
+    }
+    om_frame_unref(written("\u0301", NULL));
+}
+
+/* A character that nobody has is one box, and so is a byte that begins none. */
+static void unknown_characters(void **state)
+{
+    int box = om_draw_text_width(CELL, "\u6f22", NULL);
+    assert_true(box > 0);
+    assert_int_equal(om_draw_text_width(CELL, "\u6f22\u5b57", NULL), 2 * box);
+    assert_int_equal(om_draw_text_width(CELL, "\xff\xfe", NULL), 2 * box);
+    assert_int_equal(om_draw_text_width(CELL, "\xe6\xbc", NULL), 2 * box); /* cut off */
+    assert_int_equal(om_draw_text_width(CELL, "\xc0\x80", NULL), 2 * box); /* longer than it has to be */
+    assert_true(look_alike("\u6f22", "\xff", NULL));
+    assert_true(look_alike("\u6f22", "\x07", NULL));
+    assert_false(look_alike("\u6f22", "0", NULL));
+}
+
+#define SQUARE "FFFF80018001800180018001800180018001800180018001800180018001FFFF"
+#define HALF "000000FF00000000000000000000FF00"
+
+static void a_font_from_a_file(void **state)
+{
+    om_font *font;
+    int columns;
+    const char *path = folder_file("a.hex", "# two of them, one twice\n6F22:" SQUARE "\r\n\n0041:" HALF
+                                            "\n10ffff:" HALF "\n6f22:" SQUARE);
+    assert_int_equal(om_font_load(path, &font), OM_OK);
+    assert_null(om_font_rows(font, 0x6f23, &columns));
+    assert_null(om_font_rows(NULL, 0x6f22, &columns));
+    assert_non_null(om_font_rows(font, 0x10ffff, &columns));
+    assert_int_equal(columns, 8);
+    assert_int_equal(om_font_rows(font, 0x6f22, &columns)[2], 0x80);
+    assert_int_equal(columns, 16);
+    assert_int_equal(om_draw_text_width(CELL, "\u6f22", font), CELL);
+    om_frame *f =
+        written("\u6f22", font); /* twice as large: rows and columns 0 and 15 of 16, two pixels each */
+    assert_int_equal(touched(f, 0, 0, 4 * CELL, CELL + 4), CELL * CELL - (CELL - 4) * (CELL - 4));
+    assert_int_equal(luma(f, 2, 2), 235);
+    assert_int_equal(luma(f, CELL + 1, CELL + 1), 235);
+    assert_int_equal(luma(f, CELL / 2, CELL / 2), BLACK);
+    om_frame_unref(f);
+    for (int height = 5; height < 40; height++) { /* and at any other size it keeps its brightness */
+        f = blank(OM_PIX_GRAY8, 64, 64);
+        om_draw_text(&f->image, 3, 3, height, "\u6f22", font, (om_color){255, 255, 255, 255});
+        double sum = 0;
+        for (int y = 0; y < 64; y++)
+            for (int x = 0; x < 64; x++) sum += (luma(f, x, y) - BLACK) / 219.0;
+        assert_float_equal(sum, 60.0 / 256 * height * height, 0.02 * height * height + 2);
+        assert_int_equal(touched(f, 0, 0, 64, 3) + touched(f, height + 4, 0, 64, 64), 0);
+        om_frame_unref(f);
+    }
+    assert_true(look_alike("A", "A", font));
+    assert_int_equal(om_draw_text_width(CELL, "A", font),
+                     om_draw_text_width(CELL, "A", NULL)); /* own first */
+    om_font_destroy(font);
+    om_font_destroy(NULL);
+}
+
+static void fonts_that_are_none(void **state)
+{
+    static const struct {
+        const char *text, *said;
+    } bad[] = {{"", "no character"},
+               {"# nothing\n\n", "no character"},
+               {"0041" HALF "\n", ":1:"},
+               {"0041:" HALF "\nhello\n", ":2:"},
+               {"0041:FF\n", ":1:"},
+               {"0041:" HALF "0\n", ":1:"},
+               {"0041:" SQUARE SQUARE SQUARE "\n", ":1:"},
+               {"110000:" HALF "\n", ":1:"},
+               {"000000041:" HALF "\n", ":1:"},
+               {":" HALF "\n", ":1:"},
+               {"0041:" HALF " x\n", ":1:"},
+               {"STARTFONT 2.1\nFONT x\n", ":1:"}};
+    om_font *font;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_int_equal(om_font_load(folder_file("bad.hex", bad[i].text), &font), OM_ERR_FORMAT);
+        assert_null(font);
+        assert_non_null(strstr(om_error_message(), "bad.hex"));
+        if (!strstr(om_error_message(), bad[i].said)) fail_msg("%zu: %s", i, om_error_message());
+    }
+    assert_int_equal(om_write_file_atomic(folder_path("n.hex"), "0041:\0", 6), OM_OK);
+    assert_int_equal(om_font_load(folder_path("n.hex"), &font), OM_ERR_FORMAT);
+    assert_int_equal(om_font_load(folder_path("none.hex"), &font), OM_ERR_NOT_FOUND);
+    folder_file("good.hex", "0041:" HALF "\n6F22:" SQUARE "\n");
+    for (long n = 0;; n++) {
+        om_mem_fail_after(n);
+        int err = om_font_load(folder_path("good.hex"), &font);
+        bool met = om_mem_injected();
+        om_mem_fail_after(-1);
+        if (!met) {
+            assert_int_equal(err, OM_OK);
+            om_font_destroy(font);
+            break;
+        }
+        assert_int_equal(err, OM_ERR_NOMEM);
+        assert_null(font);
+    }
+}
+
+static om_frame *labelled(const char *end)
+{
+    om_dets d = {0};
+    char text[2 * 60 + 1] = "";
+    for (int i = 0; i < 49; i++) strcat(text, "\u0431");
+    strcat(text, end);
+    om_detection *det = om_dets_add(&d);
+    *det = (om_detection){10, 60, 1, 1, .score = 0.5f, .track = -1};
+    assert_int_equal(om_dets_set_text(&d, det, text, 0.9f), OM_OK);
+    om_frame *f = blank(OM_PIX_GRAY8, 1200, 100);
+    om_draw_dets(&f->image, &d, NULL, NULL);
+    om_dets_fini(&d);
+    return f;
+}
+
+static int pixels_apart(const om_frame *a, const om_frame *b)
+{
+    int apart = 0;
+    for (int y = 0; y < a->image.height; y++)
+        for (int x = 0; x < a->image.width; x++) apart += luma(a, x, y) != luma(b, x, y);
+    return apart;
+}
+
+/* Between characters, by their number and not by their bytes. */
+static void long_texts_are_cut(void **state)
+{
+    om_frame *whole = labelled("\u0416"), *longer = labelled("\u0416\u0416\u0416"),
+             *other = labelled("\u042e");
+    assert_int_equal(pixels_apart(whole, longer), 0);
+    assert_true(pixels_apart(whole, other) > 0);
+    om_frame_unref(whole);
+    om_frame_unref(longer);
+    om_frame_unref(other);
 }
 
 static void neighbouring_colours_are_apart(void **state)
@@ -258,7 +481,7 @@ static void detections_of_any_kind(void **state)
                                       "picture, so that it is cut",
                                       1),
                      OM_OK);
-    om_draw_dets(&f->image, &d, &labels);
+    om_draw_dets(&f->image, &d, &labels, NULL);
     om_dets_clear(&d);
     om_frame_unref(f);
 
@@ -270,7 +493,7 @@ static void detections_of_any_kind(void **state)
         f = blank(OM_PIX_I420, 176, 144);
         om_detection *det = om_dets_add(&d);
         *det = (om_detection){at[i][0], at[i][1], 1, 1, .score = 0.5f, .track = -1};
-        om_draw_dets(&f->image, &d, &labels);
+        om_draw_dets(&f->image, &d, &labels, NULL);
         areas[i] = touched(f, 0, 0, 176, 144);
         assert_true(areas[i] + 4 >= areas[0]);
         om_dets_clear(&d);
@@ -291,7 +514,7 @@ static void texts_stand_above(void **state)
             om_detection *det = om_dets_add(&d);
             *det = (om_detection){at[i][0], at[i][1], 1, 1, .score = 0.5f, .track = -1};
             if (k) assert_int_equal(om_dets_set_text(&d, det, "A8K526", 0.9f), OM_OK);
-            om_draw_dets(&f->image, &d, NULL);
+            om_draw_dets(&f->image, &d, NULL, NULL);
             areas[k][i] = touched(f, 0, 0, 176, 144);
             om_dets_clear(&d);
             om_frame_unref(f);
@@ -333,10 +556,16 @@ int main(void)
         cmocka_unit_test(fills_at_every_offset),
         cmocka_unit_test(every_character_is_drawn),
         cmocka_unit_test(glyphs_differ),
+        cmocka_unit_test(letters_beyond_ascii),
+        cmocka_unit_test(characters_of_several_forms),
+        cmocka_unit_test(unknown_characters),
+        cmocka_unit_test(a_font_from_a_file),
+        cmocka_unit_test(fonts_that_are_none),
+        cmocka_unit_test(long_texts_are_cut),
         cmocka_unit_test(neighbouring_colours_are_apart),
         cmocka_unit_test(detections_of_any_kind),
         cmocka_unit_test(texts_stand_above),
         cmocka_unit_test(answers_of_this_picture),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, folder_make, folder_remove);
 }

@@ -85,6 +85,17 @@ static void test_boxes_whose_area_is_no_number(void **state)
     assert_non_null(strstr(om_error_message(), "t:1: a box of numbers"));
 }
 
+/* They overlap, and their areas are too small for any number. */
+static void test_boxes_too_thin_for_an_area(void **state)
+{
+    (void)state;
+    const char *rows = "1,1,0,0,1e-200,1e-200\n1,2,50,0,10,10\n2,1,0,0,1e-200,1e-200\n";
+    om_mot_scores s;
+    assert_int_equal(score(folder_file("t", rows), folder_file("r", rows), &s), OM_OK);
+    assert_true(isfinite(s.motp) && isfinite(s.hota) && isfinite(s.idf1) && isfinite(s.loca));
+    assert_int_equal(s.matches, 1);
+}
+
 static void test_out_of_memory(void **state)
 {
     (void)state;
@@ -105,8 +116,11 @@ static void test_out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_broken_track),  cmocka_unit_test(test_pairs_stay_together),
-        cmocka_unit_test(test_what_is_no_text), cmocka_unit_test(test_boxes_whose_area_is_no_number),
+        cmocka_unit_test(test_a_broken_track),
+        cmocka_unit_test(test_pairs_stay_together),
+        cmocka_unit_test(test_what_is_no_text),
+        cmocka_unit_test(test_boxes_whose_area_is_no_number),
+        cmocka_unit_test(test_boxes_too_thin_for_an_area),
         cmocka_unit_test(test_out_of_memory),
     };
     return cmocka_run_group_tests(tests, folder_make, folder_remove);

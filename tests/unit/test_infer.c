@@ -249,7 +249,7 @@ static void folding(void **state)
     om_graph_destroy(g);
 }
 
-/* Division by zero, an overflowing power and a cast of infinity have no integer: they stay unknown. */
+/* An overflowing power and a cast of infinity have no integer: they stay unknown. */
 static void numbers_that_are_none(void **state)
 {
     om_graph *g = new_graph(13);
@@ -263,22 +263,24 @@ static void numbers_that_are_none(void **state)
         const char *op;
         int a, b;
         bool folds;
-    } cases[] = {{"Div", big, zero, false}, {"Mod", big, zero, false}, {"Mod", big, minus, true},
-                 {"Pow", big, big, false},  {"Sub", zero, big, true},  {"Mul", big, minus, true}};
-    int outs[7];
-    for (int i = 0; i < 6; i++) outs[i] = add(g, cases[i].op, (int[]){cases[i].a, cases[i].b}, 2)->outputs[0];
+    } cases[] = {{"Mod", big, minus, true},
+                 {"Pow", big, big, false},
+                 {"Sub", zero, big, true},
+                 {"Mul", big, minus, true}};
+    int outs[5];
+    for (int i = 0; i < 4; i++) outs[i] = add(g, cases[i].op, (int[]){cases[i].a, cases[i].b}, 2)->outputs[0];
     om_node *cast = add(g, "Cast", &f, 1);
     om_node_set_int(cast, "to", 7);
-    outs[6] = cast->outputs[0];
-    char names[7][16];
-    for (int i = 0; i < 7; i++) {
+    outs[4] = cast->outputs[0];
+    char names[5][16];
+    for (int i = 0; i < 5; i++) {
         snprintf(names[i], sizeof names[i], "case%d", i);
         om_graph_rename_value(g, outs[i], names[i]);
         om_graph_mark_output(g, add(g, "Identity", &outs[i], 1)->outputs[0]);
     }
     assert_int_equal(om_graph_fold_constants(g), OM_OK);
-    for (int i = 0; i < 7; i++)
-        assert_int_equal(g->values[om_graph_find(g, names[i])].constant != NULL, i < 6 && cases[i].folds);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(g->values[om_graph_find(g, names[i])].constant != NULL, i < 4 && cases[i].folds);
     om_graph_destroy(g);
 }
 
@@ -289,7 +291,11 @@ static void numbers_that_end_the_process(void **state)
         const char *op;
         int fmod;
         int64_t a, b;
-    } cases[] = {{"Div", 0, INT64_MIN, -1}, {"Mod", 1, INT64_MIN, -1}, {"Mod", 1, 5, 0}};
+    } cases[] = {{"Div", 0, INT64_MIN, -1},
+                 {"Mod", 1, INT64_MIN, -1},
+                 {"Mod", 1, 5, 0},
+                 {"Mod", 0, 5, 0},
+                 {"Div", 0, 5, 0}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         om_graph *g = new_graph(13);
         int a = om_graph_add_const_i64(g, NULL, &cases[i].a, 1),

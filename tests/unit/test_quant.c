@@ -53,7 +53,7 @@ static void histogram_grows(void **state)
     for (int round = 0; round < 12; round++) {
         for (int i = 0; i < 64; i++) v[i] = (uniform() - 0.25f) * powf(4, (float)round);
         v[0] = 0;
-        assert_int_equal(om_act_hist_add(h, v, 64), OM_OK);
+        assert_int_equal(om_act_hist_add(h, v, 64, NULL), OM_OK);
         double lo = h->lo, hi = h->hi;
         for (int i = 0; i < 64; i++) assert_true((double)v[i] >= lo && (double)v[i] <= hi);
         assert_int_equal(total(h), 64 * (round + 1));
@@ -76,12 +76,12 @@ static void histogram_refuses_what_is_no_number(void **state)
         for (int kind = 0; kind < 2; kind++) {
             float was = v[at];
             v[at] = kind ? NAN : -INFINITY;
-            assert_int_equal(om_act_hist_add(h, v, 19), OM_ERR_FORMAT);
+            assert_int_equal(om_act_hist_add(h, v, 19, NULL), OM_ERR_FORMAT);
             v[at] = was;
         }
     assert_int_equal(total(h), 0);
-    assert_int_equal(om_act_hist_add(h, v, 19), OM_OK);
-    assert_int_equal(om_act_hist_add(h, v, 0), OM_OK);
+    assert_int_equal(om_act_hist_add(h, v, 19, NULL), OM_OK);
+    assert_int_equal(om_act_hist_add(h, v, 0, NULL), OM_OK);
     assert_int_equal(total(h), 19);
     om_free(h);
 }
@@ -94,7 +94,7 @@ static void large_tensors_are_sampled(void **state)
     assert_non_null(v);
     for (size_t i = 0; i < n; i++) v[i] = normal();
     v[n - 1] = 1000; /* ends are of all */
-    assert_int_equal(om_act_hist_add(h, v, n), OM_OK);
+    assert_int_equal(om_act_hist_add(h, v, n, NULL), OM_OK);
     assert_true(h->hi == 1000);
     assert_true(total(h) <= OM_ACT_SAMPLES && total(h) > OM_ACT_SAMPLES / 2);
     om_free(v);
@@ -113,7 +113,7 @@ static void ranges_of_known_distributions(void **state)
     for (int m = 0; m < 4; m++)
         for (int symmetric = 0; symmetric < 2; symmetric++) {
             om_act_hist *h = new_hist();
-            assert_int_equal(om_act_hist_add(h, v, MANY), OM_OK);
+            assert_int_equal(om_act_hist_add(h, v, MANY, NULL), OM_OK);
             om_span r = om_span_choose(h, methods[m], 99.9, symmetric);
             if (methods[m] == OM_QUANT_MINMAX) assert_true(r.hi == 60 && r.lo == h->lo);
             else if (methods[m] == OM_QUANT_MSE)
@@ -136,7 +136,7 @@ static void mse_is_the_least(void **state)
     float *v = om_alloc(MANY * sizeof *v);
     assert_non_null(v);
     for (int i = 0; i < MANY; i++) v[i] = expf(normal());
-    assert_int_equal(om_act_hist_add(h, v, MANY), OM_OK);
+    assert_int_equal(om_act_hist_add(h, v, MANY, NULL), OM_OK);
     double least = INFINITY, of_mse = 0, signal;
     for (int m = 0; m < 4; m++) {
         om_grid g = om_grid_make(om_span_choose(h, methods[m], 99.9, false), false);

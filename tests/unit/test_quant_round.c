@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -104,7 +105,7 @@ static void errors_cancel(void **state)
     assert_int_equal(om_gram_create(g, &g->nodes[0], &form, &m), 0);
     om_tensor t = {OM_DTYPE_F32, in, x};
     om_gram_add(m, &g->nodes[0], &weights, &t);
-    assert_int_equal(om_gram_round(m, &form, w, MOST, false), 0);
+    assert_int_equal(om_gram_round(m, &form, w, MOST, false, false), 0);
     double nearest = 0, fitted = 0;
     for (int c = 0; c < N; c++) {
         float largest = 0;
@@ -125,6 +126,40 @@ static void errors_cancel(void **state)
     om_graph_destroy(g);
 }
 
+/* Eight bits where the sums of neighbours allow it: finer than seven, and no two overflow 16 bits. */
+static void neighbours_fit_16_bits(void **state)
+{
+    enum { K = 40, N = 8, ROWS = 500 };
+    static float w[K * N], x[ROWS * K];
+    for (int i = 0; i < K * N; i++) w[i] = uniform() * uniform() + (i < 2 * N ? 0.05f : 0);
+    for (int i = 0; i < ROWS * K; i++) x[i] = uniform() + 0.5f;
+    om_shape in = om_shape_make(2, (int64_t)ROWS, (int64_t)K),
+             weights = om_shape_make(2, (int64_t)K, (int64_t)N);
+    om_graph *g = layer("MatMul", in, weights, w, 1);
+    om_weight_form form = {.axis = 1, .outer = K, .n = N, .inner = 1};
+    om_tensor t = {OM_DTYPE_F32, in, x};
+    double noise[2];
+    for (int pairs = 0; pairs < 2; pairs++) {
+        om_gram *m;
+        int largest = 0;
+        assert_int_equal(om_gram_create(g, &g->nodes[0], &form, &m), 0);
+        om_gram_add(m, &g->nodes[0], &weights, &t);
+        assert_int_equal(om_gram_round(m, &form, w, pairs ? 127 : 63, true, pairs), 0);
+        for (int c = 0; c < N; c++)
+            for (int i = 0; i < K; i++) {
+                int a = m->q[c * K + i], b = i + 1 < K ? m->q[c * K + i + 1] : 0;
+                assert_true(abs(a + b) <= 128 || (a > 0) != (b > 0));
+                if (abs(a) > largest) largest = abs(a);
+            }
+        assert_true(pairs ? largest > 63 : largest <= 63);
+        noise[pairs] = m->noise;
+        print_message("%g\n", m->noise);
+        om_gram_destroy(m);
+    }
+    assert_true(noise[1] < noise[0] * 0.8);
+    om_graph_destroy(g);
+}
+
 /* Nothing was seen but zeros: the channels are left to the nearest. A tensor of another form adds nothing. */
 static void nothing_seen(void **state)
 {
@@ -139,7 +174,7 @@ static void nothing_seen(void **state)
     assert_int_equal(m->n, 0);
     t.shape = in;
     om_gram_add(m, &g->nodes[0], &in, &t);
-    assert_int_equal(om_gram_round(m, &form, w, 63, false), 0);
+    assert_int_equal(om_gram_round(m, &form, w, 63, false, false), 0);
     assert_true(m->scale[0] == 0 && m->scale[1] == 0);
     om_gram_destroy(m);
     om_graph_destroy(g);
@@ -150,6 +185,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(moments_of_windows),
         cmocka_unit_test(errors_cancel),
+        cmocka_unit_test(neighbours_fit_16_bits),
         cmocka_unit_test(nothing_seen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -45,7 +45,7 @@ static void test_stages(void **state)
     assert_int_equal(all[OM_STAGE_INFER].count, 2000);
     assert_int_equal(all[OM_STAGE_SINK].count, 0);
     om_json_init(&j, &text, 0);
-    om_stage_json(OM_STAGE_INFER, &all[OM_STAGE_INFER], true, &j);
+    om_stage_json(OM_STAGE_INFER, &all[OM_STAGE_INFER], 48, &j);
     om_json_value *v = parsed(&text);
     const om_json_value *bars = om_json_get(v, "histogram");
     double n = 0, last = 0;

@@ -82,17 +82,16 @@ static void what_comes_later_is_read(void **state)
 
 /* ---- a camera that is paused */
 
-static om_pipeline *run; /* of the test */
+static om_pipeline *run;          /* of the test */
 static _Thread_local bool reader; /* this thread opened the camera */
-static atomic_bool pause_again; /* the moment the reader has seen that it may go on */
+static atomic_bool pause_again;   /* the moment the reader has seen that it may go on */
 static atomic_int tries, opened;
 
 int64_t __real_om_now_ns(void);
 int64_t __wrap_om_now_ns(void);
 int64_t __wrap_om_now_ns(void)
 {
-    if (reader && atomic_exchange(&pause_again, false))
-        om_pipeline_pause_stream(run, "camera", true);
+    if (reader && atomic_exchange(&pause_again, false)) om_pipeline_pause_stream(run, "camera", true);
     return __real_om_now_ns();
 }
 

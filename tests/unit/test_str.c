@@ -1,4 +1,5 @@
 /* Growing text, lists, suggestions, strict numbers, whole files. */
+#include <dirent.h>
 #include <fcntl.h>
 #include <locale.h>
 #include <math.h>
@@ -32,7 +33,7 @@ static int remove_dir(void **state) { return rmdir(dir); }
 /* Until the next call. */
 static const char *in_dir(const char *name)
 {
-    static char path[256];
+    static char path[512];
     snprintf(path, sizeof path, "%s/%s", dir, name);
     return path;
 }
@@ -223,6 +224,16 @@ static void real_numbers_are_strict(void **state)
     assert_string_equal(om_error_message(), "before");
 }
 
+static int files_in_dir(void)
+{
+    DIR *d = opendir(dir);
+    int n = 0;
+    assert_non_null(d);
+    for (struct dirent *e; (e = readdir(d));) n += e->d_name[0] != '.';
+    closedir(d);
+    return n;
+}
+
 static void files_come_back_as_written(void **state)
 {
     char path[256], bytes[100000], *data;
@@ -241,7 +252,7 @@ static void files_come_back_as_written(void **state)
     assert_int_equal(om_read_file(path, sizeof bytes - 1, &data, &len), OM_ERR_FORMAT);
     assert_null(data);
     assert_non_null(strstr(om_error_message(), path));
-    assert_int_equal(access(in_dir("data.tmp"), F_OK), -1);
+    assert_int_equal(files_in_dir(), 1);
     unlink(path);
 }
 
@@ -333,6 +344,49 @@ static void aborted_file_leaves_the_old_one(void **state)
     unlink(path);
 }
 
+/* As two processes may do: each writes its own, and the last one wins. */
+static void two_writers_of_one_path_share_nothing(void **state)
+{
+    char path[256], *data;
+    size_t len;
+    om_outfile a, b;
+    strcpy(path, in_dir("both"));
+    assert_int_equal(om_outfile_open(&a, path), OM_OK);
+    assert_int_equal(om_outfile_write(&a, "first, and long", 15), OM_OK);
+    assert_int_equal(om_outfile_open(&b, path), OM_OK);
+    assert_int_equal(om_outfile_write(&b, "second", 6), OM_OK);
+    assert_int_equal(om_outfile_check(path), OM_OK);
+    assert_int_equal(files_in_dir(), 2);
+    assert_int_equal(om_outfile_commit(&a), OM_OK);
+    assert_int_equal(om_read_file(path, 100, &data, &len), OM_OK);
+    assert_string_equal(data, "first, and long");
+    om_free(data);
+    assert_int_equal(om_outfile_commit(&b), OM_OK);
+    assert_int_equal(om_read_file(path, 100, &data, &len), OM_OK);
+    assert_string_equal(data, "second");
+    om_free(data);
+    assert_int_equal(files_in_dir(), 1);
+    unlink(path);
+}
+
+/* As long as a name may be: there is room for what it is called while it is written. */
+static void the_longest_names_are_written(void **state)
+{
+    char name[300], path[600];
+    for (size_t n = 236; n <= 256; n++) {
+        for (size_t i = 0; i < n; i++)
+            name[i] = i + 1 < n - n % 2 ? (i % 2 ? '\xa4' : '\xc3') : 'x'; /* of two bytes each */
+        name[n] = '\0';
+        snprintf(path, sizeof path, "%s", in_dir(name));
+        int expected = n <= 255 ? OM_OK : OM_ERR_IO;
+        assert_int_equal(om_outfile_check(path), expected);
+        assert_int_equal(om_write_file_atomic(path, "x", 1), expected);
+        assert_int_equal(files_in_dir(), n <= 255);
+        unlink(path);
+    }
+    assert_non_null(strstr(om_error_message(), "File name too long"));
+}
+
 static void files_survive_lack_of_memory(void **state)
 {
     char path[256], *data;
@@ -345,7 +399,7 @@ static void files_survive_lack_of_memory(void **state)
         if (rc != OM_OK) assert_int_equal(rc, OM_ERR_NOMEM);
         om_mem_fail_after(-1);
         assert_int_equal(access(path, F_OK), rc == OM_OK ? 0 : -1);
-        assert_int_equal(access(in_dir("memory.tmp"), F_OK), -1);
+        assert_int_equal(files_in_dir(), rc == OM_OK ? 1 : 0);
     }
     assert_int_equal(n, 3);
     om_mem_fail_after(0);
@@ -373,6 +427,8 @@ int main(void)
         cmocka_unit_test(unwritable_folder_is_an_error),
         cmocka_unit_test(replacing_keeps_links_and_modes),
         cmocka_unit_test(aborted_file_leaves_the_old_one),
+        cmocka_unit_test(two_writers_of_one_path_share_nothing),
+        cmocka_unit_test(the_longest_names_are_written),
         cmocka_unit_test(files_survive_lack_of_memory),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);

@@ -201,6 +201,36 @@ static void threads_keep_their_own_events(void **state)
     om_trace_fini();
 }
 
+static void *label_and_trace(void *arg)
+{
+    pthread_setname_np(pthread_self(), "fifteen-letters");
+    om_trace_label(arg);
+    om_trace_begin("work", 1);
+    om_trace_end("work");
+    return NULL;
+}
+
+/* Tracks are told apart by more than a number; of what is too long whole characters are kept. */
+static void threads_have_labels(void **state)
+{
+    char longer[65];
+    const char *labels[] = {"gate", longer}, *expected[] = {"fifteen-letters gate", NULL};
+    for (size_t i = 0; i < 64; i++) longer[i] = i % 2 ? '\xc3' : i ? '\xa4' : 'x';
+    longer[64] = '\0';
+    for (int i = 0; i < 2; i++) {
+        pthread_t t;
+        assert_int_equal(om_trace_start(16), OM_OK);
+        assert_int_equal(pthread_create(&t, NULL, label_and_trace, (void *)labels[i]), 0);
+        pthread_join(t, NULL);
+        om_json_value *v = exported();
+        const char *name = text_of(om_json_get(find(v, "M", "thread_name", 0), "args"), "name");
+        if (expected[i]) assert_string_equal(name, expected[i]);
+        else assert_int_equal(strlen(name), 16 + 63);
+        om_json_free(v);
+        om_trace_fini();
+    }
+}
+
 static void tracing_can_start_again(void **state)
 {
     for (int round = 0; round < 3; round++) {
@@ -398,6 +428,7 @@ int main(void)
         cmocka_unit_test(a_full_ring_says_how_far_back_it_goes),
         cmocka_unit_test(odd_ends_are_left_out),
         cmocka_unit_test(threads_keep_their_own_events),
+        cmocka_unit_test(threads_have_labels),
         cmocka_unit_test(tracing_can_start_again),
         cmocka_unit_test(lack_of_memory_loses_events_only),
         cmocka_unit_test(unwritable_file_is_an_error),

@@ -289,7 +289,7 @@ static void torn_rows_are_counted(void **state)
     snprintf(path, sizeof path, "%s/M_x_P_1_metrics.csv", dir);
     assert_int_equal(mkdir(dir, 0777), 0);
     assert_int_equal(om_file_put(path, text, sizeof text - 1), OM_OK);
-    assert_int_equal(om_launch_stats_read(&s, dir), OM_OK);
+    assert_int_equal(om_launch_stats_read(&s, dir, NULL), OM_OK);
     assert_int_equal(s.steps, 3);
     assert_int_equal(s.torn, 4);
     assert_true(s.phases[3].max == 7 && s.sum_error == 0);
