@@ -33,7 +33,7 @@ int64_t om_timeline_map(om_timeline *t, int64_t ts_ns)
         t->offset = next - ts_ns;
         return t->last = next;
     }
-    return t->last = mapped > t->last ? mapped : t->last + 1;
+    return t->last = mapped > t->last ? mapped : t->last + LEAST_NS;
 }
 
 /* A time that does not rise for a moment is put just after its forerunner, until its clock is there again;
