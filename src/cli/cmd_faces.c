@@ -1,5 +1,6 @@
 /* omma faces: who is in a picture, by vectors in a gallery file. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -286,43 +287,68 @@ static int search(job *w)
     return err;
 }
 
-/* How many entries from `i` on have its name; 0 where an earlier one has it. */
-static size_t count_name(const om_gallery *g, size_t i)
+/* A name with its entries: the first one's number, and how many. */
+typedef struct person {
+    const char *name;
+    size_t first, n;
+} person;
+
+static int by_name(const void *a, const void *b)
 {
-    size_t n = 0;
-    for (size_t k = 0; k < om_gallery_count(g); k++) {
-        if (strcmp(om_gallery_name(g, k), om_gallery_name(g, i))) continue;
-        if (k < i) return 0;
-        n++;
+    const person *x = a, *y = b;
+    int order = strcmp(x->name, y->name);
+    return order ? order : (x->first > y->first) - (x->first < y->first);
+}
+
+static int by_entry(const void *a, const void *b)
+{
+    const person *x = a, *y = b;
+    return (x->first > y->first) - (x->first < y->first);
+}
+
+/* The names in the order in which they were enrolled. om_free(). */
+static person *people_of(const om_gallery *g, size_t *n)
+{
+    size_t all = om_gallery_count(g), kept = 0;
+    person *p = om_calloc(all + 1, sizeof *p);
+    if (!p) return NULL;
+    for (size_t i = 0; i < all; i++) p[i] = (person){om_gallery_name(g, i), i, 1};
+    qsort(p, all, sizeof *p, by_name);
+    for (size_t i = 0; i < all; i++) {
+        if (kept && !strcmp(p[kept - 1].name, p[i].name)) p[kept - 1].n++;
+        else p[kept++] = p[i];
     }
-    return n;
+    qsort(p, kept, sizeof *p, by_entry);
+    *n = kept;
+    return p;
 }
 
 static int list(job *w)
 {
     static const om_column columns[] = {{"name", false, 8, 0}, {"pictures", true, 0, 0}};
     om_table t;
+    size_t n = 0;
     int err = om_args_expect(w->args, 2, "list GALLERY");
     if (!err) err = om_gallery_open(w->path, &w->gallery);
-    if (err) return err;
+    person *people = err ? NULL : people_of(w->gallery, &n);
+    if (!people) return err ? err : OM_ERR_NOMEM;
     om_table_init(&t, columns, sizeof columns / sizeof *columns);
     om_json_key(&w->j, "numbers");
     om_json_uint(&w->j, om_gallery_dim(w->gallery));
     om_json_key(&w->j, "names");
     om_json_begin_array(&w->j);
-    for (size_t i = 0; i < om_gallery_count(w->gallery); i++) {
-        size_t n = count_name(w->gallery, i);
-        if (!n) continue;
-        om_table_cell(&t, "%s", om_gallery_name(w->gallery, i));
-        om_table_cell(&t, "%zu", n);
+    for (size_t i = 0; i < n; i++) {
+        om_table_cell(&t, "%s", people[i].name);
+        om_table_cell(&t, "%zu", people[i].n);
         om_json_begin_object(&w->j);
         om_json_key(&w->j, "name");
-        om_json_string(&w->j, om_gallery_name(w->gallery, i));
+        om_json_string(&w->j, people[i].name);
         om_json_key(&w->j, "pictures");
-        om_json_uint(&w->j, n);
+        om_json_uint(&w->j, people[i].n);
         om_json_end_object(&w->j);
     }
     om_json_end_array(&w->j);
+    om_free(people);
     if (table_wanted(w)) return print_table(&t);
     om_table_fini(&t);
     return OM_OK;

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -223,6 +224,24 @@ static void tell_differences(const session *s, const om_config *c)
     om_str_fini(&text);
 }
 
+/* Whoever reads a pipe a second time waits, perhaps for ever. */
+static int check_pipe(const char *path)
+{
+    struct stat st;
+    if (stat(path, &st) || !S_ISFIFO(st.st_mode)) return OM_OK;
+    return om_fail(OM_ERR_ARG, "%s: a pipe cannot be read again", path);
+}
+
+static int check_pipes(const om_args *args)
+{
+    int err = OM_OK;
+    for (size_t i = 0; i < args->n && !err; i++)
+        if (!strcmp(args->items[i].option->name, "config-file")) err = check_pipe(args->items[i].value);
+    for (size_t i = 0; i < args->n_positional && !err; i++)
+        if (is_config(args->positional[i])) err = check_pipe(args->positional[i]);
+    return err;
+}
+
 /* Reads the configuration again; what changed of its streams is applied, or nothing. */
 static void reload(session *s)
 {
@@ -233,6 +252,7 @@ static void reload(session *s)
     memset(&config, 0, sizeof config);
     int err = om_options_init(run_flag_table, &flags);
     if (!err) err = om_config_init(&config);
+    if (!err) err = check_pipes(s->args);
     if (!err) err = configure(s->args, &flags, &config);
     if (!err) tell_differences(s, &config);
     if (!err) err = om_pipeline_reload(s->pipeline, &config, &done);

@@ -87,6 +87,9 @@ static int find_login(const char *file, const char *text, const char *authority,
     return OM_OK;
 }
 
+/* Some editors begin a file with a mark of its encoding. */
+static const char *after_mark(const char *text) { return strncmp(text, "\xef\xbb\xbf", 3) ? text : text + 3; }
+
 int om_credentials_apply(const char *file, const char *uri, char **out)
 {
     *out = NULL;
@@ -97,7 +100,7 @@ int om_credentials_apply(const char *file, const char *uri, char **out)
     int rc = OM_OK;
     if (file && mark && !om_uri_userinfo(rest, strlen(rest))) {
         rc = om_read_file(file, FILE_MAX_BYTES, &text, &len);
-        if (rc == OM_OK) rc = find_login(file, text, rest, strcspn(rest, "/?#"), &login);
+        if (rc == OM_OK) rc = find_login(file, after_mark(text), rest, strcspn(rest, "/?#"), &login);
     }
     if (rc == OM_OK) {
         om_str_addn(&whole, uri, (size_t)(rest - uri));

@@ -33,7 +33,7 @@ int64_t om_timeline_map(om_timeline *t, int64_t ts_ns)
         t->offset = next - ts_ns;
         return t->last = next;
     }
-    return t->last = mapped > t->last ? mapped : t->last + 1;
+    return t->last = mapped > t->last ? mapped : t->last + LEAST_NS;
 }
 
 /* A time that does not rise for a moment is put just after its forerunner, until its clock is there again;
@@ -43,7 +43,7 @@ int64_t om_timeline_map_live(om_timeline *t, int64_t ts_ns, int64_t now_ns)
     bool known = ts_ns > -SANE_NS && ts_ns < SANE_NS, use = known && t->anchored;
     int64_t passed = t->started && now_ns > t->rose_now ? now_ns - t->rose_now : 0;
     int64_t last = t->started ? t->last : -LEAST_NS;
-    int64_t mapped = ts_ns + t->offset;
+    int64_t mapped = use ? ts_ns + t->offset : 0;
     bool leaps = use && (mapped > last + passed + LIVE_LEAP_NS || mapped < last - JITTER_NS);
     bool held = use && mapped <= last;
     t->started = true;

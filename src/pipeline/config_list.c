@@ -73,7 +73,8 @@ static int load_text(om_config *c, const char *path, const char *text, size_t le
 {
     const char *end = text + len;
     int number = 1;
-    for (const char *line = text; line < end; number++) {
+    bool marked = len >= 3 && !memcmp(text, "\xef\xbb\xbf", 3); /* as some editors begin a file */
+    for (const char *line = marked ? text + 3 : text; line < end; number++) {
         const char *stop = memchr(line, '\n', (size_t)(end - line));
         if (!stop) stop = end;
         int err = load_line(c, line, stop);

@@ -129,7 +129,7 @@ def test_flipped_bits(omma, media, tmp_path, kind, seed):
 
 @pytest.mark.sanitize
 @pytest.mark.parametrize("size", [
-    "1x1", "17x4001", *(pytest.param(s, marks=pytest.mark.long) for s in ("2x2", "3x3", "1x2000", "2000x1", "7680x4320"))])
+    "1x1", *(pytest.param(s, marks=pytest.mark.long) for s in ("17x4001", "2x2", "3x3", "1x2000", "2000x1", "7680x4320"))])
 def test_pictures_of_every_size(omma, tmp_path, size):
     """From a point to 8K: looked at, drawn, written; a video's sides are even."""
     clip, drawn, report = tmp_path / "c.avi", tmp_path / "drawn.mp4", tmp_path / "report.json"
@@ -148,8 +148,9 @@ def test_pictures_of_every_size(omma, tmp_path, size):
 
 @pytest.mark.sanitize
 @pytest.mark.parametrize("kind, args", [
-    ("nut", ["-output_ts_offset", "-3"]), ("ts", ["-output_ts_offset", "95440"]),  # just before 33 bits are full
-    *(pytest.param(*p, marks=pytest.mark.long) for p in [("mkv", ["-output_ts_offset", "-3"]), ("avi", ["-r", "1000"]), ("h264", []),
+    ("nut", ["-output_ts_offset", "-3"]),
+    *(pytest.param(*p, marks=pytest.mark.long) for p in [("ts", ["-output_ts_offset", "95440"]),  # just before 33 bits are full
+                                                         ("mkv", ["-output_ts_offset", "-3"]), ("avi", ["-r", "1000"]), ("h264", []),
                                                          ("mkv", ["-vf", "setpts=N*1000/TB"])])])
 def test_times_that_are_odd(omma, tmp_path, kind, args):
     """Below zero, about to wrap, a rate that is absurd or none: times rise from the first picture on, as a file and as a camera."""

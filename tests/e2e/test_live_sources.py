@@ -468,7 +468,48 @@ def every_frame(omma, cameras, clip, tmp_path, n, seconds):
     return r
 
 
-@pytest.mark.long
+def held_by(pid):
+    """Resident MB, handles, threads."""
+    pages = int(open(f"/proc/{pid}/statm").read().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20, len(os.listdir(f"/proc/{pid}/fd")), len(os.listdir(f"/proc/{pid}/task"))
+
+
+@pytest.mark.parametrize("rounds", [3, pytest.param(50, marks=pytest.mark.long)])
+def test_streams_of_a_server_come_and_go(omma, cameras, clips, tmp_path, rounds):
+    """A thousand of them, twenty at a time, each seen: handles and threads are as many after as before, memory stays."""
+    server, path = cameras([clips["small"]]), tmp_path / "control"
+    p = omma.start(*RUN, "--control", path, "-i", server.url(0), "-o", f"jsonl:{tmp_path}/r.jsonl")
+
+    def ask(**request):
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(str(path))
+            sock.sendall(json.dumps(request).encode() + b"\n")
+            answer = json.loads(sock.makefile().readline())
+        assert answer["ok"], answer
+        return answer
+
+    def rows():
+        return {s["name"]: s for s in ask(cmd="list")["streams"]}
+
+    try:
+        wait_for(lambda: path.exists() and rows()["0"]["inferred"], p)
+        held = []
+        for r in range(rounds):
+            names = [f"r{r}s{i}" for i in range(20)]
+            for name in names:
+                ask(cmd="add", uri=server.url(), name=name)
+            wait_for(lambda: all(rows()[n]["inferred"] for n in names), p)
+            for name in names:
+                ask(cmd="remove", name=name)
+            wait_for(lambda: set(rows()) == {"0"} and held_by(p.pid)[1:] == (held or [held_by(p.pid)])[-1][1:], p)
+            held.append(held_by(p.pid))
+        finish(p)
+    finally:
+        p.kill()
+    assert rounds < 10 or held[-1][0] < held[rounds // 5][0] + 4, held
+    assert len({r["stream"] for r in records(tmp_path / "r.jsonl")}) == 1 + 20 * rounds
+
+
 def test_8_streams_every_frame_accounted(omma, cameras, clips, tmp_path):
     every_frame(omma, cameras, clips["small"], tmp_path, 8, 2)
 

@@ -237,6 +237,23 @@ def test_lists_and_reload(running, tmp_path):
     assert {r["width"] for r in records(out / "c-2.jsonl")} == {96}
 
 
+def test_lists_as_people_leave_them(running, tmp_path):
+    """A mark of the encoding, lines of Windows, a list that is gone, a folder, a pipe: read, or said, and the run goes on."""
+    streams = tmp_path / "streams.txt"
+    streams.write_bytes(b"\xef\xbb\xbf" + f"{ENDLESS} name=a live=yes\r\n{ENDLESS} name=b live=yes\r\n".encode())
+    run = running("--config-file", streams)
+    run.wait_inferred("a", 1)
+    said = []
+    for change, words in ((streams.unlink, "cannot open"), (streams.mkdir, "a directory"), (lambda: (streams.rmdir(), os.mkfifo(streams)), "a pipe")):
+        change()
+        run.process.send_signal(signal.SIGHUP)
+        said.append(run.process.stderr.readline())
+        assert words in said[-1] and "goes on as it was" in said[-1], said
+        assert set(run.rows()) == set("ab")
+    _, _, err = run.end()
+    assert not err, err
+
+
 def test_a_reload_says_what_takes_a_restart(running, tmp_path):
     """Secondary models, sinks and the run's own keys are named where they differ; the streams are reloaded all the same."""
     config, err = tmp_path / "run.yaml", tmp_path / "err.txt"

@@ -216,7 +216,7 @@ def test_disk_that_fills_up(omma, tmp_path, small_disk, kind):
 
 
 @pytest.mark.sanitize
-@pytest.mark.parametrize("kind", ["jsonl", "csv", "vtt"])
+@pytest.mark.parametrize("kind", ["jsonl", *(pytest.param(k, marks=pytest.mark.long) for k in ("csv", "vtt"))])
 def test_a_file_that_is_moved_or_cut_goes_on(omma, tmp_path, kind):
     """As logrotate does it, by another name or by copying and cutting: nothing is lost, every file stands for itself."""
     out, old, copy, other = tmp_path / f"r.{kind}", tmp_path / "old", tmp_path / "copy", tmp_path / "all.jsonl"

@@ -128,6 +128,9 @@ static void test_credentials_fit_hosts(void **state)
     expect_login("http://[FE80::1]/x", "http://six:s@[FE80::1]/x");
     expect_login("rtsp://gate", "rtsp://any:one@gate");
     expect_login("rtsp://own:one@10.0.0.7/a", "rtsp://own:one@10.0.0.7/a");
+    folder_file("list", "\xef\xbb\xbf"
+                        "10.0.0.7 marked p\n");
+    expect_login("rtsp://10.0.0.7/a", "rtsp://marked:p@10.0.0.7/a");
     folder_file("list", "10.0.0.8 a b");
     expect_login("rtsp://10.0.0.7/a", "rtsp://10.0.0.7/a");
 }

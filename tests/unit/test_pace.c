@@ -17,18 +17,18 @@ static void test_timeline(void **state)
     int64_t s = OM_NS_PER_SEC, frame = s / 10;
     assert_int_equal(om_timeline_map(&t, 5 * s), 0);
     assert_int_equal(om_timeline_map(&t, 5 * s + frame), frame);
-    assert_int_equal(om_timeline_map(&t, OM_NO_TIME), 2 * frame);            /* guessed */
-    assert_int_equal(om_timeline_map(&t, 5 * s + 3 * frame), 3 * frame);     /* and taken up again */
-    assert_int_equal(om_timeline_map(&t, 5 * s + 3 * frame), 3 * frame + 1); /* twice the same */
-    assert_int_equal(om_timeline_map(&t, 5 * s + 2 * frame), 3 * frame + 2); /* a little back */
-    assert_int_equal(om_timeline_map(&t, 1), 4 * frame + 2);                 /* far back: a break */
-    assert_int_equal(om_timeline_map(&t, 1 + frame), 5 * frame + 2);
-    assert_int_equal(om_timeline_map(&t, 1 + 20 * s), 4 * frame + 2 + 20 * s);  /* a gap that may be real */
-    assert_int_equal(om_timeline_map(&t, 1 + 100 * s), 5 * frame + 2 + 20 * s); /* one that is not */
+    assert_int_equal(om_timeline_map(&t, OM_NO_TIME), 2 * frame);               /* guessed */
+    assert_int_equal(om_timeline_map(&t, 5 * s + 3 * frame), 3 * frame);        /* and taken up again */
+    assert_int_equal(om_timeline_map(&t, 5 * s + 3 * frame), 3 * frame + 1000); /* twice the same */
+    assert_int_equal(om_timeline_map(&t, 5 * s + 2 * frame), 3 * frame + 2000); /* a little back */
+    assert_int_equal(om_timeline_map(&t, 1), 4 * frame + 2000);                 /* far back: a break */
+    assert_int_equal(om_timeline_map(&t, 1 + frame), 5 * frame + 2000);
+    assert_int_equal(om_timeline_map(&t, 1 + 20 * s), 4 * frame + 2000 + 20 * s); /* a gap that may be real */
+    assert_int_equal(om_timeline_map(&t, 1 + 100 * s), 5 * frame + 2000 + 20 * s); /* one that is not */
     om_timeline_break(&t);
-    assert_int_equal(om_timeline_map(&t, 0), 6 * frame + 2 + 20 * s);
-    assert_int_equal(om_timeline_map(&t, INT64_MAX), 7 * frame + 2 + 20 * s);
-    assert_int_equal(om_timeline_map(&t, INT64_MIN + 1), 8 * frame + 2 + 20 * s);
+    assert_int_equal(om_timeline_map(&t, 0), 6 * frame + 2000 + 20 * s);
+    assert_int_equal(om_timeline_map(&t, INT64_MAX), 7 * frame + 2000 + 20 * s);
+    assert_int_equal(om_timeline_map(&t, INT64_MIN + 1), 8 * frame + 2000 + 20 * s);
 }
 
 static void test_timeline_without_any_time(void **state)
