@@ -354,6 +354,26 @@ def test_bounds_are_watched(omma):
     assert done.err.count("99% of the last second's frames took") == 1, "said once, not every second"
 
 
+def test_losses_are_watched(omma):
+    """An engine of five a second, a camera of 25."""
+    done = omma("run", "-m", SHAPES, "-d", "null:200000", "-i", "pattern:64x48@25:frames=75", "--live", "-o", "null:", "--warn-lost", "10")
+    assert re.search(r"losses: [\d.]+% of the last second's frames, more than 10%", done.err) and done.err.count("losses:") == 1
+
+
+def test_a_stream_that_stands_still_is_told(omma, tmp_path):
+    """And that it goes on, where it does."""
+    done = omma("run", "-m", SHAPES, "-d", "null", "-i", "pattern:64x48@25:frames=3", "-o", "null:", "--warn-stall", "1s", "--profile",
+                tmp_path / "p.json", env={**os.environ, "OMMA_TEST_DELAY": "source:4000"})
+    assert re.search(r"stream 'pattern' has given no frame for [\d.]+ s", done.err) and "stream 'pattern' goes on" in done.err
+
+
+def test_a_slow_frame_dumps_the_trace(omma, tmp_path):
+    done = omma("run", "-m", SHAPES, "-d", "null:30000", "-i", "pattern:64x48@25:frames=60", "--live", "-o", "null:", "--trace", tmp_path / "t.json",
+                "--trace-last", "1", "--warn-latency", "1ms")
+    assert "a slow frame: " in done.err and json.loads((tmp_path / "t-1.json").read_text())["traceEvents"]
+    assert not (tmp_path / "t.json").exists()
+
+
 def test_a_run_and_its_model_together(omma, run_profile, profile, session_dir, tmp_path):
     done = omma("profile", "--from", session_dir / "small.json", "--run", session_dir / "run.json", "--html", tmp_path / "both.html")
     assert "A frame's way" in done.out and "What was found" in done.out
@@ -427,7 +447,8 @@ def test_two_runs_are_compared(omma, run_profile, session_dir, tmp_path):
 def test_every_report_says_where_it_was_made(omma, small, profile, run_profile, session_dir, tmp_path):
     keys = {"processor", "cores", "vector extensions", "caches", "memory", "power mode", "GPU", "FFmpeg", "command", "system", "omma"}
     done = omma("profile", small, *QUICK, "--ladder", "f32", "--json", tmp_path / "l.json")
-    for text in (done.out, omma("profile", "--from", session_dir / "small.json").out):
+    run = omma("run", "-m", SHAPES, "-i", PATTERN, "-o", "null:", "--profile", "-").out
+    for text in (done.out, omma("profile", "--from", session_dir / "small.json").out, run):
         system = text.split("\nSystem\n")[1]
         assert all(f"  {key} " in system for key in keys if key != "GPU")
     ladder = json.loads((tmp_path / "l.json").read_text())
