@@ -650,7 +650,7 @@ def test_a_faster_stage_comes_true(omma, tmp_path, monkeypatch, stage):
 @pytest.mark.long
 def test_planted_causes_are_named(capsys):
     """One of each kind; bench/planted.py --runs 200 is the full count. The confusion matrix is printed."""
-    done = subprocess.run([DEPS / "venv/bin/python", ROOT / "bench/planted.py", "--runs", "15", "--seed", "3", "--share", "0.9"],
+    done = subprocess.run([DEPS / "venv/bin/python", ROOT / "bench/planted.py", "--runs", "16", "--seed", "3", "--share", "0.9"],
                           capture_output=True, text=True, timeout=400)
     with capsys.disabled():
         print(f"\n{done.stdout}")
