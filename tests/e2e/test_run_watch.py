@@ -103,8 +103,8 @@ def test_losses_are_watched(omma):
 
 def test_a_stream_that_stands_still_is_told(omma, tmp_path):
     """And that it goes on, where it does."""
-    done = omma("run", "-m", SHAPES, "-d", "null", "-i", "pattern:64x48@25:frames=2", "-o", "null:", "--warn-stall", "500ms", "--profile",
-                tmp_path / "p.json", env={**os.environ, "OMMA_TEST_DELAY": "source:2500"})
+    done = omma("run", "-m", SHAPES, "-d", "null", "-i", "pattern:64x48@25:frames=2", "-o", "null:", "--warn-stall", "200ms", "--profile",
+                tmp_path / "p.json", env={**os.environ, "OMMA_TEST_DELAY": "source:1500"})
     assert re.search(r"stream 'pattern' has given no frame for [\d.]+ s", done.err) and "stream 'pattern' goes on" in done.err
 
 

@@ -62,6 +62,7 @@ def test_a_row_a_step(omma, tmp_path):
     assert "22 frames" in out and "M_shapes_P_" in out
 
 
+@pytest.mark.long
 def test_progress_is_logged(omma, tmp_path):
     """Every five seconds: a bar, the steps, their rate and their parts."""
     omma("worker", "-m", SHAPES, "-i", "pattern:64x48:frames=0", "--device", "null:100000", "--max-steps", 60, "-o", tmp_path, "-q")
