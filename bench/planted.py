@@ -5,7 +5,7 @@
                                        [--record bench/records/planted.json]
 
 Models are made to spend their time in one way; runs get a slow source, a slow decoder, a sink that nobody empties, huge
-pictures for a small model, one core of several, a heavy model, or nothing at all. A pair plants two causes, in one model or in
+pictures for a small model, one core of several, a heavy model, batches that too few streams fill, or nothing at all. A pair plants two causes, in one model or in
 a model and a run that are looked at together, and counts when both are named. The seed draws what is planted (each once before
 one comes again), how much of it, and which two make a pair. Exit status 1 below --share, 77 where most runs were left out.
 
@@ -127,6 +127,12 @@ def one_core(rng, folder):
     return run(folder, "-m", SHAPES, "--input-size", f"{size}x{size}", "-i", pattern(rng, 40), "-i", pattern(rng, 40), "-o", "null:", cpus={0})
 
 
+def small_batches(rng, folder):
+    """An engine that takes as long for a few pictures as for a full batch, and too few streams to fill one."""
+    us, size = int(rng.integers(3, 9)) * 10000, int(rng.integers(3)) * 8 + 16
+    return run(folder, "-m", SHAPES, "--device", f"null:{us}", "--batch-size", size, "-i", pattern(rng, 60), "-i", pattern(rng, 60), "-o", "null:")
+
+
 def nothing(rng, folder):
     fps = int(rng.integers(5, 15))
     return run(folder, "-m", SHAPES, "-i", f"pattern:320x240@{fps}:frames={3 * fps}", "--live", "-o", "null:")
@@ -158,6 +164,7 @@ RUNS = {
     "slow sink": (slow_sink, {"sink-bound"}),
     "huge pictures": (huge_pictures, {"pre/post-bound"}),
     "heavy model": (heavy_model, {"inference-bound"}),
+    "small batches": (small_batches, {"batching-bound"}),
     "one core": (one_core, {"cpu-contended"}),
 }
 

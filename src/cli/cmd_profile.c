@@ -1,4 +1,5 @@
 /* omma profile: where a model's time goes, and what to do about it. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -372,7 +373,7 @@ static int temporary(char **out)
     *out = om_sprintf("%s/omma-run-XXXXXX.json", dir && *dir ? dir : "/tmp");
     if (!*out) return OM_ERR_NOMEM;
     int fd = mkstemps(*out, 5);
-    if (fd < 0) return om_fail(OM_ERR_IO, "%s: cannot be made", *out);
+    if (fd < 0) return om_fail(OM_ERR_IO, "%s: cannot be made: %s", *out, strerror(errno));
     close(fd);
     return OM_OK;
 }

@@ -9,10 +9,11 @@
 #include "cli/console.h"
 #include "cli/profile_print.h"
 #include "cli/table.h"
+#include "cli/text.h"
 
 static const om_column ladder_columns[] = {
     {"precision", false, 0, 0}, {"ms", true, 0, 0},    {"images/s", true, 0, 0}, {"times", true, 0, 1},
-    {"cosine", true, 0, 2},     {"error", true, 0, 3}, {"", false, 10, 0},
+    {"cosine", true, 0, 2},     {"error", true, 0, 3}, {"", false, 0, 0},
 };
 
 /* Steps of a ladder: what was measured, or why not. */
@@ -94,7 +95,7 @@ static void ladder_row(om_table *t, const step *first, const step *s)
     om_table_cell(t, "%s", s->name);
     if (s->why[0]) {
         for (int i = 0; i < 5; i++) om_table_cell(t, "%s", "");
-        om_table_cell(t, "%s", s->why);
+        om_table_cell(t, "skipped");
         return;
     }
     om_table_cell(t, "%.2f", s->p.latency_us / 1e3);
@@ -108,6 +109,18 @@ static void ladder_row(om_table *t, const step *first, const step *s)
         om_table_cell(t, "%.2g", error);
     }
     om_table_cell(t, "%s", s == first ? "reference" : "");
+}
+
+/* Below the table, whose columns have no room for them. */
+static void add_reasons(const step *steps, size_t n, int width, om_str *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        om_str line = {0};
+        if (!steps[i].why[0]) continue;
+        om_str_addf(&line, "%s %s", steps[i].name, steps[i].why);
+        om_text_wrap(om_str_get(&line), 2, width ? width : 110, out);
+        om_str_fini(&line);
+    }
 }
 
 static void ladder_json(const step *steps, size_t n, const step *first, om_json *j)
@@ -171,6 +184,7 @@ static int show_ladder(const om_ladder_params *p, const step *steps, size_t n)
         int width = om_console_columns(stdout, 0);
         err = om_table_render(&t, width, &text);
         om_table_fini(&t);
+        add_reasons(steps, n, width, &text);
         om_profile_print_system(&first->p, width, &text);
         if (!err) fputs(om_str_get(&text), stdout);
     }

@@ -110,7 +110,7 @@ static void look_at_latency(om_run_watch *w, om_pipeline *p, int64_t now)
     if (!recent.count) return;
     if (w->warn_latency > 0 && p99 > w->warn_latency && now >= w->quiet_latency_ns) {
         w->quiet_latency_ns = now + WARN_PAUSE_NS;
-        om_log(OM_LOG_WARN, "latency: 99%% of the last second's frames took up to %.0f ms, more than %.0f",
+        om_log(OM_LOG_WARN, "latency: 99%% of the last second's frames took up to %.0f ms, more than %.4g ms",
                1e3 * p99, 1e3 * w->warn_latency);
     }
     double bound = w->warn_latency > 0 ? w->warn_latency : SPIKE * median;
@@ -125,7 +125,7 @@ static void look_at_losses(om_run_watch *w, om_pipeline *p, int64_t now)
     double received = (double)(s.received - w->received), lost = (double)(s.dropped - w->lost);
     if (received > 0 && 100 * lost / received > w->warn_lost && now >= w->quiet_lost_ns) {
         w->quiet_lost_ns = now + WARN_PAUSE_NS;
-        om_log(OM_LOG_WARN, "losses: %.1f%% of the last second's frames, more than %.3g",
+        om_log(OM_LOG_WARN, "losses: %.1f%% of the last second's frames, more than %.3g%%",
                100 * lost / received, w->warn_lost);
     }
     w->received = s.received;
@@ -224,6 +224,7 @@ static int write_profile(om_run_watch *w, om_pipeline *p, FILE *to)
         int width = om_console_columns(to, 0);
         err = om_profile_print_run(&profile, width, &text);
         om_findings_print(&found, width, &text);
+        om_profile_print_system(&profile, width, &text);
         if (!err) fputs(om_str_get(&text), to);
     }
     om_str_fini(&text);

@@ -1,6 +1,7 @@
 /* How fast a float model would be in int8: of its own int8 form. What the numbers in it are does not change
  * how fast it is; which layers become int8, which formats come between them and what is fused does, and no
  * peak tells that. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -25,7 +26,7 @@ static int temporary(char **out)
         close(fd);
         return OM_OK;
     }
-    int err = om_fail(OM_ERR_IO, "%s: cannot be made", *out);
+    int err = om_fail(OM_ERR_IO, "%s: cannot be made: %s", *out, strerror(errno));
     om_free(*out);
     *out = NULL;
     return err;

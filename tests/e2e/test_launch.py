@@ -107,6 +107,18 @@ def test_the_file_in_the_documentation_runs(omma, tmp_path, media):
     assert found["cameras", 1, False]["frames"] > 0
 
 
+def test_the_device_of_a_job(omma, tmp_path):
+    """Also as a default, which a job's own takes the place of."""
+    one = job("a", steps=3)
+    del one["args"]["device"]
+    omma("launch", write(tmp_path, [one, {**one, "name": "b", "device": "null:9000"}], defaults={"device": "null:4000"}), "-q")
+    _, found = summary(tmp_path)
+    assert 4 <= found["a", 1, False]["exec_ms"]["p50"] and 9 <= found["b", 1, False]["exec_ms"]["p50"]
+    for name, device in (("a", "null:4000"), ("b", "null:9000")):
+        (text,) = (tmp_path / "out" / name).glob("M_*.log")
+        assert f"infers on {device}" in text.read_text()
+
+
 def test_a_folder_is_used_again(omma, tmp_path):
     """What an earlier launch left there stays, and is not counted again; a run that fails does not show the one before."""
     path = write(tmp_path, [job("w", steps=5), {"name": "r", "command": "run", "args": ["-m", str(SHAPES), "-d", "null", "pattern:64x48:frames=9"]}])

@@ -6,7 +6,6 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 
 import numpy as np
 import onnx
@@ -272,88 +271,6 @@ def test_arrows_follow_each_frame(run_profile, session_dir):
     assert {f"om-s{i} {stream['name']}" for i, stream in enumerate(run_profile["streams"])} <= tracks, "a stream's track has its name"
 
 
-def test_the_last_seconds_are_dumped_on_a_signal(omma, tmp_path):
-    process = omma.start("run", "-m", SHAPES, "-i", "pattern:160x120@25:frames=0", "--live", "-o", "null:", "--trace",
-                         tmp_path / "t.json", "--trace-last", "1", "--device", "null")
-    try:
-        time.sleep(2.5)
-        process.send_signal(signal.SIGUSR2)
-        deadline = time.monotonic() + 10
-        while not (tmp_path / "t-1.json").exists() and time.monotonic() < deadline:
-            time.sleep(.1)
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=20)
-    finally:
-        process.kill()
-    assert process.returncode == 0 and "SIGUSR2" in err
-    events = [e for e in json.loads((tmp_path / "t-1.json").read_text())["traceEvents"] if "ts" in e]
-    assert events and max(e["ts"] for e in events) - min(e["ts"] for e in events) < 1.5e6
-    assert not (tmp_path / "t.json").exists()
-
-
-def running(omma, *options, seen):
-    """A live run that has come so far that the file `seen` is there."""
-    process = omma.start("run", "-m", SHAPES, "-i", "pattern:64x48@25:frames=0", "--live", "-o", "null:", "-d", "null", *options)
-    deadline = time.monotonic() + 60
-    while not seen.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(.05)
-    return process
-
-
-def ended(process, number=signal.SIGINT):
-    try:
-        process.send_signal(number)
-        return process.communicate(timeout=60)[1]
-    finally:
-        process.kill()
-
-
-@pytest.mark.parametrize("way", [(), ("--supervise",)])
-def test_a_signal_for_a_trace_that_is_not_kept_ends_no_run(omma, tmp_path, way):
-    process = running(omma, "--metrics-file", tmp_path / "m", *way, seen=tmp_path / "m")
-    process.send_signal(signal.SIGUSR2)
-    line = process.stderr.readline()
-    assert "SIGUSR2" in line and "--trace-last" in line
-    ended(process)
-    assert process.returncode == 0
-
-
-def test_a_trace_that_reaches_less_far_back_says_so(omma, tmp_path):
-    """An hour was asked for; a run at full speed fills its rings in seconds."""
-    process = omma.start("run", "-m", SHAPES, "-i", "pattern:64x48:frames=0", "-o", "null:", "-d", "null", "--trace", tmp_path / "t.json",
-                         "--trace-last", "1h", "--warn-latency", "1h", "--stats", "250ms", "--metrics-file", tmp_path / "m")
-    deadline, line = time.monotonic() + 60, ""
-    while "events go back" not in line and process.poll() is None and time.monotonic() < deadline:
-        line = process.stderr.readline()
-        if "trace" not in line:
-            process.send_signal(signal.SIGUSR2)
-    ended(process)
-    assert "t-" in line and "events go back" in line and "of the 3600" in line
-
-
-def test_a_folder_that_goes_away_costs_its_files_alone(omma, tmp_path):
-    """Metrics cannot be written any more: said once, and the profile is there all the same."""
-    folder = tmp_path / "gone"
-    folder.mkdir()
-    process = running(omma, "--metrics-file", folder / "m", "--stats", "300ms", "-q", "--profile", tmp_path / "p.json", "--trace",
-                      folder / "t.json", "--trace-last", "1", seen=folder / "m")
-    shutil.rmtree(folder)
-    said = ""
-    while "gone/m: cannot write" not in said and process.poll() is None:
-        said += process.stderr.readline()
-    process.send_signal(signal.SIGUSR2)
-    while "gone/t-1.json: cannot write" not in said and process.poll() is None:
-        said += process.stderr.readline()
-    said += ended(process)
-    assert process.returncode == 1 and (tmp_path / "p.json").exists()
-    assert said.count("gone/m: cannot write") == 1 and "driver" not in said, said
-
-
-def test_bounds_are_watched(omma):
-    done = omma("run", "-m", SHAPES, "-i", "pattern:320x240@25:frames=60", "--live", "-o", "null:", "--warn-latency", "0.01ms")
-    assert done.err.count("99% of the last second's frames took") == 1, "said once, not every second"
-
-
 def test_a_run_and_its_model_together(omma, run_profile, profile, session_dir, tmp_path):
     done = omma("profile", "--from", session_dir / "small.json", "--run", session_dir / "run.json", "--html", tmp_path / "both.html")
     assert "A frame's way" in done.out and "What was found" in done.out
@@ -427,7 +344,8 @@ def test_two_runs_are_compared(omma, run_profile, session_dir, tmp_path):
 def test_every_report_says_where_it_was_made(omma, small, profile, run_profile, session_dir, tmp_path):
     keys = {"processor", "cores", "vector extensions", "caches", "memory", "power mode", "GPU", "FFmpeg", "command", "system", "omma"}
     done = omma("profile", small, *QUICK, "--ladder", "f32", "--json", tmp_path / "l.json")
-    for text in (done.out, omma("profile", "--from", session_dir / "small.json").out):
+    run = omma("run", "-m", SHAPES, "-i", PATTERN, "-o", "null:", "--profile", "-").out
+    for text in (done.out, omma("profile", "--from", session_dir / "small.json").out, run):
         system = text.split("\nSystem\n")[1]
         assert all(f"  {key} " in system for key in keys if key != "GPU")
     ladder = json.loads((tmp_path / "l.json").read_text())
@@ -629,7 +547,7 @@ def test_a_faster_stage_comes_true(omma, tmp_path, monkeypatch, stage):
 @pytest.mark.long
 def test_planted_causes_are_named(capsys):
     """One of each kind; bench/planted.py --runs 200 is the full count. The confusion matrix is printed."""
-    done = subprocess.run([DEPS / "venv/bin/python", ROOT / "bench/planted.py", "--runs", "15", "--seed", "3", "--share", "0.9"],
+    done = subprocess.run([DEPS / "venv/bin/python", ROOT / "bench/planted.py", "--runs", "16", "--seed", "3", "--share", "0.9"],
                           capture_output=True, text=True, timeout=400)
     with capsys.disabled():
         print(f"\n{done.stdout}")

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import BUILD, ROOT
 from test_worker import check_sums, log
 
 SHAPES = ROOT / "tests/data/shapes.onnx"
@@ -77,6 +77,16 @@ def test_two_devices(omma, tmp_path):
     table = rows(tmp_path)
     assert "second part: null" in log(tmp_path)
     assert all(float(r["second_latency_ms"]) >= 20 for r in table)
+
+
+def test_a_device_with_memory_of_its_own(omma, tmp_path):
+    """A plug-in that stands for a GPU: what passes is copied there."""
+    omma("worker", "-m", CLASSIFY, "-i", "pattern:frames=12", "--split-point", "mean", "--split-device", "flaky:900", "-o", tmp_path, "-q",
+         env={**os.environ, "OMMA_PLUGINS": f"{BUILD}/tests/conform:{BUILD}/src/backend/openvino"})
+    table = rows(tmp_path)
+    assert len(table) == 10 and "split-device=flaky:900" in log(tmp_path)
+    check_sums(table)
+    check_parts(table, 4 * 3)
 
 
 @pytest.mark.race

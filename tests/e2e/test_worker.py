@@ -4,6 +4,7 @@ import http.server
 import json
 import os
 import random
+import re
 import resource
 import signal
 import threading
@@ -59,6 +60,15 @@ def test_a_row_a_step(omma, tmp_path):
                  "summary: 6 steps, 22 frames"):
         assert part in text, text
     assert "22 frames" in out and "M_shapes_P_" in out
+
+
+@pytest.mark.long
+def test_progress_is_logged(omma, tmp_path):
+    """Every five seconds: a bar, the steps, their rate and their parts."""
+    omma("worker", "-m", SHAPES, "-i", "pattern:64x48:frames=0", "--device", "null:100000", "--max-steps", 60, "-o", tmp_path, "-q")
+    lines = re.findall(r"\[(#*)(\.*)\]  (\d+) steps  ([\d.]+) fps  read [\d.]+  prep [\d.]+  exec ([\d.]+) ms", log(tmp_path))
+    assert lines and all(len(a) + len(b) == 24 and len(a) == int(int(n) / 60 * 24) for a, b, n, _, _ in lines)
+    assert all(0 < float(fps) <= 10 and float(ms) >= 100 for *_, fps, ms in lines)
 
 
 def test_a_short_file_starts_again(omma, tmp_path):

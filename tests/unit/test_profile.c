@@ -340,6 +340,16 @@ static void test_layer_causes(void **state)
                                          LAYER("a", "Resize", 700, 0, 5000000, "copy") "," LAYER(
                                              "b", "Conv", 300, 9000000, 100000, "compute"))),
                      OM_CAUSE_COPY);
+    assert_int_equal(
+        first_cause(
+            PROFILE("\"layers_us\":1000,\"latency_us\":1010",
+                    LAYER("a", "Conv", 300, 30000000, 100000, "compute") "," LAYER(
+                        "b", "MatMul", 150, 15000000, 100000,
+                        "compute") "," LAYER("c", "Softmax", 200, 0, 900000,
+                                             "memory") "," LAYER("d", "Concat", 200, 0, 900000,
+                                                                 "copy") "," LAYER("e", "MaxPool", 150, 0,
+                                                                                   100000, "compute"))),
+        OM_CAUSE_DIVERSE);
 }
 
 static void test_launch_cause(void **state)
@@ -382,6 +392,15 @@ static void test_run_causes(void **state)
             RUN("\"cpu_seconds\":8,\"cores_busy\":0.8,\"core_wait_seconds\":20,\"batch_infer_ms\":190",
                 STAGE("decode", 10) "," STAGE("infer", 190))),
         OM_CAUSE_CONTENDED);
+    assert_int_equal(
+        first_cause(RUN(
+            "\"cpu_seconds\":3,\"cores_busy\":0.3,\"batch_infer_ms\":600,\"mean_batch\":4,\"batch_limit\":16",
+            STAGE("decode", 10) "," STAGE("infer", 600))),
+        OM_CAUSE_BATCHING);
+    assert_int_equal(
+        first_cause(RUN("\"cpu_seconds\":3,\"cores_busy\":0.3,\"batch_infer_ms\":20,\"power_throttles\":3",
+                        STAGE("decode", 10) "," STAGE("infer", 20))),
+        OM_CAUSE_POWER);
     assert_int_equal(
         first_cause(RUN("\"cpu_seconds\":8,\"cores_busy\":0.8,\"batch_infer_ms\":40,\"live_streams\":1",
                         STAGE("source", 90) "," STAGE("decode", 10) "," STAGE("infer", 40))),
