@@ -15,7 +15,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 import plates  # noqa: E402
 import street  # noqa: E402
 
-SEEN, EVERY = 7, 2  # frames a vehicle is seen, and one in so many of its crops is taken
+SEEN = 7  # frames of each vehicle, spread over its way
+PLATES = (64, 160, 128)
 LINES = {0: ("scenetext02", "scenetext03", "scenetext05"), 1: ("scenetext01", "scenetext04", "scenetext06"),
          2: ("scenetext02", "scenetext03", "scenetext05")}
 VIEWS = {0: 10, 1: 26, 2: 30}  # of each photograph
@@ -40,7 +41,7 @@ def rows_of(path):
 # ---- plates ----
 
 def draw_street(folder, seed, texts):
-    """Videos in which a vehicle passes in few frames, so that many plates cost little; what their plates say."""
+    """Videos of two streams in which a vehicle passes in few frames, so that many plates cost little; what their plates say."""
     rng, font = np.random.default_rng(seed), street.glyphs()
     texts, _ = street.readable(texts, rng, font, street.Reader(), street.INPUT)
     sprites, videos, was = [street.Sprite(*v) for v in street.VEHICLES], [], street.GAP
@@ -51,25 +52,25 @@ def draw_street(folder, seed, texts):
             street.stream(np.random.default_rng([seed, i]), videos[-1], texts[i::2], sprites, street.BACKGROUNDS, font, (1280, 720), SEEN)
     finally:
         street.GAP = was
-    return videos
+    return videos, {v.stem: texts[i::2] for i, v in enumerate(videos)}
 
 
-def street_plates(omma, folder, part, count):
-    """`count` crops that the plate reader is asked for: vehicle, plate and straightening by the float models."""
-    videos = draw_street(folder, 700 + part, -(-count * 5 // 3 * EVERY // SEEN))
+def street_plates(omma, folder, part, most):
+    """Up to 160 crops that the plate reader is asked for, vehicle, plate and straightening by the float models; what the plates say."""
+    count = min(most, PLATES[part])
+    videos, texts = draw_street(folder, 700 + part, -(-count * 5 // 3 // SEEN))
     flags, out = plates.chain(plates.vehicles_model(omma, folder), videos, "frame"), folder / f"street{part}.jsonl"
     subprocess.run([str(omma), "run", *flags, "-o", f"jsonl:{out}", "-q"], check=True, timeout=1700)
-    wanted, crops = {}, []
+    wanted, crops, drawn = {}, [], []
     for stream, seq, quad, *_ in plates.crops(rows_of(out)):
         wanted.setdefault((stream, seq), []).append(quad)
     for path in videos:
         for k, planes in enumerate(plates.decoded(path, (1280, 720))):
-            if k % EVERY == 0:
-                crops += [fitted(plates.straighten(planes, quad), street.INPUT) for quad in wanted.get((path.stem, k), [])]
+            for quad in wanted.get((path.stem, k), []):
+                crops.append(fitted(plates.straighten(planes, quad), street.INPUT))
+                drawn.append(texts[path.stem][(k - 1) // (SEEN + 1)])  # a frame without a vehicle before each
         path.unlink()
-    if len(crops) < count:
-        raise SystemExit(f"street: {len(crops)} plates were found, {count} are wanted")
-    return crops[:count]
+    return crops[:count], drawn[:count]
 
 
 # ---- lines ----
@@ -121,4 +122,4 @@ def scene_lines(omma, folder, part, count):
                 if crop.shape[1] * LINE[1] <= LINE[0] * crop.shape[0] * 1.25 and crop.shape[0] < crop.shape[1]:
                     crops.append(fitted(crop, LINE))
     rng.shuffle(crops)
-    return crops[:count]
+    return crops[:count], None

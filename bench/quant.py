@@ -7,7 +7,7 @@ Accuracy (yolov3-tiny, CenterFace, PP-OCR's and a plate's recogniser): the int8 
 engine, `omma detect`. Detectors: agreement AP50 (COCO's, a mean over classes; boxes down to 0.001, the float model's boxes
 from the family's own threshold on for truth). Readers: the share of crops with equal text (but for spaces at its ends), of all
 and of those that the float model reads as they were drawn (`scores_read_right`). `int8_share`: of the multiplications.
-`differ`: which crops. Readers have two rows: crops that are
+`differ`: which crops; `scores_but_spaces`. Readers have two rows: crops that are
 drawn and blurred until the float model itself fails at many (ppocr-rec, plate-rec), and crops as they come from use, cut by the float
 models out of the generated street (plate-street) and out of photographs (ppocr-scene; bench/crops.py).
 Calibration and judging never share a clip, a font, a photograph of text or a face. The others are used as their manuals advise for a processor without VNNI: weights of 7 bits
@@ -166,12 +166,14 @@ def plates(judge):
 
 
 def from_use(kind):
-    """Crops that the float models cut: drawn by bench/crops.py into a folder of their own."""
+    """Crops that the float models cut: made by bench/crops.py in a folder of their own. The lines of three photographs are too few to calibrate
+    with: drawn ones are added."""
     def pictures(judge, bench):
         import crops
         folder = bench.folder / f"{kind}-{judge}"
         folder.mkdir()
-        return getattr(crops, kind)(bench.omma_path, folder, judge, CROPS[judge])
+        made, pictures.drawn = getattr(crops, kind)(bench.omma_path, folder, judge, CROPS[judge])
+        return made + lines(judge) if kind == "scene_lines" and judge == 0 else made
     return pictures
 
 
@@ -371,6 +373,13 @@ def same_texts(truth, found):
     return sum(texts[0][i] == texts[1][i] for i in asked) / max(len(asked), 1), len(asked)
 
 
+def same_letters(truth, found):
+    """The share of equal texts but for spaces."""
+    texts = [["".join(o.get("text", "") for o in image).replace(" ", "") for image in side] for side in (truth, found)]
+    asked = [i for i, t in enumerate(texts[0]) if t]
+    return sum(texts[0][i] == texts[1][i] for i in asked) / max(len(asked), 1)
+
+
 def read_right(truth, drawn):
     """The pictures on which the float model reads what was drawn there, but for spaces."""
     said = ["".join(o.get("text", "") for o in image).replace(" ", "") for image in truth]
@@ -393,12 +402,12 @@ def prepare(bench, name, check):
 
 def accuracy(bench, name, ways):
     from onnxruntime.quantization import CalibrationMethod
-    model, pictures, prep, detector, threshold, used = CASES[name]
+    model, pictures, prep, detector, threshold, _ = CASES[name]
     work, size = prepare(bench, name, not detector and (not ways or "omma mixed" in ways))
     source, cal = float_model(bench, model, work, size), work / "cal"
     truth = seen(bench, source, work / "judge", size, detector)
 
-    right = [] if detector or used else read_right(truth, pictures.drawn)
+    right = read_right(truth, pictures.drawn) if not detector and pictures.drawn else []
 
     def ours(*flags):
         return lambda out: make_ours(bench, name, source, cal, out, size, *flags)
@@ -423,6 +432,7 @@ def accuracy(bench, name, ways):
             continue
         value, row["truth"] = agreement(truth, found, threshold) if detector else same_texts(truth, found)
         if not detector:
+            row.setdefault("scores_but_spaces", {})[how] = round(same_letters(truth, found), 4)
             row.setdefault("differ", {})[how] = [i for i in range(len(truth)) if same_texts(truth[i:i + 1], found[i:i + 1]) == (0, 1)]
         row["scores"][how] = round(value, 4)
         if how.startswith("omma"):

@@ -14,7 +14,7 @@
 #define LEAST_LOSS 0.63 /* of the noise at the output that may be left: 2 dB */
 #define DEAR_LOSS 0.4   /* where the input gets a grid of its own by it, beside that of others: 4 dB */
 #define PARTS 4         /* of the difference between channels that may be evened */
-#define FITTED 0.1      /* of the noise of rounded weights is left where their errors cancel */
+#define FITTED 0.5      /* of the noise of rounded weights is left where their errors cancel */
 
 typedef struct channels {
     int64_t n, step; /* weights of channel i lie at k with k / step % n == i */
