@@ -1,5 +1,6 @@
 /* The media room without the network: addresses, pictures, the encoder, and the account of
  * packets. What FFmpeg's own tools say about real videos is compared in tests/e2e/test_media.py. */
+#include <libavutil/log.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -18,6 +19,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "media/frame_av.h"
 #include "media/media.h"
@@ -291,6 +293,29 @@ static void test_bad_inputs_are_named(void **state)
     assert_non_null(strstr(om_error_message(), "tcp, udp or auto"));
 }
 
+static void keep_line(void *user, om_log_level level, const char *line)
+{
+    (void)level;
+    snprintf(user, 2048, "%s", line);
+}
+
+/* FFmpeg's lines are cut where they are long: never so that half an address would show what is in it. */
+static void test_long_lines_show_no_password(void **state)
+{
+    char said[2048], padding[1200];
+    om_log_set(keep_line, said, OM_LOG_DEBUG);
+    for (int n = 0; n < 1100; n += 7) {
+        memset(padding, 'x', sizeof padding);
+        padding[n] = '\0';
+        *said = '\0';
+        av_log(NULL, AV_LOG_ERROR, "%s rtsp://user:geheim@10.0.0.7/%s\n", padding, padding);
+        assert_true(*said);
+        assert_null(strstr(said, "user"));
+        assert_null(strstr(said, "gehe"));
+    }
+    om_log_set(NULL, NULL, OM_LOG_DEBUG);
+}
+
 static void test_encoder_refuses(void **state)
 {
     om_encoder *e = (om_encoder *)folder;
@@ -540,6 +565,7 @@ int main(void)
         cmocka_unit_test(test_damaged_files_keep_the_account),
         cmocka_unit_test(test_closed_early_counts_unread),
         cmocka_unit_test(test_bad_inputs_are_named),
+        cmocka_unit_test(test_long_lines_show_no_password),
         cmocka_unit_test(test_encoder_refuses),
         cmocka_unit_test(test_encoder_fits_pictures_in),
         cmocka_unit_test(test_full_disk_is_reported),
