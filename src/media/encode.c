@@ -242,6 +242,27 @@ static int write_packets(om_encoder *e)
     }
 }
 
+static int even(double v) { return v < 2 ? 2 : (int)(v / 2 + 0.5) * 2; }
+
+/* A picture of another size, as large as it fits into the middle of a black one. */
+static void make_room(om_image *into, const om_image *img)
+{
+    double x = (double)into->width / img->width, y = (double)into->height / img->height, by = x < y ? x : y;
+    int w = even(img->width * by), h = even(img->height * by);
+    if (w > into->width) w = into->width;
+    if (h > into->height) h = into->height;
+    int left = (into->width - w) / 4 * 2, top = (into->height - h) / 4 * 2;
+    for (int i = 0; i < 3; i++) {
+        int half = i > 0, rows = into->height >> half;
+        for (int row = 0; row < rows; row++)
+            memset(into->plane[i] + (ptrdiff_t)row * into->stride[i], half ? 128 : 16,
+                   (size_t)(into->width >> half));
+        into->plane[i] += (ptrdiff_t)(top >> half) * into->stride[i] + (left >> half);
+    }
+    into->width = w;
+    into->height = h;
+}
+
 static int encode(om_encoder *e, const om_image *img, int64_t pts_ns)
 {
     int rc = av_frame_make_writable(e->frame);
@@ -250,7 +271,9 @@ static int encode(om_encoder *e, const om_image *img, int64_t pts_ns)
         e->target.plane[i] = e->frame->data[i];
         e->target.stride[i] = e->frame->linesize[i];
     }
-    rc = om_image_convert(img, &e->target, &e->scaler);
+    om_image into = e->target;
+    if (img->width != e->width || img->height != e->height) make_room(&into, img);
+    rc = om_image_convert(img, &into, &e->scaler);
     if (rc != OM_OK) return om_fail_prefix(rc, "%s", e->path);
     if (!e->started) e->first_ns = pts_ns;
     int64_t tick = av_rescale_q(pts_ns - e->first_ns, (AVRational){1, 1000000000}, e->ctx->time_base);
@@ -264,9 +287,6 @@ static int encode(om_encoder *e, const om_image *img, int64_t pts_ns)
 int om_encoder_write(om_encoder *e, const om_image *img, int64_t pts_ns)
 {
     if (e->failed) return om_fail(e->failed, "%s", e->message);
-    if (img->width != e->width || img->height != e->height)
-        return om_fail(OM_ERR_ARG, "%s: a picture of %dx%d in a video of %dx%d", e->path, img->width,
-                       img->height, e->width, e->height);
     om_trace_begin("encode", -1);
     int rc = encode(e, img, pts_ns);
     om_trace_end("encode");

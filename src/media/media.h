@@ -26,8 +26,9 @@ int om_picture_list(const char *folder_or_glob, om_strlist *out);
  * less than 720 lines, else BT.709; odd sides grow by one. Thread-safety: one thread. */
 typedef struct om_encoder om_encoder;
 int om_encoder_open(const char *path, int width, int height, double fps, om_encoder **out);
-/* A host picture of the encoder's size; pts since the first one. Copies what it keeps. After a failure to
- * write (OM_ERR_FULL, ...) every further call fails with the same message. */
+/* A host picture; one of another size than the encoder's is put into the middle of a black one, as large as
+ * it fits. pts since the first one. Copies what it keeps. After a failure to write (OM_ERR_FULL, ...) every
+ * further call fails with the same message. */
 int om_encoder_write(om_encoder *e, const om_image *img, int64_t pts_ns);
 /* Flushes, finishes the file and frees `e`, also on failure: returns the first error. */
 int om_encoder_close(om_encoder *e);

@@ -47,14 +47,12 @@ static int video_write(om_sink *s, const om_result *r)
     if (!r->frame) return OM_OK;
     int err = v->encoder ? OM_OK : start(s, r);
     if (err) return err;
-    if (r->width != v->width || r->height != v->height) {
-        if (!v->told)
-            om_log(OM_LOG_WARN,
-                   "%s: the picture is now %dx%d; a file keeps its size, so these frames are left out",
-                   s->target, r->width, r->height);
-        v->told = true;
-        return OM_OK;
-    }
+    bool changed = r->width != v->width || r->height != v->height;
+    if (changed && !v->told)
+        om_log(OM_LOG_WARN,
+               "%s: the picture is now %dx%d; it is fitted into the %dx%d that the video began with",
+               s->target, r->width, r->height, v->width, v->height);
+    v->told |= changed;
     om_frame *copy;
     err = om_trails_add(&v->trails, &r->dets);
     if (!err) err = om_frame_copy_drawable(r->frame, &copy);

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import packets, records, stops_at_once, wait_for
+from conftest import ffmpeg, packets, records, stops_at_once, wait_for
 from test_run import apart, books, truth
 
 SHAPES = Path(__file__).resolve().parents[1] / "data/shapes.onnx"
@@ -274,6 +274,28 @@ def test_a_folder_that_goes_away(omma, tmp_path):
     assert p.returncode == 0 and err.count("r.jsonl") == 2 and err.count("v.mp4") == 1, err
     back = records(out)
     assert back and back == records(other)[-len(back):]
+
+
+@pytest.mark.sanitize
+def test_a_video_of_pictures_of_several_sizes(omma, tmp_path):
+    """All of them are in it, in the size of the first one, whole, in the middle of black; said once."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for i, (size, color) in enumerate((("320x240", "red"), ("640x480", "green"), ("100x240", "blue"), ("320x60", "white"), ("320x240", "red"))):
+        ffmpeg("-f", "lavfi", "-i", f"color={color}:size={size}", "-frames:v", 1, folder / f"{i}.png")
+    r = omma("run", "-m", SHAPES, "-d", "null", "-i", folder, "-o", f"video:{tmp_path}/v.mp4")
+    assert r.err.count("fitted into the 320x240") == 1, r
+    shown = frames_of(tmp_path / "v.mp4", 320, 240)
+    assert len(shown) == 5
+    def near(picture, x, y, *rgb):
+        assert np.abs(picture[y, x] - rgb).max() < 60, (x, y, picture[y, x], rgb)
+    near(shown[1], 5, 235, 0, 128, 0)
+    near(shown[1], 315, 120, 0, 128, 0)
+    for x, colour in ((20, (0, 0, 0)), (160, (0, 0, 255)), (120, (0, 0, 255)), (300, (0, 0, 0))):
+        near(shown[2], x, 200, *colour)
+    for y, colour in ((20, 0), (120, 255), (220, 0)):
+        near(shown[3], 10, y, *[colour] * 3)
+    near(shown[4], 5, 235, 255, 0, 0)
 
 
 @pytest.mark.sanitize

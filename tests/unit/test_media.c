@@ -1,5 +1,6 @@
 /* The media room without the network: addresses, pictures, the encoder, and the account of
  * packets. What FFmpeg's own tools say about real videos is compared in tests/e2e/test_media.py. */
+#include <libavutil/log.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -18,6 +19,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "media/frame_av.h"
 #include "media/media.h"
@@ -291,20 +293,55 @@ static void test_bad_inputs_are_named(void **state)
     assert_non_null(strstr(om_error_message(), "tcp, udp or auto"));
 }
 
+static void keep_line(void *user, om_log_level level, const char *line)
+{
+    (void)level;
+    snprintf(user, 2048, "%s", line);
+}
+
+/* FFmpeg's lines are cut where they are long: never so that half an address would show what is in it. */
+static void test_long_lines_show_no_password(void **state)
+{
+    char said[2048], padding[1200];
+    om_log_set(keep_line, said, OM_LOG_DEBUG);
+    for (int n = 0; n < 1100; n += 7) {
+        memset(padding, 'x', sizeof padding);
+        padding[n] = '\0';
+        *said = '\0';
+        av_log(NULL, AV_LOG_ERROR, "%s rtsp://user:geheim@10.0.0.7/%s\n", padding, padding);
+        assert_true(*said);
+        assert_null(strstr(said, "user"));
+        assert_null(strstr(said, "gehe"));
+    }
+    om_log_set(NULL, NULL, OM_LOG_DEBUG);
+}
+
 static void test_encoder_refuses(void **state)
 {
     om_encoder *e = (om_encoder *)folder;
     assert_int_equal(om_encoder_open(folder_path("no/such/x.mp4"), 64, 64, 25, &e), OM_ERR_NOT_FOUND);
     assert_null(e);
-    assert_int_equal(om_encoder_open(folder_path("size.mp4"), 64, 64, 25, &e), OM_OK);
-    om_frame *f;
-    assert_int_equal(om_frame_create(OM_PIX_NV12, 32, 32, &f), OM_OK);
-    memset(f->image.plane[0], 0, (size_t)f->image.stride[0] * 32);
-    memset(f->image.plane[1], 0, (size_t)f->image.stride[1] * 16);
-    assert_int_equal(om_encoder_write(e, &f->image, 0), OM_ERR_ARG);
-    om_frame_unref(f);
-    assert_int_equal(om_encoder_close(e), OM_OK); /* a refused picture harms nothing */
     assert_int_equal(om_encoder_close(NULL), OM_OK);
+}
+
+/* Pictures of any size go into one video. */
+static void test_encoder_fits_pictures_in(void **state)
+{
+    static const int sizes[][2] = {{32, 32}, {64, 64}, {1, 1},      {1, 300}, {300, 1},
+                                   {200, 3}, {63, 64}, {1000, 999}, {2, 2}};
+    for (int odd = 0; odd < 2; odd++) {
+        om_encoder *e = NULL;
+        assert_int_equal(om_encoder_open(folder_path("size.mp4"), 64 - odd, 48 - odd, 25, &e), OM_OK);
+        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+            om_frame *f;
+            assert_int_equal(om_frame_create(OM_PIX_NV12, sizes[i][0], sizes[i][1], &f), OM_OK);
+            memset(f->image.plane[0], 99, (size_t)f->image.stride[0] * (size_t)sizes[i][1]);
+            memset(f->image.plane[1], 99, (size_t)f->image.stride[1] * (size_t)((sizes[i][1] + 1) / 2));
+            assert_int_equal(om_encoder_write(e, &f->image, (int64_t)i * 40000000), OM_OK);
+            om_frame_unref(f);
+        }
+        assert_int_equal(om_encoder_close(e), OM_OK);
+    }
 }
 
 /* Every write to it says that the disk is full. */
@@ -528,7 +565,9 @@ int main(void)
         cmocka_unit_test(test_damaged_files_keep_the_account),
         cmocka_unit_test(test_closed_early_counts_unread),
         cmocka_unit_test(test_bad_inputs_are_named),
+        cmocka_unit_test(test_long_lines_show_no_password),
         cmocka_unit_test(test_encoder_refuses),
+        cmocka_unit_test(test_encoder_fits_pictures_in),
         cmocka_unit_test(test_full_disk_is_reported),
         cmocka_unit_test(test_png_is_lossless),
         cmocka_unit_test(test_jpeg_quality_matters),
