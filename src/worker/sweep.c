@@ -15,6 +15,7 @@
 
 #define WARM 2
 #define MOST_STEPS 1000
+#define MOST_NAME 200
 
 /* What one split takes; times are medians in milliseconds. */
 typedef struct outcome {
@@ -388,6 +389,8 @@ static int write_one(const sweep *s, const char *suffix, void (*fill)(const swee
     om_str text = {0};
     size_t n = strlen(base);
     if (n > 5 && !strcmp(base + n - 5, ".onnx")) n -= 5;
+    if (n > MOST_NAME) /* with what stands around it it is to be a file's */
+        for (n = MOST_NAME; n && ((unsigned char)base[n] & 0xc0) == 0x80;) n--;
     char *path = om_sprintf("%s/split_%.*s.%s", s->p->dir, (int)n, base, suffix);
     fill(s, &text);
     int err = !path || text.failed ? om_fail_nomem("the table of splits")

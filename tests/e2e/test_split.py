@@ -124,6 +124,14 @@ def test_a_sweep_of_any_length(omma, tmp_path):
     assert report["steps"] == 1000 and report["unsplit"]["latency_ms"] >= 0 and len(report["splits"]) == 1
 
 
+def test_a_sweep_of_a_long_name(omma, tmp_path):
+    model = tmp_path / ("é" * 124 + ".onnx")
+    model.write_bytes(CLASSIFY.read_bytes())
+    omma("worker", "-m", model, "-i", "pattern:64x48:frames=4", "--split-sweep", "--split-max", 1, "--max-steps", 1, "--device", "null:0",
+         "-o", tmp_path / "o", "-q")
+    assert sorted(p.name for p in (tmp_path / "o").glob("split_*")) == [f"split_{'é' * 100}.{kind}" for kind in ("csv", "html", "json")]
+
+
 @pytest.mark.parametrize("args, words", [
     (["--split-point", "layr3"], "no layer, tensor or module is called 'layr3'"),
     (["--split-point", "classify:men"], "did you mean 'mean'"),
