@@ -133,7 +133,8 @@ def test_flipped_bits(omma, media, tmp_path, kind, seed):
 def test_pictures_of_every_size(omma, tmp_path, size):
     """From a point to 8K: looked at, drawn, written; a video's sides are even."""
     clip, drawn, report = tmp_path / "c.avi", tmp_path / "drawn.mp4", tmp_path / "report.json"
-    ffmpeg("-f", "lavfi", "-i", f"color=red:size={size}:rate=10,format=rgb24", "-frames:v", 3, "-c:v", "png" if size != "7680x4320" else "mjpeg", clip)
+    ffmpeg("-f", "lavfi", "-i", f"color=red:size={size}:rate=10,format=rgb24", "-frames:v", 3,
+           "-c:v", "png" if size != "7680x4320" else "mjpeg", clip)
     omma("run", "-m", SHAPES, "-i", clip, "--track", "iou", "-o", f"video:{drawn}", "-o", f"jsonl:{tmp_path}/r.jsonl", "--report", report)
     books(json.loads(report.read_text())["totals"])
     rows, (width, height) = records(tmp_path / "r.jsonl"), map(int, size.split("x"))

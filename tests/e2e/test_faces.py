@@ -185,7 +185,8 @@ def test_ten_thousand_people_and_nobody(omma, tmp_path):
     random = np.random.default_rng(3)
     known = random.normal(size=(10000, 12))
     known /= np.linalg.norm(known, axis=1, keepdims=True)
-    cv2.imwrite(str(picture), cv2.resize(random.integers(0, 255, (2, 2, 3)).astype(np.uint8), (112, 112), interpolation=cv2.INTER_NEAREST))
+    cells = random.integers(0, 255, (2, 2, 3)).astype(np.uint8)
+    cv2.imwrite(str(picture), cv2.resize(cells, (112, 112), interpolation=cv2.INTER_NEAREST))
     big = gallery_file(tmp_path / "big", [f"Nr. {i}" for i in range(10000)], known, model)
     cells = cv2.resize(cv2.imread(str(picture)), (2, 2), interpolation=cv2.INTER_AREA)[..., ::-1].astype(float) - 127.5
     v = (cells - cells.mean((0, 1))).transpose(2, 0, 1).ravel()
