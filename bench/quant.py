@@ -550,6 +550,18 @@ def speed(bench, name, rounds):
             "islands": [{"layer": i[3], "type": i[1], "exec": i[2], "share": round(i[0], 4)} for i in islands[:12]]}
 
 
+def spent(*args):
+    """Runs it: (processor seconds, MB at most). Of a process of its own, since a child's peak begins with its parent's memory."""
+    watch = ("import resource, subprocess, sys; done = subprocess.run(sys.argv[1:], capture_output=True, text=True)\n"
+             "if done.returncode: sys.exit(done.stderr[-300:])\n"
+             "u = resource.getrusage(resource.RUSAGE_CHILDREN); print(u.ru_utime + u.ru_stime, u.ru_maxrss / 1024)")
+    done = subprocess.run([sys.executable, "-c", watch, *map(str, args)], capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{args[1]}: {done.stderr[-300:]}")
+    cpu, peak = map(float, done.stdout.split())
+    return cpu, round(peak, 1)
+
+
 def calibration(bench, name):
     """Pictures a second while calibrating and while inferring; memory with 100 and with 1,000 pictures."""
     import cv2
@@ -561,21 +573,17 @@ def calibration(bench, name):
     for i, picture in enumerate(pictures[:1000]):
         cv2.imwrite(str(cal / f"{i:04d}.png"), picture)
     source = float_model(bench, name, work, size)
-    rates, memory = {}, {}
+    rates, memory, cpu = {}, {}, {}
     for n in (100, 1000):
-        process = subprocess.Popen([str(bench.omma_path), "quantize", str(source), "-o", str(work / "q.onnx"), "--calib", str(cal), "--frames",
-                                    str(n), "--report", str(work / "q.json"), "-q"], stderr=subprocess.PIPE)
-        _, status, usage = os.wait4(process.pid, 0)
-        if status:
-            raise SystemExit(f"omma quantize: {process.stderr.read().decode()[-300:]}")
-        memory[n] = round(usage.ru_maxrss / 1024, 1)
+        cpu[n], memory[n] = spent(bench.omma_path, "quantize", source, "-o", work / "q.onnx", "--calib", cal, "--frames", n, "--report",
+                                  work / "q.json", "-q")
         report = json.loads((work / "q.json").read_text())
         rates[n] = report["frames"] / report["seconds"]
     plain = json.loads(bench.omma("detect", "-m", source, *sorted(cal.glob("*.png"))[:200], "--json", "-", "-q", "--precision", "f32").stdout)
     t = plain["timings_ms"]
     inference = 1000 / (t["load"]["median"] + t["prep"]["median"] + t["infer"]["median"])
     return {"pictures_per_s": {str(k): round(v, 2) for k, v in rates.items()}, "inference_per_s": round(inference, 2),
-            "share": round(rates[1000] / inference, 3), "peak_mb": {str(k): v for k, v in memory.items()}}
+            "share": round(rates[1000] / inference, 3), "cpu_s_a_picture": round((cpu[1000] - cpu[100]) / 900, 4), "peak_mb": {str(k): v for k, v in memory.items()}}
 
 
 def main():

@@ -153,7 +153,6 @@ static void neighbours_fit_16_bits(void **state)
             }
         assert_true(pairs ? largest > 63 : largest <= 63);
         noise[pairs] = m->noise;
-        print_message("%g\n", m->noise);
         om_gram_destroy(m);
     }
     assert_true(noise[1] < noise[0] * 0.8);
