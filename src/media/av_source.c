@@ -19,6 +19,7 @@
 /* Enough to find the parameters of any camera's stream; FFmpeg's own 5 MB stay in memory for each stream. */
 #define PROBE_BYTES (1 << 20)
 #define PROBE_US (2 * AV_TIME_BASE)
+#define MOST_STREAMS 128 /* of a source: the demuxer keeps nearly a megabyte for each that is announced */
 #define CLOSE_TIMEOUT_MS 500
 /* A camera's own idea of a picture's time is believed when it is so near to the arrival. */
 #define CLOCK_TRUST_US 10000000
@@ -189,6 +190,7 @@ static int open_input(om_source *s)
         goto fail;
     }
     p->fmt->interrupt_callback = (AVIOInterruptCB){interrupted, s};
+    p->fmt->max_streams = MOST_STREAMS;
     p->fmt->probesize = PROBE_BYTES;
     p->fmt->max_analyze_duration = PROBE_US;
     set_patience(s, networked(s) ? s->params.open_timeout_ms : INT_MAX);

@@ -35,12 +35,11 @@ def fake(clip):
         camera.close()
 
 
-def beside_a_good_one(omma, tmp_path, url, *args, duration="1s"):
-    """The camera's row of the report and what was said; the good stream beside it lost nothing."""
+def run_beside_a_good_one(omma, tmp_path, url, *args, seconds):
     report = tmp_path / "report.json"
     r = omma(*RUN, "-i", url, "-i", "pattern:160x120@25:frames=20", "--open-timeout", "700ms", "--read-timeout", "600ms",
-             "--duration", duration, "-o", "null:", "--report", report, *args)
-    assert r.seconds < 15 * (4 if SANITIZED else 1) and SECRET not in r.out + r.err, r
+             "--duration", f"{seconds}s", "-o", "null:", "--report", report, *args)
+    assert r.seconds < seconds + 14 * (4 if SANITIZED else 1) and SECRET not in r.out + r.err, r
     assert not complaints(r.err), r
     streams = streams_of(report)
     for s in streams.values():
@@ -49,8 +48,18 @@ def beside_a_good_one(omma, tmp_path, url, *args, duration="1s"):
     return streams["cam"], r
 
 
-def pictures_of(omma, tmp_path, camera, *args, **more):
-    row, r = beside_a_good_one(omma, tmp_path, camera.url, *args, **more)
+def beside_a_good_one(omma, tmp_path, url, *args, enough=lambda row: row["inferred"] or row.get("last_error"), seconds=(1, 5, 20)):
+    """The camera's row of the report and what was said; the good stream beside it lost nothing. A run is as short as a machine at leisure
+    allows; where the camera was not done with by then, a longer one follows."""
+    for s in seconds:
+        row, r = run_beside_a_good_one(omma, tmp_path, url, *args, seconds=s)
+        if enough(row):
+            break
+    return row, r
+
+
+def pictures_of(omma, tmp_path, camera, *args):
+    row, r = beside_a_good_one(omma, tmp_path, camera.url, *args, enough=lambda row: row["inferred"] > 10)
     assert row["inferred"] > 10 and not row["dropped"]["corrupt"], (row, r)
     return row
 
@@ -67,7 +76,7 @@ def test_a_camera_that_refuses_for_ever(omma, fake, tmp_path, scheme):
     """401 to whatever is answered: asked again after pauses, not in a loop."""
     camera = fake(answer=lambda method, n: ("401 Unauthorized", [f"WWW-Authenticate: {scheme}"], ""))
     row, r = beside_a_good_one(omma, tmp_path, camera.url.replace("//", f"//user:{SECRET}@"), "--log-level", "debug")
-    assert row["received"] == 0 and "401" in row["last_error"]
+    assert row["received"] == 0 and "401" in row.get("last_error", "")
     assert camera.connections <= 2 / 0.05 and camera.requests <= 6 * camera.connections
 
 
@@ -76,7 +85,7 @@ def test_a_camera_that_sends_one_to_another(omma, fake, tmp_path):
     there = fake()
     camera = fake(answer=lambda method, n: ("302 Moved", [f"Location: {there.url}"], ""))
     row = pictures_of(omma, tmp_path, camera)
-    assert there.connections == 1 and row["reconnects"] == 0
+    assert there.connections == camera.connections and row["reconnects"] == 0
 
 
 @pytest.mark.sanitize
@@ -86,7 +95,7 @@ def test_a_camera_that_sends_one_astray(omma, fake, tmp_path, to):
     """Round in circles, into files, to nobody: it ends with the time-out, and shows no password."""
     camera = fake(answer=lambda method, n: ("302 Moved", [f"Location: {camera.url if to == 'itself' else to}"], ""))
     row, r = beside_a_good_one(omma, tmp_path, camera.url, "--log-level", "debug")
-    assert row["received"] == 0 and row["last_error"], row
+    assert row["received"] == 0 and row.get("last_error"), row
     assert camera.connections < 4000
 
 
@@ -106,7 +115,7 @@ def test_a_camera_that_sends_one_astray(omma, fake, tmp_path, to):
 def test_descriptions_that_are_absurd(omma, fake, tmp_path, answer):
     camera = fake(answer=lambda method, n: answer if method == "DESCRIBE" else None)
     row, r = beside_a_good_one(omma, tmp_path, camera.url)
-    assert row["inferred"] > 0 or row["last_error"], row
+    assert row["inferred"] > 0 or row.get("last_error"), row
     memory = json.loads((tmp_path / "report.json").read_text())["totals"]["memory_peak_mb"]
     assert SANITIZED or memory < 300, memory
 
@@ -122,8 +131,8 @@ def test_a_rate_that_is_none(omma, fake, tmp_path, rate):
 def test_packets_of_another_type_than_announced(omma, fake, tmp_path):
     """No picture comes of them: connected to again after the read time-out, as if it were silent."""
     camera = fake(packets=lambda i, units: list(camera.rtp(units, i, payload=97)))
-    row, r = beside_a_good_one(omma, tmp_path, camera.url, duration="3s")
-    assert row["received"] == 0 and re.search("no (data|answer)|no video", row["last_error"]), row
+    row, r = beside_a_good_one(omma, tmp_path, camera.url, seconds=(3, 20))
+    assert row["received"] == 0 and re.search("no (data|answer)|no video", row.get("last_error", "")), row
     assert 2 <= camera.connections < 60
 
 
@@ -134,7 +143,7 @@ def test_packets_of_another_type_than_announced(omma, fake, tmp_path):
 def test_packets_that_are_none(omma, fake, tmp_path, junk):
     """Nothing, a head alone, one with extensions that are not there, aggregates without units, between good ones."""
     camera = fake(packets=lambda i, units: [junk, *camera.rtp(units, i), junk])
-    row, r = beside_a_good_one(omma, tmp_path, camera.url)
+    row, r = beside_a_good_one(omma, tmp_path, camera.url, enough=lambda row: row["inferred"] + sum(row["dropped"].values()) > 10)
     assert row["received"] > 10 and row["inferred"] + sum(row["dropped"].values()) > 10, (row, r)
 
 
@@ -143,8 +152,8 @@ def test_packets_that_are_none(omma, fake, tmp_path, junk):
 def test_packets_that_break_the_framing(omma, fake, tmp_path):
     """Too short for RTP: FFmpeg loses its place in the connection; said, and connected to again."""
     camera = fake(packets=lambda i, units: [b"\x80", *camera.rtp(units, i)])
-    row, r = beside_a_good_one(omma, tmp_path, camera.url, duration="3s")
-    assert row["inferred"] > 10 or ("no data" in row["last_error"] and camera.connections > 1), (row, r)
+    row, r = beside_a_good_one(omma, tmp_path, camera.url, seconds=(3, 20))
+    assert row["inferred"] > 10 or ("no data" in row.get("last_error", "") and camera.connections > 1), (row, r)
 
 
 @pytest.mark.parametrize("time_of", [
