@@ -217,7 +217,7 @@ SHORT = {
 }
 LONG = {
     "build": lambda: build("release"),
-    "e2e-long": lambda: pytest("build", "long", 2100),
+    "e2e-long": lambda: pytest("build", "long", 2700),
     "sanitize-long": sanitize_long,
     "race": race,
     "fuzz": lambda: counting(["scripts/fuzz", "15"], 900),

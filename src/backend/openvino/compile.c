@@ -34,6 +34,18 @@ int omov_read(ov_core_t *core, const om_graph *g, ov_model_t **out)
     return OM_OK;
 }
 
+/* As the device computes it fastest. */
+static int read_for(ov_core_t *core, const om_graph *g, const char *device, ov_model_t **out)
+{
+    om_graph *apart = NULL;
+    bool narrow = !strcmp(device, "CPU") && !(om_cpu_flags() & OM_CPU_AVX512);
+    int rc = narrow ? omov_part_gelus(g, &apart) : OM_OK;
+    *out = NULL;
+    if (rc == OM_OK) rc = omov_read(core, apart ? apart : g, out);
+    om_graph_destroy(apart);
+    return rc;
+}
+
 /* The reader's complaint may be of a node far behind the one it does not know: then that one is named. */
 static void name_foreign_node(const om_graph *g)
 {
@@ -344,7 +356,7 @@ int omov_compile(om_plan *plan, const om_compile_params *params)
     p->means = strcmp(device, "CPU") == 0;
 
     ov_model_t *model;
-    rc = omov_read(core, params->graph, &model);
+    rc = read_for(core, params->graph, device, &model);
     if (rc == OM_ERR_UNSUPPORTED) name_foreign_node(params->graph);
     if (rc != OM_OK) return rc;
     rc = reshape(model, plan);

@@ -46,6 +46,11 @@ int omov_read(ov_core_t *core, const om_graph *g, ov_model_t **out);
 /* The same model without activations of signed bytes around another number than zero, the caller's; NULL
  * where there are none. */
 int omov_make_unsigned(const om_graph *g, om_graph **out);
+/* The same model with GELUs behind matrix products that stay nodes of their own, the caller's; NULL where
+ * there are none. */
+int omov_part_gelus(const om_graph *g, om_graph **out);
+/* A living node of ONNX's own operator `op`. */
+bool omov_is_op(const om_graph *g, int node, const char *op);
 
 int omov_compile(om_plan *plan, const om_compile_params *params);
 void omov_plan_fini(om_plan *plan);

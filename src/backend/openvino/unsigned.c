@@ -7,7 +7,7 @@
 #include "model/model.h"
 #include "omma/error.h"
 
-static bool is_op(const om_graph *g, int node, const char *op)
+bool omov_is_op(const om_graph *g, int node, const char *op)
 {
     const om_node *n = &g->nodes[node];
     return !n->dead && !strcmp(n->op, op) && (!*n->domain || !strcmp(n->domain, "ai.onnx"));
@@ -29,14 +29,14 @@ static bool only_dequantised(const om_graph *g, int value)
     for (int i = 0; i < g->n_nodes; i++)
         for (int k = 0; !g->nodes[i].dead && k < g->nodes[i].n_inputs; k++)
             if (g->nodes[i].inputs[k] == value &&
-                (k || !is_op(g, i, "DequantizeLinear") || !signed_zeros(g, i)))
+                (k || !omov_is_op(g, i, "DequantizeLinear") || !signed_zeros(g, i)))
                 return false;
     return true;
 }
 
 static bool wanted(const om_graph *g, int node)
 {
-    const om_const *z = is_op(g, node, "QuantizeLinear") ? signed_zeros(g, node) : NULL;
+    const om_const *z = omov_is_op(g, node, "QuantizeLinear") ? signed_zeros(g, node) : NULL;
     const int8_t *v = z ? z->data : NULL;
     for (int64_t i = 0, n = z ? om_shape_count(&z->shape) : 0; i < n; i++)
         if (v[i]) return only_dequantised(g, g->nodes[node].outputs[0]);
