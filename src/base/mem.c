@@ -131,3 +131,14 @@ int om_grow(void **items, size_t *cap, size_t need, size_t size)
     *cap = want;
     return OM_OK;
 }
+
+int64_t om_mem_peak(void)
+{
+    FILE *f = fopen("/proc/self/status", "re");
+    char line[256];
+    long kib = 0;
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "VmHWM: %ld kB", &kib) == 1) break;
+    if (f) fclose(f);
+    return (int64_t)kib * 1024;
+}

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* NULL on failure, with OM_ERR_NOMEM's sentence in the error slot. Sizes that overflow fail too. */
 void *om_alloc(size_t size);
@@ -19,6 +20,10 @@ void om_free(void *p);
 /* Grows *items (elements of `size` bytes, *cap of them) so that `need` fit; 0 or OM_ERR_NOMEM, old array
  * kept. */
 int om_grow(void **items, size_t *cap, size_t need, size_t size);
+
+/* Bytes of memory that were resident at most since this program began; what started it, and the C library's
+ * ru_maxrss counts, is not among them. 0: not known. */
+int64_t om_mem_peak(void);
 
 /* Fault injection: after `n` further successful allocations the next one fails, once; n < 0 switches it off.
  * Process-wide. Returns through om_mem_injected() whether the fault was met. The environment variable

@@ -1,7 +1,6 @@
 #include "cli/summary.h"
 
 #include <string.h>
-#include <sys/resource.h>
 
 #include "base/cpu.h"
 #include "base/mem.h"
@@ -147,16 +146,14 @@ static void add_classes(const om_summary *s, const listing *l, int width, om_str
 
 static void add_machine(const om_summary *s, int width, om_str *out)
 {
-    struct rusage u = {0};
     char text[256];
     om_str model = {0};
     om_pipeline_describe(s->pipeline, &model);
     add_note(out, "model", om_str_get(&model), width);
     om_str_fini(&model);
-    getrusage(RUSAGE_SELF, &u);
     snprintf(text, sizeof text, "%.2f s%s, %.1f of %d cores busy, %.0f MB at most", s->seconds,
              s->stopped ? " (stopped)" : "", s->seconds > 0 ? s->cpu_seconds / s->seconds : 0, om_cpu_count(),
-             (double)u.ru_maxrss / 1024);
+             (double)om_mem_peak() / (1 << 20));
     add_note(out, "time", text, width);
 }
 

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "base/clock.h"
 #include "base/cpu.h"
@@ -471,13 +470,11 @@ static void begin_json(om_pipeline *p, om_json *j)
 
 static void machine_json(om_pipeline *p, double seconds, double cpu, om_json *j)
 {
-    struct rusage u = {0};
-    getrusage(RUSAGE_SELF, &u);
     om_json_key_num(j, "seconds", seconds, 3);
     begin_json(p, j);
     om_json_key_num(j, "cpu_percent", seconds > 0 ? 100.0 * cpu / seconds / om_cpu_count() : 0, 1);
     om_json_key_num(j, "cpu_seconds", cpu, 3);
-    om_json_key_num(j, "memory_peak_mb", (double)u.ru_maxrss / 1024.0, 1);
+    om_json_key_num(j, "memory_peak_mb", (double)om_mem_peak() / (1 << 20), 1);
     om_pipeline_gpu_json(p, j);
 }
 

@@ -210,3 +210,11 @@ def test_batches_wait_only_when_asked_to(omma, tmp_path):
     r = json.loads(report.read_text())
     assert r["totals"]["inferred"] == 160
     assert r["model"]["rectangles"][0]["mean_batch"] > 3
+
+
+def test_the_memory_is_the_runs_own(omma, tmp_path):
+    """Not that of what started it, which ru_maxrss has in it."""
+    report = tmp_path / "report.json"
+    large = b"x" * (600 << 20)
+    omma("run", "-m", SHAPES, "--device", "null", "-i", "pattern:160x120:frames=5", "-o", "null:", "--report", report)
+    assert len(large) and 5 < json.loads(report.read_text())["totals"]["memory_peak_mb"] < 300
