@@ -209,3 +209,19 @@ int om_write_file_atomic(const char *path, const void *data, size_t len)
     om_outfile_abort(&f);
     return rc;
 }
+
+int om_temp_file(const char *what, const char *suffix, char **path)
+{
+    const char *dir = getenv("TMPDIR");
+    *path = om_sprintf("%s/omma-%s-XXXXXX%s", dir && *dir ? dir : "/tmp", what, suffix);
+    if (!*path) return OM_ERR_NOMEM;
+    int fd = mkstemps(*path, (int)strlen(suffix));
+    if (fd >= 0) {
+        close(fd);
+        return OM_OK;
+    }
+    int rc = fail_errno(*path, "cannot make this file");
+    om_free(*path);
+    *path = NULL;
+    return rc;
+}

@@ -27,4 +27,8 @@ int om_outfile_commit(om_outfile *f);
 /* Closes and removes the temporary file; a closed one: no-op. */
 void om_outfile_abort(om_outfile *f);
 
+/* An empty file of its own in $TMPDIR, else /tmp: omma-WHAT-xxxxxx and `suffix`. *path: the caller's to
+ * unlink and om_free(); NULL on failure. */
+int om_temp_file(const char *what, const char *suffix, char **path);
+
 #endif

@@ -1,12 +1,11 @@
 /* omma profile: where a model's time goes, and what to do about it. */
-#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "cli/command.h"
@@ -366,18 +365,6 @@ static int ladder(const om_args *args, profile_flags *f)
     return om_ladder_run(&p);
 }
 
-/* An empty file for what the run says of itself. */
-static int temporary(char **out)
-{
-    const char *dir = getenv("TMPDIR");
-    *out = om_sprintf("%s/omma-run-XXXXXX.json", dir && *dir ? dir : "/tmp");
-    if (!*out) return OM_ERR_NOMEM;
-    int fd = mkstemps(*out, 5);
-    if (fd < 0) return om_fail(OM_ERR_IO, "%s: cannot be made: %s", *out, strerror(errno));
-    close(fd);
-    return OM_OK;
-}
-
 /* `omma run CONFIG` with a profile, which is then shown and written as any other. */
 static int pipeline(const om_args *args, profile_flags *f, int *status)
 {
@@ -392,7 +379,7 @@ static int pipeline(const om_args *args, profile_flags *f, int *status)
     if (!err && (!dot || (strcmp(dot, ".yaml") && strcmp(dot, ".yml"))))
         err = om_fail(OM_ERR_ARG, "--pipeline %s: expected a configuration of 'omma run', CONFIG.yaml",
                       f->pipeline);
-    if (!err) err = temporary(&path);
+    if (!err) err = om_temp_file("run", ".json", &path);
     char *argv[] = {f->pipeline, "--profile", path, "--quiet"};
     bool silent = f->quiet || is_stdout(f->json) || is_stdout(f->csv) || is_stdout(f->html);
     if (!err) err = om_args_parse(om_cmd_run.tables(), silent ? 4 : 3, argv, &run);

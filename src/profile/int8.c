@@ -1,12 +1,11 @@
 /* How fast a float model would be in int8: of its own int8 form. What the numbers in it are does not change
  * how fast it is; which layers become int8, which formats come between them and what is fused does, and no
  * peak tells that. */
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "profile/profile.h"
@@ -15,22 +14,6 @@
 /* Enough to see which tensors fall below zero. */
 #define PICTURES 2
 #define TEST_PICTURES "pattern:640x480:frames=2"
-
-static int temporary(char **out)
-{
-    const char *dir = getenv("TMPDIR");
-    *out = om_sprintf("%s/omma-int8-XXXXXX", dir && *dir ? dir : "/tmp");
-    if (!*out) return OM_ERR_NOMEM;
-    int fd = mkstemp(*out);
-    if (fd >= 0) {
-        close(fd);
-        return OM_OK;
-    }
-    int err = om_fail(OM_ERR_IO, "%s: cannot be made: %s", *out, strerror(errno));
-    om_free(*out);
-    *out = NULL;
-    return err;
-}
 
 static int quantise(const om_profile_params *q, om_graph **out)
 {
@@ -67,7 +50,7 @@ int om_profile_measure_int8(const om_profile_params *params, double *latency_us)
     *latency_us = 0;
     int err = quantise(params, &g);
     if (!err && om_cancelled(params->cancel)) err = om_fail(OM_ERR_CANCELLED, "stopped");
-    if (!err) err = temporary(&path);
+    if (!err) err = om_temp_file("int8", "", &path);
     if (!err) err = om_model_save(g, path);
     om_graph_destroy(g);
     q.model = path;

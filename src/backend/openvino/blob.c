@@ -1,37 +1,20 @@
 /* A compiled model as bytes, for plan files. */
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "backend/openvino/openvino.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/str.h"
 
 #define BLOB_MAX ((size_t)1 << 35)
 
-/* A file of our own to be written to: the engine exports to nothing else. om_free(). */
-static int temporary(char **out)
-{
-    const char *dir = getenv("TMPDIR");
-    *out = om_sprintf("%s/omma-plan-XXXXXX", dir && *dir ? dir : "/tmp");
-    if (!*out) return OM_ERR_NOMEM;
-    int fd = mkstemp(*out);
-    if (fd >= 0) {
-        close(fd);
-        return OM_OK;
-    }
-    int rc = om_fail(om_err_from_errno(errno), "%s: %s", *out, strerror(errno));
-    om_free(*out);
-    return rc;
-}
-
 int omov_export(om_plan *plan, char **blob, size_t *len)
 {
     const omov_plan *p = plan->priv;
     char *path;
-    int rc = temporary(&path);
+    int rc = om_temp_file("plan", "", &path); /* the engine exports to nothing else */
     if (rc != OM_OK) return rc;
     ov_status_e status = ov_compiled_model_export_model(p->model, path);
     rc = status == OK ? om_read_file(path, BLOB_MAX, blob, len)

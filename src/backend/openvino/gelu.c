@@ -1,7 +1,7 @@
 /* A GELU behind a matrix product, spelt so that OpenVINO does not make one of both: on processors without
  * AVX-512 its product with something behind it takes a quarter to a third longer than its product alone, and
  * the GELU beside that next to nothing. x * (1 + erf) * 0.5 becomes h + h * erf with h = x * 0.5, the same
- * number. */
+ * but for rounding. */
 #include <string.h>
 
 #include "backend/openvino/openvino.h"
